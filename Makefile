@@ -1,0 +1,39 @@
+# Two commands for users: `make report` and `make test`. Everything they need they set up themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ok
+
+.PHONY: setup report test check browser slow clean
+
+setup: $(STAMP)
+
+# The stamp depends on pyproject.toml, so a second run costs nothing and a changed dependency reinstalls.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e '.[all]'
+	$(BIN)/python -m pip check
+	touch $(STAMP)
+
+report: setup
+	$(BIN)/pintpot assets pull movie-sentiment minilm
+	$(BIN)/pintpot report compare-methods -p profile=standard
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+browser: setup
+	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
+
+slow: setup
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,1 @@
+"""Values and names that every layer shares. Nothing here imports torch."""

@@ -1,0 +1,103 @@
+"""The few errors a user can meet, each with the exit code it ends a command with."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PintpotError(Exception):
+    """Base of every error that is ours to explain. Its text is one sentence for the user."""
+
+    exit_code = 1
+
+
+class BadInput(PintpotError):
+    """Something the user gave is not usable: names the field, what is allowed and the nearest name."""
+
+    exit_code = 2
+
+    def __init__(self, field: str, value: object, expected: str, nearest: Iterable[str] = ()) -> None:
+        self.field = field
+        self.value = value
+        self.expected = expected
+        self.nearest = tuple(nearest)
+        hint = f" Nearest: {', '.join(self.nearest)}." if self.nearest else ""
+        super().__init__(f"{field}: {value!r} is not usable; expected {expected}.{hint}")
+
+
+class UnknownName(BadInput):
+    """A name that no registry, catalogue or schema knows."""
+
+    def __init__(self, field: str, value: object, known: Iterable[str]) -> None:
+        known = sorted(known)
+        nearest = difflib.get_close_matches(str(value), known, n=3, cutoff=0.5)
+        shown = known if len(known) <= 12 else [*known[:12], f"... ({len(known)} in all)"]
+        super().__init__(field, value, f"one of {', '.join(shown) or 'nothing yet'}", nearest)
+
+
+class Incompatible(BadInput):
+    """Two things that are each fine do not go together; says which two and why."""
+
+    def __init__(self, field: str, value: object, reason: str) -> None:
+        self.reason = reason
+        super().__init__(field, value, f"something else here, because {reason}")
+
+
+class ManyBadInputs(BadInput):
+    """Every problem of one request at once, so that the user mends them in one go."""
+
+    def __init__(self, problems: list[BadInput]) -> None:
+        self.problems = problems
+        first = problems[0]
+        super().__init__(first.field, first.value, first.expected, first.nearest)
+        self.args = ("\n".join(str(p) for p in problems),)
+
+
+class BudgetExceeded(PintpotError):
+    """An allocation would have passed the memory budget. Raised before the allocation happens.
+
+    All sizes are bytes. ``ledger`` is live bytes by category at that moment; ``suggestions`` are
+    sentences naming cheaper plans, each one verified by a prediction before it is offered.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        *,
+        operator: str,
+        module: str,
+        category: str,
+        asked: int,
+        live: int,
+        limit: int,
+        ledger: dict[str, int] | None = None,
+        suggestions: tuple[str, ...] = (),
+    ) -> None:
+        from workbench.core.units import format_size
+
+        self.operator, self.module, self.category = operator, module, category
+        self.asked, self.live, self.limit = asked, live, limit
+        self.ledger = ledger or {}
+        self.suggestions = suggestions
+        where = f"{operator} in {module}" if module else operator
+        text = (
+            f"budget of {format_size(limit)} ({limit} bytes) would be passed: {where} asks "
+            f"{format_size(asked)} for {category} while {format_size(live)} are live."
+        )
+        if suggestions:
+            text += " Cheapest ways out: " + "; ".join(suggestions) + "."
+        super().__init__(text)
+
+
+class ResourceMissing(PintpotError):
+    """Something outside the request is missing: an asset, disk, memory, a compiler."""
+
+    exit_code = 4
+
+
+class Interrupted(PintpotError):
+    """Stopped on request; what was finished is kept and the text names the command that resumes."""
+
+    exit_code = 5

@@ -1,0 +1,132 @@
+"""One value for training memory, whoever made it: predicted on fake tensors or measured on real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Category(StrEnum):
+    """What a live byte is for. A storage belongs to exactly one category however many views it has."""
+
+    WEIGHTS = "weights"
+    GRADIENTS = "gradients"
+    OPTIMIZER = "optimizer state"
+    SAVED = "saved for backward"
+    WORKSPACE = "workspace"
+    INPUTS = "inputs"
+
+
+class Phase(StrEnum):
+    """Part of one training step. Zeroth-order steps have several forwards and no backward."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
+    UPDATE = "update"
+
+
+class Tier(StrEnum):
+    """How a profile came to be; printed wherever one of its numbers is."""
+
+    FAKE = "predicted: fake tensors only"
+    FORMULA = "predicted: fake tensors and workspace formula"
+    PROBE = "predicted: fake tensors and workspace probe"
+    MEASURED = "measured"
+    TRACKED = "measured: workspace not measured"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Live bytes after one event of a step, by category."""
+
+    event: int
+    phase: Phase
+    operator: str
+    module: str
+    live: Mapping[Category, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.live.values())
+
+
+@dataclass(frozen=True)
+class MemoryProfile:
+    """Memory of one training step in bytes.
+
+    ``peak`` is the maximum over time of live bytes, never a sum of category peaks; ``by_category`` and
+    ``by_module`` describe that one moment and each sum to ``peak``. ``by_phase`` holds the same split at
+    the highest moment of each phase. ``saved_by_module`` is what autograd keeps between forward and
+    backward. ``outside`` is memory that torch's allocator never sees, by name; it is not in ``peak``.
+    """
+
+    source: Tier
+    peak: int
+    phase: Phase
+    operator: str
+    module: str
+    by_category: Mapping[Category, int]
+    by_phase: Mapping[Phase, Mapping[Category, int]] = field(default_factory=dict)
+    by_module: Mapping[str, int] = field(default_factory=dict)
+    saved_by_module: Mapping[str, int] = field(default_factory=dict)
+    timeline: tuple[Moment, ...] = ()
+    outside: Mapping[str, int] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()
+
+    @property
+    def workspace_known(self) -> bool:
+        return self.source in (Tier.MEASURED, Tier.PROBE)
+
+    @property
+    def binding_category(self) -> Category:
+        """The largest category at the peak: the one to attack first."""
+        return max(self.by_category, key=lambda c: self.by_category[c])
+
+    @property
+    def saved(self) -> int:
+        return sum(self.saved_by_module.values())
+
+    def sentence(self) -> str:
+        """The peak explained in one sentence that follows from the trace."""
+        from workbench.core.units import format_size
+
+        top = self.binding_category
+        where = f" in {self.module}" if self.module else ""
+        return (
+            f"The peak of {format_size(self.peak)} is reached in the {self.phase} phase at {self.operator}{where}; "
+            f"{format_size(self.by_category[top])} of it ({self.by_category[top] / max(self.peak, 1):.0%}) is {top}."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-able data; the timeline is kept as columns."""
+        data = asdict(self)
+        data["timeline"] = [
+            {"event": m.event, "phase": m.phase, "operator": m.operator, "module": m.module, "live": dict(m.live)}
+            for m in self.timeline
+        ]
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> MemoryProfile:
+        def categories(raw: Mapping[str, int]) -> dict[Category, int]:
+            return {Category(k): int(v) for k, v in raw.items()}
+
+        return cls(
+            source=Tier(data["source"]),
+            peak=int(data["peak"]),
+            phase=Phase(data["phase"]),
+            operator=data["operator"],
+            module=data["module"],
+            by_category=categories(data["by_category"]),
+            by_phase={Phase(k): categories(v) for k, v in data["by_phase"].items()},
+            by_module=dict(data["by_module"]),
+            saved_by_module=dict(data["saved_by_module"]),
+            timeline=tuple(
+                Moment(m["event"], Phase(m["phase"]), m["operator"], m["module"], categories(m["live"]))
+                for m in data["timeline"]
+            ),
+            outside=dict(data["outside"]),
+            assumptions=tuple(data["assumptions"]),
+        )

@@ -1,0 +1,183 @@
+"""The four small parts a tuning method is made of, and the training step that runs them.
+
+Almost every paper changes one of four things: what is trained (``Selection``), where the gradient comes
+from (``Estimator``), how it becomes an update (``Optimizer``), how tensors are kept (``Storage``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+@runtime_checkable
+class Selection(Protocol):
+    """What is trained. Sets ``requires_grad`` and may wrap the model (adapters)."""
+
+    def attach(self, model: nn.Module) -> nn.Module:
+        """Return the model to train. Works on meta tensors too. Raises ``Incompatible`` with a reason."""
+        ...
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """How tensors are kept (dtype, quantized or packed weights, packed saved tensors)."""
+
+    def encode(self, model: nn.Module) -> nn.Module:
+        """Return the model with its tensors re-encoded; called after ``Selection.attach``."""
+        ...
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """How a gradient becomes an update."""
+
+    def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        """A torch optimizer over exactly these parameters; called once, or once per parameter."""
+        ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Where the gradient comes from."""
+
+    def prepare(self, model: nn.Module) -> None:
+        """Change the model once before training (recompute wrappers, hooks); called after ``encode``."""
+        ...
+
+    def step(self, step: Step) -> Tensor:
+        """Run one training step through ``step`` and return the detached loss.
+
+        Marks forward, backward and update with ``workbench.core.phase.in_phase``.
+        """
+        ...
+
+
+class Step(Protocol):
+    """What an estimator may do in one training step."""
+
+    model: nn.Module
+    parameters: list[nn.Parameter]
+    seed: int
+    lr: float
+
+    def losses(self) -> Iterator[Tensor]:
+        """The loss of each micro-batch in turn, already divided by their number; computed when asked for."""
+        ...
+
+    def loss(self) -> Tensor:
+        """The loss of the whole step (micro-batches summed); for estimators that need no graph."""
+        ...
+
+    def update(self) -> None:
+        """Apply the optimizer to every parameter's ``.grad`` and drop the gradients."""
+        ...
+
+    def update_one(self, parameter: nn.Parameter) -> None:
+        """Apply the optimizer to one parameter's ``.grad`` and drop it at once."""
+        ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One method's parts. ``lr`` is the default learning rate at which this combination trains well."""
+
+    selection: Selection
+    estimator: Estimator
+    optimizer: Optimizer
+    storage: Storage
+    per_parameter: bool = False
+    """Build one optimizer per parameter, so that ``update_one`` can run inside backward."""
+
+
+@dataclass
+class TrainingStep:
+    """One training step of one method, the same object for prediction, measurement and training.
+
+    ``loss_of(model, batch)`` is the task's loss. ``micro`` micro-batches are accumulated per step. Calling
+    it with a list of ``micro`` batches (or one batch) performs the step and returns the detached loss.
+    """
+
+    model: nn.Module
+    parts: Parts
+    loss_of: Callable[[nn.Module, dict[str, Tensor]], Tensor]
+    lr: float
+    parameters: list[nn.Parameter] = field(init=False)
+    seed: int = 0
+    extras: dict[str, Any] = field(default_factory=dict)
+    _optimizers: dict[int, torch.optim.Optimizer] = field(init=False, default_factory=dict)
+    _batches: Sequence[dict[str, Tensor]] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.reset_optimizer()
+
+    def reset_optimizer(self) -> None:
+        """Build fresh optimizer state over ``parameters``."""
+        make = self.parts.optimizer.build
+        if self.parts.per_parameter:
+            self._optimizers = {id(p): make([p], self.lr) for p in self.parameters}
+        else:
+            shared = make(self.parameters, self.lr) if self.parameters else None
+            self._optimizers = {} if shared is None else {0: shared}
+
+    @property
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        return list(self._optimizers.values())
+
+    def set_lr(self, lr: float) -> None:
+        self.lr = lr
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+
+    def optimizer_state(self) -> Iterator[Tensor]:
+        """Every tensor the optimizers keep between steps."""
+        import torch
+
+        for optimizer in self.optimizers:
+            for state in optimizer.state.values():
+                stack = list(state.values())
+                while stack:
+                    value = stack.pop()
+                    if isinstance(value, torch.Tensor):
+                        yield value
+                    elif isinstance(value, dict):
+                        stack.extend(value.values())
+                    elif isinstance(value, list | tuple):
+                        stack.extend(value)
+
+    def __call__(self, batches: dict[str, Tensor] | Sequence[dict[str, Tensor]], seed: int | None = None) -> Tensor:
+        if seed is not None:
+            self.seed = seed
+        self._batches = [batches] if isinstance(batches, dict) else batches
+        try:
+            return self.parts.estimator.step(self)
+        finally:
+            self._batches = ()
+
+    def losses(self) -> Iterator[Tensor]:
+        count = len(self._batches)
+        for batch in self._batches:
+            loss = self.loss_of(self.model, batch)
+            yield loss / count if count > 1 else loss
+
+    def loss(self) -> Tensor:
+        total: Any = 0.0
+        for loss in self.losses():
+            total = total + loss
+        return total
+
+    def update(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def update_one(self, parameter: nn.Parameter) -> None:
+        self._optimizers[id(parameter)].step()
+        parameter.grad = None

@@ -1,0 +1,117 @@
+"""A task: seeded splits of real data, how a batch is made, the loss, the metric. One task per file."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from workbench.core.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from workbench.models.base import ModelSpec
+
+Batch = dict[str, "Tensor"]
+
+tasks: Registry[Any] = Registry("task", "workbench.tasks", "pintpot.tasks")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Score of one evaluation. ``value`` is the headline in [0, 1] (or a loss when ``lower_is_better``)."""
+
+    name: str
+    value: float
+    count: int
+    details: Mapping[str, float] = field(default_factory=dict)
+    lower_is_better: bool = False
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of the data to use; ``None`` takes the task's own default."""
+
+    train: int | None = None
+    test: int | None = None
+    length: int | None = None
+
+
+@dataclass
+class TaskData:
+    """Data of one task prepared for one model.
+
+    ``train`` and ``test`` are sequences of examples (dicts of plain lists or tensors); ``hash`` is the
+    SHA-256 of their content in order; ``mask_id`` names which tokens the loss counts.
+    """
+
+    train: Sequence[Mapping[str, Any]]
+    test: Sequence[Mapping[str, Any]]
+    classes: int | None
+    labels: tuple[str, ...]
+    hash: str
+    mask_id: str
+    split: str
+    seed: int
+    notes: tuple[str, ...] = ()
+
+
+class Task(abc.ABC):
+    """Base of every task. Importing a task file loads neither torch nor data."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    doc: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]]  #: kinds of model it can train
+    metric: ClassVar[str]
+    assets: ClassVar[tuple[str, ...]] = ()
+    default_model: ClassVar[str]
+    default_batch: ClassVar[int] = 16
+    objective: ClassVar[Literal["classification", "generation"]] = "classification"
+
+    def check(self, model: ModelSpec) -> None:
+        """Raise ``Incompatible`` when the model cannot serve this task."""
+        from workbench.core.errors import Incompatible
+
+        if model.kind not in self.kinds:
+            raise Incompatible("model", model.name, f"task {self.name} trains {' or '.join(self.kinds)} models")
+
+    @abc.abstractmethod
+    def load(self, model: ModelSpec, sizes: Sizes, seed: int) -> TaskData:
+        """Read, split with ``seed`` and encode for ``model``. Refuses empty, one-class and truncated data."""
+
+    @abc.abstractmethod
+    def collate(self, examples: Sequence[Mapping[str, Any]], model: ModelSpec) -> Batch:
+        """Examples to one batch of tensors: the model's inputs by name, plus ``labels``."""
+
+    @abc.abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Scalar loss of one batch, mean over counted labels."""
+
+    @abc.abstractmethod
+    def score(self, model: nn.Module, data: TaskData, spec: ModelSpec, *, batch: int = 32) -> Metrics:
+        """Evaluate on ``data.test``."""
+
+    @abc.abstractmethod
+    def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:
+        """A synthetic batch with the shapes of a real one, for predictions; needs no data."""
+
+    def batches(self, data: TaskData, spec: ModelSpec, size: int, seed: int) -> Iterator[Batch]:
+        """Endless shuffled training batches; the order is a pure function of (seed, epoch)."""
+        import numpy as np
+
+        from workbench.core.seeds import derive
+
+        epoch = 0
+        while True:
+            order = np.random.default_rng(derive(seed, "order", epoch)).permutation(len(data.train))
+            for start in range(0, len(order) - size + 1, size):
+                yield self.collate([data.train[int(i)] for i in order[start : start + size]], spec)
+            epoch += 1
+
+
+def register(task: type[Task]) -> type[Task]:
+    """Class decorator: make a task known by its name."""
+    return tasks.add(task.name, task)
