@@ -39,9 +39,11 @@ def setting(
     le: float | None = None,
     gt: float | None = None,
     unit: str = "",
+    choices: tuple[str, ...] = (),
 ) -> Any:
-    """Declare a config field with its meaning, range and unit."""
-    return Field(default, description=doc, ge=ge, le=le, gt=gt, json_schema_extra={"unit": unit} if unit else None)
+    """Declare a config field with its meaning, range, unit and (when they are found at run time) choices."""
+    extra: dict[str, Any] = {"unit": unit, "choices": list(choices)}
+    return Field(default, description=doc, ge=ge, le=le, gt=gt, json_schema_extra=extra)
 
 
 def settings_of(config: type[BaseModel]) -> list[Setting]:
@@ -54,7 +56,8 @@ def settings_of(config: type[BaseModel]) -> list[Setting]:
             high = getattr(constraint, "le", getattr(constraint, "lt", high))
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         annotation = info.annotation
-        choices = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+        listed = extra.get("choices") or ()
+        choices = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else tuple(listed)  # type: ignore[arg-type]
         kind = type(choices[0]).__name__ if choices else getattr(annotation, "__name__", str(annotation))
         found.append(
             Setting(

@@ -7,12 +7,15 @@ inside ``parts``, which is called only when a model is at hand, so listings stay
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import AfterValidator
 
 from workbench.core.card import Card
 from workbench.core.config import Config, Setting, setting, settings_of, validated
 from workbench.core.errors import Incompatible
 from workbench.core.registry import Registry
+from workbench.parts.optimizer import names as optimizer_rules
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,10 +26,20 @@ if TYPE_CHECKING:
 methods: Registry[Any] = Registry("method", "workbench.methods", "pintpot.methods")
 
 
+def _known_rule(name: str) -> str:
+    if name not in optimizer_rules():
+        raise ValueError(f"expected one of {', '.join(optimizer_rules())}")
+    return name
+
+
+#: The name of an update rule: whichever files lie in ``parts/optimizer``.
+OptimizerName = Annotated[str, AfterValidator(_known_rule)]
+
+
 class MethodConfig(Config):
     """Settings every method shares. Subclasses add their own fields and may change defaults."""
 
-    optimizer: Literal["adamw", "sgd", "momentum", "adamw8bit"] = setting("adamw", "update rule")
+    optimizer: OptimizerName = setting("adamw", "update rule", choices=optimizer_rules())
     lr: float = setting(1e-3, "peak learning rate", gt=0, le=10)
 
 

@@ -1,0 +1,88 @@
+"""Synthetic runs for tests of figures and reports. Not measurements: every number is made up here."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from workbench.core.profile import Category, MemoryProfile, Moment, Phase, Tier
+from workbench.records.schema import Quantity, RunRecord, State, StepRecord
+
+MIB = 1024**2
+LAYERS = ["embeddings", *(f"encoder.layer.{i}" for i in range(6)), "classifier"]
+#: method: weights, gradients, optimizer, saved, workspace (MiB), accuracy, layers trained
+PLAN = {
+    "full": (87, 87, 174, 88, 12, 0.831, range(8)),
+    "lora": (88, 3, 6, 71, 9, 0.822, range(1, 8)),
+    "bias": (87, 0.4, 0.8, 54, 9, 0.812, range(8)),
+    "head": (87, 0.1, 0.2, 1.2, 9, 0.762, [7]),
+    "mezo": (87, 0, 0, 0, 22, 0.741, []),
+}
+
+
+def profile(method: str, tier: Tier, factor: float = 1.0, events: int = 240) -> MemoryProfile:
+    weights, grads, optim, saved, work, _, _ = (PLAN[method][i] for i in range(7))
+    moments = []
+    third = events // 3
+    for i in range(events):
+        phase = (Phase.FORWARD, Phase.BACKWARD, Phase.UPDATE)[min(2, i // third)]
+        t = (i % third) / third
+        forward = phase is Phase.FORWARD
+        live = {
+            Category.WEIGHTS: weights,
+            Category.GRADIENTS: 0 if forward else grads * (t if phase is Phase.BACKWARD else 1),
+            Category.OPTIMIZER: optim,
+            Category.SAVED: saved * (t if forward else (1 - t) if phase is Phase.BACKWARD else 0),
+            Category.WORKSPACE: work * (0.4 + 0.6 * abs(math.sin(i * 0.9))) * (0.3 if phase is Phase.UPDATE else 1),
+            Category.INPUTS: 0.3,
+        }
+        layer = LAYERS[min(7, int(t * 8)) if forward else 7 - min(7, int(t * 8))]
+        sizes = {c: round(v * MIB * factor) for c, v in live.items()}
+        moments.append(Moment(i, phase, f"aten.{('mm', 'gelu', 'add')[i % 3]}.default", layer, sizes))
+    top = max(moments, key=lambda m: m.total)
+    share = {name: saved * MIB / 8 * (1.6 if "embed" in name else 0.9) for name in LAYERS}
+    return MemoryProfile(
+        tier, top.total, top.phase, top.operator, top.module, top.live,
+        by_phase={top.phase: top.live},
+        by_module={name: top.total // 8 for name in LAYERS},
+        saved_by_module={f"{k}.dense": round(v) for k, v in share.items()} if saved else {},
+        timeline=tuple(moments),
+    )  # fmt: skip
+
+
+def run(method: str, seed: int, state: State = State.DONE, **changes) -> RunRecord:
+    noise = random.Random(f"{method}{seed}")
+    accuracy, trained = PLAN[method][5], PLAN[method][6]
+    steps = tuple(
+        StepRecord(
+            s,
+            0.25 + 0.45 * math.exp(-s / (30 if method != "mezo" else 400)) + noise.gauss(0, 0.02),
+            0.12,
+            None,
+            layer_norms={
+                LAYERS[i]: 10 ** (-2 + 0.2 * i + noise.gauss(0, 0.1) - s / 200) for i in trained if s % 4 == 0
+            },
+        )
+        for s in range(150)
+    )
+    done = state is State.DONE
+    base = dict(
+        id=f"synthetic-{method}-{seed}", task="synthetic-task", model="synthetic-model", method=method, seed=seed,
+        state=state, family={"full": "reference", "mezo": "zeroth-order", "lora": "adapter"}.get(method, "selection"),
+        config={"lr": 1e-3, "rank": 8} if method == "lora" else {"lr": 1e-3}, budget=256 * MIB, batch=8, length=40,
+        device="synthetic-device", planned_steps=150, steps=steps if state is not State.REFUSED else (),
+        predicted=profile(method, Tier.PROBE, 1.0 + 0.004 * noise.random()),
+        measured=profile(method, Tier.MEASURED) if done or state is State.CANCELLED else None,
+        step_time=Quantity(0.12, "measured"), device_step_time=Quantity(1.4, "assumed"),
+        device_step_energy=Quantity(4.2, "assumed"), trainable=1234 * (len(list(trained)) + 1), parameters=22_700_000,
+        adapter_bytes=4 * 1234 * (len(list(trained)) + 1), seconds=20.0,
+        score={"name": "accuracy", "value": accuracy + noise.gauss(0, 0.006), "count": 600} if done else {},
+    )  # fmt: skip
+    return RunRecord(**{**base, **changes})
+
+
+def comparison() -> list[RunRecord]:
+    """Four methods that ran with three seeds and full tuning refused for memory."""
+    runs = [run(m, s) for m in ("lora", "bias", "head", "mezo") for s in range(3)]
+    runs += [run("full", s, State.REFUSED, reason="predicted peak is above the budget", measured=None) for s in range(3)]
+    return runs

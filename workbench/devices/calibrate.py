@@ -1,0 +1,245 @@
+"""Measure this host in under a minute: matrix products, memory, operator classes, call costs, power."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from workbench.core.phase import in_phase
+from workbench.core.profile import Phase
+from workbench.devices.host import calibration, calibration_file, memory_reserved, memory_size
+from workbench.devices.model import Device, parse
+from workbench.devices.record import Signature, record
+from workbench.devices.step_time import CLASSES, ProbeStore, overhead_class, time_signatures
+
+RAPL = Path("/sys/class/powercap")
+
+
+def _time(run: Callable[[], Any], seconds: float) -> float:
+    """Median seconds of ``run`` over at least three tries and about ``seconds`` in all, after one to warm up."""
+    run()
+    taken: list[float] = []
+    until = time.perf_counter() + seconds
+    while len(taken) < 3 or time.perf_counter() < until:
+        before = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - before)
+    return statistics.median(taken)
+
+
+def gemm_curve(dtype: torch.dtype, seconds: float, sizes: tuple[int, ...] = (64, 256, 512, 1024)) -> list[list[float]]:
+    """Pairs (size of square operands, operations per second) of a matrix product."""
+    curve = []
+    for size in sizes:
+        if dtype is torch.int8:
+            a = torch.ones(size, size, dtype=dtype)
+            taken = _time(lambda a=a: torch._int_mm(a, a), seconds)  # type: ignore[misc]
+        else:
+            a = torch.full((size, size), 0.5, dtype=dtype)
+            taken = _time(lambda a=a: a @ a, seconds)  # type: ignore[misc]
+        curve.append([size, 2.0 * size**3 / taken])
+    return curve
+
+
+def class_rates(seconds: float) -> dict[str, float]:
+    """Bytes per second of one typical operator of each class, on operands the size of an activation."""
+    x = torch.full((1024, 384), 0.5)
+    big = torch.full((4 << 20,), 0.5)
+    state = [torch.full_like(big, 0.5) for _ in range(3)]
+    table, rows = torch.full((30000, 384), 0.5), torch.randint(30000, (1024,))
+    size = x.numel() * 4
+
+    def adam() -> None:
+        torch._fused_adamw_(
+            [big], [state[0]], [state[1]], [state[2]], [], [torch.tensor(1.0)],
+            lr=1e-3, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+    return {
+        "elementwise": 3 * size / _time(lambda: x + x, seconds),
+        "reduction": 2 * size / _time(lambda: nn.functional.layer_norm(x, (384,)), seconds),
+        "rng": size / _time(lambda: x.bernoulli_(0.5), seconds),
+        "gather": 2 * size / _time(lambda: table[rows], seconds),
+        "optimizer": 7 * big.numel() * 4 / _time(adam, seconds),
+    }
+
+
+def memory_bandwidth(seconds: float) -> float:
+    """Bytes per second read plus written by a copy much larger than the caches."""
+    source = torch.ones(32 << 20)
+    target = torch.empty_like(source)
+    return 2 * source.numel() * 4 / _time(lambda: target.copy_(source), seconds)
+
+
+def _tiny_steps(quick: bool) -> list[Callable[[dict[str, float]], None]]:
+    """Steps so small that nearly all of their time is the cost of calling operators."""
+    from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    bert = BertConfig(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=99)
+    llama = LlamaConfig(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=99)
+    ids = torch.randint(99, (1, 8))
+    block = [nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU6()] * 1
+    convolutional = nn.Sequential(
+        nn.Conv2d(3, 8, 3), *[m for _ in range(12) for m in (nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU6())],
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2),
+    )  # fmt: skip
+    del block
+    text = BertForSequenceClassification(bert)
+    causal = LlamaForCausalLM(llama)
+    pixels, label = torch.rand(1, 3, 10, 10), torch.zeros(1, dtype=torch.long)
+    cases: list[tuple[nn.Module, Callable[[], torch.Tensor]]] = [
+        (text, lambda: text(input_ids=ids, attention_mask=torch.ones_like(ids), labels=label).loss),
+        (convolutional, lambda: nn.functional.cross_entropy(convolutional(pixels), label)),
+    ]
+    if not quick:
+        cases.append((causal, lambda: causal(input_ids=ids, labels=ids).loss))
+    return [_timed_step(module, loss, kind) for module, loss in cases for kind in ("adamw", "sgd")]
+
+
+def _timed_step(module: nn.Module, loss: Callable[[], torch.Tensor], kind: str) -> Callable[[dict[str, float]], None]:
+    rule = torch.optim.AdamW if kind == "adamw" else torch.optim.SGD
+    optimizer = rule(module.parameters(), lr=1e-4)
+
+    def step(seconds: dict[str, float]) -> None:
+        clock = time.perf_counter
+        start = clock()
+        with in_phase(Phase.FORWARD):
+            value = loss()
+        middle = clock()
+        with in_phase(Phase.BACKWARD):
+            value.backward()
+        late = clock()
+        with in_phase(Phase.UPDATE):
+            optimizer.step()
+            optimizer.zero_grad()
+        end = clock()
+        for name, taken in (("forward", middle - start), ("backward", late - middle), ("update", end - late)):
+            seconds[name] = taken
+
+    return step
+
+
+def call_costs(quick: bool, store: ProbeStore) -> dict[str, float]:
+    """Seconds each class of call costs beyond the operator's own time, fitted to phases of tiny steps.
+
+    A least-squares fit over (step, phase): measured time less the operators' probed time, against the number
+    of views and of other calls in that phase. A cost may come out below zero: a probe calls its operator from
+    Python, which the backward pass does not.
+    """
+    rows, rest = [], []
+    for step in _tiny_steps(quick):
+        calls = record(lambda step=step: step({})).calls  # type: ignore[misc]
+        seconds, _ = time_signatures(calls, store)
+        measured = _phase_medians(step, 15 if quick else 60)
+        for phase, name in (("forward", "forward"), ("backward", "backward"), ("update", "optimizer")):
+            inside = {s: n for s, n in calls.items() if s.phase == phase}
+            weight = 1.0 / measured[phase]
+            row = [weight * _calls(inside, c) for c in CLASSES]
+            left = measured[phase] - sum(n * seconds.get(s, 0.0) for s, n in inside.items())
+            assert name in CLASSES
+            rows.append(row)
+            rest.append(weight * left)
+    fit = torch.linalg.lstsq(torch.tensor(rows, dtype=torch.float64), torch.tensor(rest, dtype=torch.float64)[:, None])
+    return dict(zip(CLASSES, fit.solution[:, 0].tolist(), strict=True))
+
+
+def _calls(calls: dict[Signature, int], name: str) -> int:
+    return sum(n for s, n in calls.items() if overhead_class(s) == name)
+
+
+def _phase_medians(step: Callable[[dict[str, float]], None], times: int) -> dict[str, float]:
+    seen: list[dict[str, float]] = []
+    for _ in range(times + 3):
+        seen.append({})
+        step(seen[-1])
+    return {name: statistics.median(s[name] for s in seen[3:]) for name in seen[0]}
+
+
+def power(seconds: float) -> tuple[dict[str, Any], str]:
+    """Idle and active watts of the processor packages from its own counters, or nothing and the reason."""
+    counters = sorted(RAPL.glob("intel-rapl:?/energy_uj"))
+
+    def joules() -> float:
+        return sum(int(c.read_text()) for c in counters) * 1e-6
+
+    try:
+        if not counters:
+            raise OSError
+        first = joules()
+        time.sleep(seconds)
+        idle = (joules() - first) / seconds
+        a, until, first = torch.ones(512, 512), time.perf_counter() + seconds, joules()
+        while time.perf_counter() < until:
+            a @ a
+        active = (joules() - first) / seconds
+    except OSError:
+        return {}, "power is not known: this system shows no readable energy counters"
+    source = "processor energy counters (packages only, not the whole machine)"
+    numbers = {"idle": idle, "active": active}
+    return {n: {"value": v, "kind": "measured", "source": source} for n, v in numbers.items() if v > 0}, ""
+
+
+def calibrate(*, quick: bool = False) -> Device:
+    """Measure this host and store the result; returns it as a device.
+
+    Takes under a minute (``quick``: a few seconds, coarser). Call costs are kept per number of threads, so
+    calibrate once for each number in use.
+    """
+    each = 0.02 if quick else 0.25
+    threads = torch.get_num_threads()
+    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    source = f"calibration of {when[:10]} with torch {torch.__version__} on {threads} thread(s)"
+
+    def measured(value: float) -> dict[str, Any]:
+        return {"value": value, "kind": "measured", "source": source}
+
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
+    sizes = (64, 256) if quick else (64, 256, 512, 1024)
+    curves = {}
+    for name, dtype in types.items():
+        small = name == "fp16"  # slow on many processors: large sizes would eat the minute
+        curves[name] = gemm_curve(dtype, each / 2, sizes[:2] if small else sizes)
+    costs = call_costs(quick, ProbeStore())
+    watts, reason = power(0.2 if quick else 1.0)
+    size, reserved = memory_size(), memory_reserved()
+    device: dict[str, Any] = {
+        "title": f"This host: {platform.processor() or platform.machine()}",
+        "category": "host",
+        "doc": f"Measured here. {source[0].upper()}{source[1:]}.",
+        "memory": {
+            "name": "memory",
+            "size": {"value": size.value, "kind": size.kind, "source": size.note},
+            "bandwidth": measured(memory_bandwidth(each)),
+        },
+        "reserved": {"value": reserved.value, "kind": reserved.kind, "source": reserved.note},
+        "throughput": {name: measured(max(rate for _, rate in curve)) for name, curve in curves.items()},
+        "efficiency": {"value": 1.0, "kind": "measured", "source": "the rates above are what matrix products reach"},
+        "overhead": measured(max(costs["forward"], 0.0) + 1e-6),
+        "class_rates": {name: measured(rate) for name, rate in class_rates(each).items()},
+        "power": watts,
+        "calibrated": True,
+        "notes": [reason] if reason else [],
+    }
+    parsed = parse(device, "this-host")
+    _store({"device": device, "gemm_curves": curves, "torch": torch.__version__, "when": when}, threads, costs)
+    return parsed
+
+
+def _store(result: dict[str, Any], threads: int, costs: dict[str, float]) -> None:
+    kept = (calibration() or {}).get("overheads", {})
+    result["overheads"] = {**kept, str(threads): costs}
+    path = calibration_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    partial.replace(path)

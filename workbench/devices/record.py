@@ -1,0 +1,205 @@
+"""What one step asks of the machine: every operator call with its shapes, recorded on fake or real tensors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from workbench.core.phase import listening
+from workbench.core.profile import Phase
+
+L2, L3 = 1 << 20, 16 << 20  #: reuse distance in bytes up to which an operand is taken to be in that cache
+NEAR, MIDDLE, FAR = range(3)
+
+_NO_DATA = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
+_NO_DATA |= {"lift_fresh", "_reshape_alias", "alias", "set_", "resize_", "_local_scalar_dense", "detach_"}
+_GEMM = ("mm", "addmm", "bmm", "baddbmm", "linear", "convolution", "mkldnn", "addmv", "mv", "dot", "_int_mm")
+_RANDOM = ("bernoulli", "dropout", "normal", "uniform", "rand", "multinomial", "exponential")
+_REDUCE = ("norm", "softmax", "sum", "mean", "var", "amax", "amin", "max", "min", "nll_loss", "logsumexp", "any", "all")
+_GATHER = ("embedding", "index", "gather", "scatter", "take")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor operand: ``where`` is how far away its bytes were when the operator began (see ``NEAR``)."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    where: int = NEAR
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One kind of call: operator, class, phase and every argument; equal signatures cost the same."""
+
+    op: Any
+    group: str
+    phase: str
+    args: tuple[Any, ...]
+    kwargs: tuple[tuple[str, Any], ...]
+    flops: int
+    bytes: int
+    dtype: str
+
+    @property
+    def key(self) -> str:
+        """Text that names the timing of this call, the same in every process."""
+        return f"{self.op}|{self.args}|{self.kwargs}"
+
+
+def group_of(op: Any, phase: str) -> str:
+    """Class of an operator: view, attention, gemm, rng, gather, reduction, elementwise, or optimizer by phase."""
+    name = op._schema.name.partition("::")[2]
+    if op.is_view or name in _NO_DATA:
+        return "view"
+    if phase == "update":
+        return "optimizer"
+    if "scaled_dot_product" in name or "flash_attention" in name:
+        return "attention"
+    plain = name.removesuffix("_backward").removesuffix("_overrideable")
+    if plain in _GEMM or plain.startswith(("convolution", "mkldnn")):
+        return "gemm"
+    for group, marks in (("rng", _RANDOM), ("gather", _GATHER), ("reduction", _REDUCE)):
+        if any(mark in plain for mark in marks):
+            return group
+    return "elementwise"
+
+
+def _moved(spec_shape: tuple[int, ...], stride: tuple[int, ...], itemsize: int) -> int:
+    """Bytes behind a tensor; an expanded dimension is stored once."""
+    count = 1
+    for size, step in zip(spec_shape, stride, strict=True):
+        count *= size if step or not size else 1
+    return count * itemsize
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """Tensors of a nested argument, in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [t for item in value for t in tensors_in(item)]
+    return []
+
+
+class Recorder(TorchDispatchMode):
+    """Counts operator calls by signature while a step runs; enter it inside the fake mode, if there is one.
+
+    ``calls`` maps each ``Signature`` to how often it ran. :meth:`reset` forgets the counts and keeps what is
+    known of the caches, so that a second, steady step can be recorded after a first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[Signature] = Counter()
+        self._clock = 0
+        self._touched: dict[int, int] = {}
+        self._declared: Phase | None = None
+        self._updating = 0
+        self._open: list[Any] = []
+
+    def __enter__(self) -> Recorder:
+        self._listening = listening(self._declare)
+        self._listening.__enter__()
+        self._open = [
+            register_optimizer_step_pre_hook(lambda *_: self._step(+1)),
+            register_optimizer_step_post_hook(lambda *_: self._step(-1)),
+        ]
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        super().__exit__(*exc)
+        for handle in self._open:
+            handle.remove()
+        self._listening.__exit__(None, None, None)
+
+    def reset(self) -> None:
+        self.calls = Counter()
+
+    def _declare(self, phase: Phase | None) -> None:
+        self._declared = phase
+
+    def _step(self, change: int) -> None:
+        self._updating += change
+
+    def _phase(self) -> str:
+        if self._updating or self._declared is Phase.UPDATE:
+            return "update"
+        return "backward" if torch._C._current_graph_task_id() != -1 else "forward"
+
+    def _spec(self, tensor: torch.Tensor) -> TensorSpec:
+        distance = self._clock - self._touched.get(tensor.untyped_storage()._cdata, -(1 << 62))
+        where = NEAR if distance <= L2 else MIDDLE if distance <= L3 else FAR
+        if tensor.numel() * tensor.element_size() < 1 << 14:  # below the noise of one call
+            where = NEAR
+        return TensorSpec(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, where)
+
+    def _encode(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self._spec(value)
+        if isinstance(value, list | tuple):
+            return tuple(self._encode(item) for item in value)
+        return value
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.namespace == "prim":
+            return func(*args, **kwargs)
+        if func._overloadpacket not in flop_registry:
+            with self:  # composite operators that reach us whole (without autograd) are what they consist of
+                whole = func.decompose(*args, **kwargs)
+            if whole is not NotImplemented:
+                return whole
+        operands = [t for value in (*args, *kwargs.values()) for t in tensors_in(value)]
+        encoded = self._encode(args), tuple((k, self._encode(v)) for k, v in kwargs.items())
+        out = func(*args, **kwargs)
+        self._note(func, args, kwargs, encoded, operands, out)
+        return out
+
+    def _note(self, func: Any, args: Any, kwargs: Any, encoded: Any, operands: list[Any], out: Any) -> None:
+        phase = self._phase()
+        group, results = group_of(func, phase), tensors_in(out)
+        flops = 0
+        if (formula := flop_registry.get(func._overloadpacket)) is not None:
+            flops = int(formula(*args, **kwargs, out_val=out))
+        sizes = [_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in operands]
+        written = [_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in results]
+        if group == "view":
+            moved = 0
+        elif group == "gather" and sizes:  # only the rows asked for are read
+            moved = sum(written) + sum(min(size, sum(written)) for size in sizes)
+        else:
+            moved = sum(sizes) + sum(written)
+            for tensor, size in (*zip(operands, sizes), *zip(results, written)):
+                self._clock += size
+                self._touched[tensor.untyped_storage()._cdata] = self._clock
+        if group == "gather":
+            self._clock += moved
+            for tensor in results:
+                self._touched[tensor.untyped_storage()._cdata] = self._clock
+        floats = [t for t in (*operands, *results) if t.is_floating_point()]
+        dtype = str((floats or operands or results or [torch.empty(0)])[0].dtype).removeprefix("torch.")
+        self.calls[Signature(func, group, phase, *encoded, flops, moved, dtype)] += 1
+
+
+def record(run: Callable[[], Any], *, warm: int = 1) -> Recorder:
+    """Run a step ``warm`` times unrecorded (so that caches and optimizer state exist), then once recorded."""
+    recorder = Recorder()
+    with recorder:
+        for _ in range(warm):
+            run()
+        recorder.reset()
+        run()
+    return recorder

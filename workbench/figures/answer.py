@@ -1,0 +1,114 @@
+"""The one-sentence answer to a comparison, computed from its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.core.units import format_size
+from workbench.figures.groups import Group, budget_of, group, metric_of
+from workbench.figures.info import percent
+from workbench.records.schema import RunRecord, State
+from workbench.stats import Interval, paired_difference
+
+REFERENCE = "full"  #: the method every other one is held against
+
+
+def answer(records: Sequence[RunRecord], budget: int | None = None) -> str:
+    """Which method that fits scores best, how sure that is, how far from full tuning, and what does not fit.
+
+    ``budget`` is bytes; without it the one the runs share. Nothing is claimed beyond the intervals: a method
+    whose interval overlaps the best one's is named as within noise of it.
+    """
+    if not records:
+        return "No runs yet, so there is no answer."
+    budget = budget_of(records, budget)
+    metric, lower = metric_of(records)
+    groups = group(records)
+    scored = [g for g in groups if g.interval is not None and g.fits(budget)]
+    under = f"Under {format_size(budget)}" if budget is not None else "Without a budget"
+    scored.sort(key=lambda g: g.interval.mean if lower else -g.interval.mean)  # type: ignore[union-attr]
+    sentences = []
+    if scored:
+        sentences.append(_best(under, scored, groups, metric, lower))
+    else:
+        sentences.append(f"{under}, no method that fits has a score.")
+    sentences += _not_fitting(groups, budget) + _unfinished(groups)
+    return " ".join(sentences)
+
+
+def _best(under: str, scored: Sequence[Group], groups: Sequence[Group], metric: str, lower: bool) -> str:
+    best = scored[0]
+    interval = best.interval
+    assert interval is not None
+    peak, kind = best.peak or (None, "")
+    size = f" at a {kind} peak of {format_size(peak)}" if peak is not None else ""
+    text = f"{under}, {best.label} scores best: {percent(interval.mean)} {metric} ({_doubt(interval)}){size}"
+    near = [g.label for g in scored[1:] if g.interval is not None and g.interval.overlaps(interval)]
+    if near and interval.kind != "none":
+        text += f", within noise of {_listed(near)}"
+    return text + _against_reference(best, groups, lower) + "."
+
+
+def _doubt(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return f"{interval.count} seed, no interval" if interval.count == 1 else "no interval"
+    over = (
+        f"{interval.count} seeds"
+        if interval.kind == "seeds"
+        else f"{interval.count} test examples of one seed"
+    )
+    return f"95 % interval {percent(interval.low)} to {percent(interval.high)} over {over}"
+
+
+def _against_reference(best: Group, groups: Sequence[Group], lower: bool) -> str:
+    """How the best stands to full tuning: paired over shared seeds, or what full tuning would need."""
+    reference = next((g for g in groups if g.method == REFERENCE), None)
+    if reference is None or reference is best:
+        return ""
+    difference = paired_difference(best.by_seed, reference.by_seed)
+    if difference is None:
+        return ""
+    if difference.low is None or difference.high is None:
+        noise = best.interval is not None and reference.interval is not None
+        noise = noise and best.interval.overlaps(reference.interval)  # type: ignore[union-attr,arg-type]
+    else:
+        noise = difference.low <= 0 <= difference.high
+    points = abs(difference.mean) * 100
+    if noise:
+        return f", within noise of full fine-tuning ({difference.mean * 100:+.1f} points)"
+    better = (difference.mean < 0) == lower
+    return f", {points:.1f} points {'better' if better else 'worse'} than full fine-tuning"
+
+
+def _not_fitting(groups: Sequence[Group], budget: int | None) -> list[str]:
+    out = []
+    for g in groups:
+        if budget is None or g.fits(budget) is not False:
+            continue
+        need = (
+            f" needs {format_size(g.peak[0])} ({g.peak[1]})"
+            if g.peak and g.peak[0] > budget
+            else " passes the budget"
+        )
+        binding = f", mostly {g.profile.binding_category}" if g.profile else ""
+        out.append(f"{g.label}{need}{binding}")
+    return [f"Does not fit: {'; '.join(out)}."] if out else []
+
+
+def _unfinished(groups: Sequence[Group]) -> list[str]:
+    """Everything else that has no full result, so that silence never hides a failure."""
+    states = (State.FAILED, State.DIVERGED, State.CANCELLED, State.RUNNING, State.REFUSED)
+    out = []
+    for g in groups:
+        count = sum(r.state is g.state for r in g.runs)
+        if g.state is State.REFUSED and g.profile is not None:
+            continue  # already said with its predicted peak
+        if g.state in states:
+            which = "" if count == len(g.runs) else f" in {count} of {len(g.runs)} seeds"
+            out.append(f"{g.label} {g.state.value}{which}")
+    return [f"Without a full result: {_listed(out)}."] if out else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    names = list(names)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

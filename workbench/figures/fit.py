@@ -1,0 +1,137 @@
+"""Every method against a budget that the reader moves: fits, or not and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from workbench.core.units import format_size
+from workbench.figures.groups import budget_of, group
+from workbench.figures.info import FigureInfo, caption_of
+from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS, method_colour
+from workbench.records.schema import RunRecord, State
+
+
+@dataclass(frozen=True)
+class FitRow:
+    """One method. ``peak`` in bytes and ``by_category`` in the order of the categories; absent is None."""
+
+    label: str
+    method: str
+    family: str
+    colour: str
+    peak: int | None
+    source: str
+    by_category: tuple[int, ...]
+    binding: str
+    layer: str
+    step_time: float | None
+    step_time_kind: str
+    energy: float | None
+    energy_kind: str
+    score: float | None
+    reason: str  #: why the method cannot run at all, whatever the budget; empty otherwise
+
+
+@dataclass(frozen=True)
+class FitInfo(FigureInfo):
+    """Rows for the fit explorer; ``marks`` are (name, bytes) that the slider shows."""
+
+    kind: ClassVar[str] = "fit"
+    module: ClassVar[str] = "fit"
+
+    budget: int | None
+    device: str
+    metric: str
+    marks: tuple[tuple[str, int], ...]
+    categories: tuple[str, ...]
+    colours: tuple[str, ...]
+    methods: tuple[FitRow, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "method": m.label,
+                "family": m.family,
+                "fits": None if m.peak is None or self.budget is None else m.peak <= self.budget,
+                "peak bytes": m.peak,
+                "source": m.source,
+                "binding category": m.binding,
+                "binding layer": m.layer,
+                **{f"{c} bytes": s for c, s in zip(self.categories, m.by_category)},
+                "step seconds": m.step_time,
+                "step time kind": m.step_time_kind,
+                "joules": m.energy,
+                "energy kind": m.energy_kind,
+                "cannot run because": m.reason,
+            }
+            for m in self.methods
+        ]
+
+
+def fit(
+    records: Sequence[RunRecord],
+    budget: int | None = None,
+    marks: Mapping[str, int] | None = None,
+) -> FitInfo:
+    """The fit explorer's rows from runs; a refused run with a prediction is judged by that prediction."""
+    rows = []
+    for g in group(records):
+        first = g.runs[0]
+        profile = g.profile
+        time = next((r.device_step_time for r in g.runs if r.device_step_time), None)
+        time = time or next((r.step_time for r in g.runs if r.step_time), None)
+        energy = next((r.device_step_energy for r in g.runs if r.device_step_energy), None)
+        cannot = g.reason if profile is None and g.state in (State.REFUSED, State.FAILED) else ""
+        rows.append(
+            FitRow(
+                label=g.label,
+                method=g.method,
+                family=g.family,
+                colour=method_colour(g.method),
+                peak=profile.peak if profile else None,
+                source=profile.source.value if profile else "not known",
+                by_category=tuple(int(profile.by_category.get(c, 0)) for c in CATEGORIES) if profile else (),  # type: ignore[call-overload]
+                binding=profile.binding_category.value if profile else "",
+                layer=profile.module if profile else "",
+                step_time=time.value if time else None,
+                step_time_kind=time.kind if time else "",
+                energy=energy.value if energy else None,
+                energy_kind=energy.kind if energy else "",
+                score=g.interval.mean if g.interval else None,
+                reason=cannot,
+            )
+        )
+    device = records[0].device if records else ""
+    metric = next((str(r.score["name"]) for r in records if "name" in r.score), "score")
+    return fit_info(rows, budget_of(records, budget), device, marks, metric, tuple(r.id for r in records))
+
+
+def fit_info(
+    rows: Sequence[FitRow],
+    budget: int | None,
+    device: str,
+    marks: Mapping[str, int] | None = None,
+    metric: str = "score",
+    runs: tuple[str, ...] = (),
+) -> FitInfo:
+    """The explorer over any rows: from runs, or from a plan's verdicts before anything has run."""
+    methods = tuple(sorted(rows, key=lambda m: (m.peak is None, m.peak or 0)))
+    fitting = [m.label for m in methods if m.peak is not None and (budget is None or m.peak <= budget)]
+    limit = format_size(budget) if budget else "no budget"
+    known = sum(m.peak is not None for m in methods)
+    text = "Move the budget: every method is judged anew by its highest known peak, without running anything."
+    return FitInfo(
+        title="What fits",
+        caption=caption_of(text, runs) if runs else text,
+        alt=f"Under {limit}, {len(fitting)} of {known} methods with a known peak fit: {', '.join(fitting) or 'none'}.",
+        runs=runs,
+        budget=budget,
+        device=device,
+        metric=metric,
+        marks=tuple((marks or {}).items()),
+        categories=CATEGORIES,
+        colours=tuple(CATEGORY_COLOURS[c] for c in CATEGORIES),
+        methods=methods,
+    )

@@ -1,0 +1,150 @@
+"""Runs of one method and one configuration, taken together over their seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workbench.core.profile import MemoryProfile
+from workbench.records.schema import RunRecord, State
+from workbench.stats import Interval, score_interval
+
+#: A run is judged by its worst state: one diverged seed is not hidden by two that went well.
+_WORST = (
+    State.FAILED,
+    State.DIVERGED,
+    State.OVER_BUDGET,
+    State.REFUSED,
+    State.CANCELLED,
+    State.RUNNING,
+    State.DONE,
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """All seeds of one method in one configuration. ``label`` is unique among the groups of one call."""
+
+    label: str
+    method: str
+    family: str
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(r.id for r in self.runs)
+
+    @property
+    def state(self) -> State:
+        return min((r.state for r in self.runs), key=_WORST.index)
+
+    @property
+    def reason(self) -> str:
+        """Why not every run is done: the reasons of the worst state, once each."""
+        reasons = dict.fromkeys(r.reason for r in self.runs if r.state is self.state and r.reason)
+        return "; ".join(reasons)
+
+    @property
+    def scored(self) -> tuple[RunRecord, ...]:
+        """Finished runs with a score; a cancelled run's partial score is kept out of means."""
+        return tuple(r for r in self.runs if r.state is State.DONE and r.score.get("value") is not None)
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        return {r.seed: float(r.score["value"]) for r in self.scored}
+
+    @property
+    def interval(self) -> Interval | None:
+        """Mean score and 95 % interval over finished seeds; None when none finished."""
+        runs = self.scored
+        if not runs:
+            return None
+        return score_interval([float(r.score["value"]) for r in runs], runs[0].score.get("count"))
+
+    @property
+    def measured(self) -> MemoryProfile | None:
+        """The measured profile with the highest peak among the seeds."""
+        profiles = [r.measured for r in self.runs if r.measured is not None]
+        return max(profiles, key=lambda p: p.peak, default=None)
+
+    @property
+    def predicted(self) -> MemoryProfile | None:
+        profiles = [r.predicted for r in self.runs if r.predicted is not None]
+        return max(profiles, key=lambda p: p.peak, default=None)
+
+    @property
+    def profile(self) -> MemoryProfile | None:
+        """Measured where there is a measurement, else predicted."""
+        return self.measured or self.predicted
+
+    @property
+    def measured_peak(self) -> int | None:
+        """The highest measured peak of any seed or of any recorded step, in bytes."""
+        peaks = [r.measured.peak for r in self.runs if r.measured is not None]
+        peaks += [s.peak for r in self.runs for s in r.steps if s.peak is not None]
+        return max(peaks, default=None)
+
+    @property
+    def peak(self) -> tuple[int, str] | None:
+        """Bytes and kind ("measured" or "predicted") of the peak to judge by."""
+        if self.measured_peak is not None:
+            return self.measured_peak, "measured"
+        return (self.predicted.peak, "predicted") if self.predicted else None
+
+    def fits(self, budget: int | None) -> bool | None:
+        """Whether the peak is within ``budget`` bytes; None when no peak is known."""
+        if self.state is State.OVER_BUDGET:
+            return False
+        if self.peak is None:
+            return None
+        return budget is None or self.peak[0] <= budget
+
+
+def group(records: Sequence[RunRecord]) -> list[Group]:
+    """Groups in order of first appearance; labels tell configurations of one method apart."""
+    keyed: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in records:
+        keyed.setdefault((record.method, _key(record)), []).append(record)
+    labels = _labels([runs[0] for runs in keyed.values()])
+    return [
+        Group(label, runs[0].method, runs[0].family, tuple(runs))
+        for label, runs in zip(labels, keyed.values())
+    ]
+
+
+def _settings(record: RunRecord) -> dict[str, str]:
+    settings = {k: v for k, v in record.config.items() if k not in ("seed", "method")}
+    settings |= {"task": record.task, "model": record.model, "batch": record.batch, "length": record.length}
+    return {k: str(v) for k, v in settings.items()}
+
+
+def _key(record: RunRecord) -> str:
+    return repr(sorted(_settings(record).items()))
+
+
+def _labels(firsts: Sequence[RunRecord]) -> list[str]:
+    """The method's name, followed by the settings in which groups of that method differ."""
+    labels = []
+    for record in firsts:
+        same = [_settings(r) for r in firsts if r.method == record.method]
+        own = _settings(record)
+        differing = [k for k in own if any(other.get(k) != own[k] for other in same)]
+        suffix = ", ".join(f"{k} {own[k]}" for k in differing)
+        labels.append(f"{record.method} ({suffix})" if suffix else record.method)
+    return [f"{name} #{i}" if labels.count(name) > 1 else name for i, name in enumerate(labels, 1)]
+
+
+def metric_of(records: Sequence[RunRecord]) -> tuple[str, bool]:
+    """Name of the score and whether lower is better; the first run that has one decides."""
+    for record in records:
+        if record.score:
+            return str(record.score.get("name", "score")), bool(record.score.get("lower_is_better", False))
+    return "score", False
+
+
+def budget_of(records: Sequence[RunRecord], budget: int | None = None) -> int | None:
+    """The budget in bytes to draw: the one given, else the only one the runs were made under."""
+    if budget is not None:
+        return budget
+    found = {r.budget for r in records if r.budget is not None}
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,53 @@
+"""What a figure is before it is drawn: frozen data with a title, a caption, a spoken sentence and rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class FigureInfo:
+    """Base of every figure's data. ``alt`` is one sentence that says what the picture shows."""
+
+    kind: ClassVar[str] = ""
+    module: ClassVar[str] = ""  #: name of the interactive module in ``widgets/static``, or empty
+
+    title: str
+    caption: str
+    alt: str
+    runs: tuple[str, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The figure's numbers as a table, for the data view and the CSV file."""
+        raise NotImplementedError
+
+    def data(self) -> dict[str, Any]:
+        """JSON-able data that the interactive module draws from: finite numbers only, short floats."""
+        return {"kind": self.kind, **_plain(asdict(self))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def caption_of(text: str, runs: Sequence[str]) -> str:
+    """A caption that names the runs it is drawn from; a long list is shortened with its count."""
+    if not runs:
+        return f"{text} No runs."
+    shown = ", ".join(runs[:4])
+    more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
+    return f"{text} Runs: {shown}{more}."
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A share as per cent. A score outside [0, 1] (a loss, a perplexity) is printed as it is."""
+    return f"{value * 100:.{digits}f} %" if 0 <= value <= 1 else f"{value:.4g}"

@@ -1,0 +1,104 @@
+"""Draws score against peak memory: budget line, shaded infeasible side, intervals, labels at the marks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.core.units import format_size
+from workbench.figures.mpl.base import BUDGET, MARKS, blank, empty, size_axis
+from workbench.figures.pareto import ParetoInfo
+from workbench.figures.scale import place_labels
+from workbench.figures.svg import INK
+
+
+def draw(info: ParetoInfo) -> Any:
+    """A matplotlib figure of ``info``."""
+    points = [p for p in info.points if p.peak is not None]
+    if not points:
+        return empty("No run has a known peak.")
+    figure, axes = blank(4.3)
+    axis = axes[0][0]
+    rail = any(p.score is None for p in points)
+    low, high = _limits(info, points)
+    log = high / low > 6
+    axis.set_xscale("log" if log else "linear")
+    axis.set_xlim(low, high)
+    floor, ceiling = _score_limits(points, rail)
+    axis.set_ylim(floor, ceiling)
+    size_axis(axis.xaxis, low, high, log=log)
+    axis.grid(True, axis="y")
+    axis.set_xlabel("peak memory of one step" + (", logarithmic" if log else ""))
+    axis.set_ylabel(f"{info.metric} ({'lower' if info.lower_is_better else 'higher'} is better)")
+    if all(p.score is None or 0 <= p.score <= 1 for p in points):
+        axis.yaxis.set_major_formatter(lambda v, _: f"{v * 100:.4g} %" if 0 <= v <= 1 else "")
+    rail_y = floor + (ceiling - floor) * 0.05
+    if rail:
+        axis.axhline(floor + (ceiling - floor) * 0.1, color=INK, linewidth=0.5, linestyle=":", alpha=0.6)
+    if info.budget is not None:
+        axis.axvspan(info.budget, high, color=BUDGET, alpha=0.07, linewidth=0)
+        axis.axvline(info.budget, color=BUDGET, linewidth=1.3, linestyle=(0, (5, 2)))
+        axis.annotate(f"budget {format_size(info.budget)}", (info.budget, 1.0), xycoords=("data", "axes fraction"),
+                      xytext=(0, 3), textcoords="offset points", ha="center", va="bottom", color=BUDGET)  # fmt: skip
+    front = sorted((p.peak, p.score) for p in points if p.front)
+    axis.plot(*zip(*front), color=INK, linewidth=0.9, alpha=0.55, drawstyle="steps-post") if len(
+        front
+    ) > 1 else None
+    for p in points:
+        _mark(axis, p, rail_y)
+    _label(figure, axis, points, rail_y, info.budget)
+    return figure
+
+
+def _limits(info: ParetoInfo, points: list[Any]) -> tuple[float, float]:
+    sizes = [p.peak for p in points] + ([info.budget] if info.budget else [])
+    low, high = max(1, min(sizes)), max(sizes)
+    return (low / 1.6, high * 1.9) if high / low > 2.2 else (low * 0.8, high * 1.25)
+
+
+def _score_limits(points: list[Any], rail: bool) -> tuple[float, float]:
+    values = [
+        v for p in points for v in (p.low, p.high, p.score, *(s.score for s in p.seeds)) if v is not None
+    ]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    span = (high - low) or abs(high) * 0.1 or 0.1
+    return low - span * (0.28 if rail else 0.12), high + span * 0.12
+
+
+def _mark(axis: Any, p: Any, rail_y: float) -> None:
+    marker = MARKS[p.marker]
+    if p.score is None:
+        axis.plot(p.peak, rail_y, marker, markersize=7, markerfacecolor="none", markeredgecolor=p.colour)
+        return
+    for s in p.seeds:
+        if s.score is not None:
+            axis.plot(s.peak or p.peak, s.score, marker, markersize=3, color=p.colour, alpha=0.45)
+    if p.low is not None:
+        axis.plot([p.peak, p.peak], [p.low, p.high], color=p.colour, linewidth=1.6)
+    fill = p.colour if p.fits is not False else "none"
+    axis.plot(p.peak, p.score, marker, markersize=8.5, markerfacecolor=fill, markeredgecolor=p.colour)
+
+
+def _label(figure: Any, axis: Any, points: list[Any], rail_y: float, budget: int | None) -> None:
+    """Text beside each mark. Widths are taken from the real font, places from the free room."""
+    figure.draw_without_rendering()
+    texts, anchors, sizes, obstacles = [], [], [], []
+    renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
+    for p in points:
+        y = rail_y if p.score is None else p.score
+        text = p.label if p.score is not None else f"{p.label}: {p.state}"
+        text += "" if p.peak_kind == "measured" else " (predicted)"
+        artist = axis.text(p.peak, y, text, fontsize=8.5, va="bottom", ha="left")
+        box = artist.get_window_extent(renderer)
+        texts.append(artist)
+        anchors.append(tuple(axis.transData.transform((p.peak, y))))
+        sizes.append((box.width, box.height))
+        if p.low is not None and p.high is not None:
+            x, bottom = axis.transData.transform((p.peak, p.low))
+            obstacles.append((x - 3, bottom, x + 3, axis.transData.transform((p.peak, p.high))[1]))
+    frame = axis.get_window_extent()
+    if budget is not None:
+        x = axis.transData.transform((budget, rail_y))[0]
+        obstacles.append((x - 2, frame.y0, x + 2, frame.y1))
+    bounds = (frame.x0 + 2, frame.y0 + 1, frame.x1, frame.y1)
+    for artist, box in zip(texts, place_labels(anchors, sizes, bounds, obstacles)):
+        artist.set_position(axis.transData.inverted().transform((box[0], box[1])))

@@ -1,0 +1,57 @@
+"""Draws predicted against measured peak with the line of no error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.figures.mpl.base import MARKS, blank, empty, size_axis
+from workbench.figures.prediction import PredictionInfo
+from workbench.figures.scale import place_labels
+from workbench.figures.svg import INK
+
+
+def draw(info: PredictionInfo) -> Any:
+    """A matplotlib figure of ``info``; one label for each method, at its worst run."""
+    if not info.points:
+        return empty("No run has both a predicted and a measured peak.")
+    figure, axes = blank(3.9)
+    axis = axes[0][0]
+    sizes = [v for p in info.points for v in (p.predicted, p.measured)]
+    low, high = max(1, min(sizes)) / 1.4, max(sizes) * 1.4
+    log = high / low > 8
+    for side in (axis.xaxis, axis.yaxis):
+        side.axes.set_xscale("log" if log else "linear") if side is axis.xaxis else axis.set_yscale(
+            "log" if log else "linear"
+        )
+    axis.set_xlim(low, high)
+    axis.set_ylim(low, high)
+    size_axis(axis.xaxis, low, high, log=log)
+    size_axis(axis.yaxis, low, high, log=log)
+    axis.plot([low, high], [low, high], color=INK, linewidth=0.8, linestyle=":")
+    axis.grid(True)
+    axis.set_xlabel("measured peak")
+    axis.set_ylabel("predicted peak")
+    for p in info.points:
+        axis.plot(p.measured, p.predicted, MARKS[p.marker], color=p.colour, markersize=6.5, alpha=0.85)
+    _label(figure, axis, info)
+    return figure
+
+
+def _label(figure: Any, axis: Any, info: PredictionInfo) -> None:
+    worst: dict[str, Any] = {}
+    for p in info.points:
+        if p.label not in worst or abs(p.error) > abs(worst[p.label].error):
+            worst[p.label] = p
+    figure.draw_without_rendering()
+    texts = [
+        axis.text(p.measured, p.predicted, f"{label} {p.error:+.2%}", fontsize=8.5, va="bottom")
+        for label, p in worst.items()
+    ]
+    anchors = [tuple(axis.transData.transform((p.measured, p.predicted))) for p in worst.values()]
+    extents = [t.get_window_extent() for t in texts]
+    frame = axis.get_window_extent()
+    boxes = place_labels(
+        anchors, [(e.width, e.height) for e in extents], (frame.x0, frame.y0, frame.x1, frame.y1), gap=8
+    )
+    for text, box in zip(texts, boxes):
+        text.set_position(axis.transData.inverted().transform((box[0], box[1])))

@@ -1,0 +1,37 @@
+"""Draws bytes saved for backward as rows of layers, one panel for each method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.core.units import format_size
+from workbench.figures.layers import short
+from workbench.figures.mpl.base import blank, empty, size_axis
+from workbench.figures.saved import SavedInfo
+
+
+def draw(info: SavedInfo) -> Any:
+    """A matplotlib figure of ``info``."""
+    if not info.bars or not info.layers:
+        return empty("Nothing is kept for the backward pass.")
+    columns = min(4, len(info.bars))
+    rows = -(-len(info.bars) // columns)
+    height = max(1.2, 0.17 * len(info.layers) + 0.7)
+    figure, axes = blank(rows * height, rows, columns, sharey=True, sharex=True)
+    high = max(max(b.sizes) for b in info.bars) * 1.05 or 1
+    for i in range(rows * columns):
+        axis = axes[i // columns][i % columns]
+        if i >= len(info.bars):
+            axis.axis("off")
+            continue
+        bar = info.bars[i]
+        axis.barh(range(len(info.layers)), bar.sizes, color=bar.colour, height=0.78)
+        axis.set_yticks(range(len(info.layers)), [short(name) for name in info.layers])
+        axis.set_xlim(0, high)
+        size_axis(axis.xaxis, 0, high)
+        axis.xaxis.set_ticks([t for k, t in enumerate(axis.get_xticks()) if k % 2 == 0])
+        axis.xaxis.set_major_formatter(lambda v, _: format_size(v) if v else "0")
+        axis.grid(True, axis="x")
+        axis.set_title(f"{bar.label}\n{format_size(bar.total)} in all")
+    axes[0][0].invert_yaxis()
+    return figure

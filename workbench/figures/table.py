@@ -1,0 +1,151 @@
+"""The main table of a comparison: one row for each method, nothing dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.core.profile import Category
+from workbench.core.units import format_energy, format_size, format_time
+from workbench.figures.groups import Group, budget_of, group, metric_of
+from workbench.figures.info import percent
+from workbench.records.schema import Quantity, RunRecord, State
+from workbench.stats import mean
+
+
+@dataclass(frozen=True)
+class Column:
+    """``kind`` says how a cell is printed: text, bytes, seconds, joules, count, score or share."""
+
+    key: str
+    title: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Raw values by column key; absent is None. ``shown`` prints one cell."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[dict[str, Any], ...]
+    caption: str = ""
+
+    def shown(self, row: dict[str, Any], column: Column) -> str:
+        return show_value(row.get(column.key), column.kind)
+
+
+_PRINT = {
+    "bytes": format_size,
+    "seconds": format_time,
+    "joules": format_energy,
+    "count": lambda v: f"{v:,}".replace(",", "\u202f"),
+    "score": percent,
+    "share": lambda v: f"{v:+.2%}",
+}
+
+
+def show_value(value: Any, kind: str = "text") -> str:
+    """A value as a reader wants it; absent is a dash, never zero."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if kind in _PRINT and isinstance(value, int | float):
+        return _PRINT[kind](value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def table(records: Sequence[RunRecord], budget: int | None = None) -> Table:
+    """Raw rows: verdict, predicted and measured peak by category, time, sizes and score with interval."""
+    budget = budget_of(records, budget)
+    metric, _ = metric_of(records)
+    columns = (
+        Column("method", "Method"),
+        Column("family", "Family"),
+        Column("verdict", "Fits"),
+        Column("score_text", f"{metric.capitalize()} (95 %)"),
+        Column("seeds", "Seeds"),
+        Column("predicted", "Predicted peak", "bytes"),
+        Column("measured", "Measured peak", "bytes"),
+        Column("difference", "Predicted − measured", "bytes"),
+        Column("error", "Error", "share"),
+        *(Column(f"category:{c}", c.value.capitalize(), "bytes") for c in Category),
+        Column("split_source", "Split is"),
+        Column("step_time_text", "Step time"),
+        Column("device_time_text", "Step on device"),
+        Column("device_energy_text", "Energy on device"),
+        Column("trainable", "Trainable", "count"),
+        Column("adapter_bytes", "Saved adapter", "bytes"),
+    )
+    return Table(columns, tuple(_row(g, budget) for g in group(records)), f"{len(records)} runs.")
+
+
+def verdict(group: Group, budget: int | None) -> str:
+    """One short phrase: fits, or the state and why not."""
+    reason = f": {group.reason}" if group.reason else ""
+    if group.state not in (State.DONE, State.RUNNING):
+        return f"{group.state.value}{reason}"
+    fits = group.fits(budget)
+    running = "running, " if group.state is State.RUNNING else ""
+    if budget is None:
+        return f"{running}no budget"
+    if fits is None:
+        return f"{running}peak not known"
+    if fits:
+        return f"{running}fits"
+    peak, kind = group.peak or (0, "")
+    binding = f", mostly {group.profile.binding_category}" if group.profile else ""
+    return f"{running}no: {format_size(peak - budget)} over ({kind}){binding}"
+
+
+def _row(group: Group, budget: int | None) -> dict[str, Any]:
+    predicted = group.predicted.peak if group.predicted else None
+    measured = group.measured_peak
+    both = predicted is not None and measured is not None
+    interval = group.interval
+    first = group.runs[0]
+    row: dict[str, Any] = {
+        "method": group.label,
+        "family": group.family,
+        "state": group.state.value,
+        "fits": group.fits(budget),
+        "verdict": verdict(group, budget),
+        "predicted": predicted,
+        "measured": measured,
+        "difference": predicted - measured if both else None,
+        "error": (predicted - measured) / measured if both and measured else None,
+        "split_source": group.profile.source.value if group.profile else None,
+        "step_time_text": _quantity([r.step_time for r in group.runs], "seconds"),
+        "device_time_text": _quantity([r.device_step_time for r in group.runs], "seconds"),
+        "device_energy_text": _quantity([r.device_step_energy for r in group.runs], "joules"),
+        "trainable": first.trainable or None,
+        "adapter_bytes": next((r.adapter_bytes for r in group.runs if r.adapter_bytes is not None), None),
+        "score": interval.mean if interval else None,
+        "score_low": interval.low if interval else None,
+        "score_high": interval.high if interval else None,
+        "score_text": _score(group),
+        "seeds": ", ".join(str(r.seed) for r in group.runs),
+        "runs": list(group.ids),
+    }
+    for category in Category:
+        row[f"category:{category}"] = group.profile.by_category.get(category, 0) if group.profile else None
+    return row
+
+
+def _score(group: Group) -> str | None:
+    interval = group.interval
+    if interval is None:
+        return None
+    if interval.low is None or interval.high is None:
+        return percent(interval.mean)
+    return f"{percent(interval.mean)} ({percent(interval.low)} to {percent(interval.high)})"
+
+
+def _quantity(found: Sequence[Quantity | None], kind: str) -> str | None:
+    """The mean of what is there with its kind in words; None when nothing is known."""
+    known = [q for q in found if q is not None and q.value is not None]
+    if not known:
+        return None
+    kinds = "/".join(dict.fromkeys(q.kind for q in known))
+    return f"{show_value(mean([float(q.value) for q in known if q.value is not None]), kind)} ({kinds})"

@@ -1,0 +1,66 @@
+"""Compile a small C++ file against torch once per machine and keep the result by content."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from workbench.core import paths
+from workbench.core.errors import ResourceMissing
+
+FLAGS = ("-O2", "-std=c++20", "-fPIC", "-shared", "-w")
+
+
+@functools.cache
+def _compiler() -> tuple[str, str]:
+    """Path and version line of the C++ compiler (``CXX``, else g++, else clang++, else c++)."""
+    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
+        found = shutil.which(name) if name else None
+        if found:
+            shown = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=60, check=False)
+            return found, shown.stdout.splitlines()[0] if shown.stdout else ""
+    raise ResourceMissing("no C++ compiler was found (tried CXX, g++, clang++ and c++)")
+
+
+def compiled(source: Path, libraries: Sequence[str] = ("c10",), flags: Sequence[str] = ()) -> Path:
+    """Path of the shared object made from ``source``; compiles at most once per content, compiler and torch.
+
+    Safe when several processes ask at once. Raises ``ResourceMissing`` with the reason when it cannot be made.
+    """
+    import torch
+    from filelock import FileLock
+
+    compiler, version = _compiler()
+    root = Path(torch.__file__).parent
+    text = source.read_bytes()
+    stamp = "\0".join([torch.__version__, version, *FLAGS, *flags, *libraries]).encode()
+    target = paths.cache() / "kernels" / f"{source.stem}-{hashlib.sha256(stamp + text).hexdigest()[:20]}.so"
+    if target.exists():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_suffix(".lock"), timeout=300):
+            if not target.exists():
+                _compile(compiler, source, target, root, libraries, flags)
+    except OSError as error:
+        raise ResourceMissing(f"{source.name} could not be compiled into {target.parent}: {error}") from error
+    return target
+
+
+def _compile(
+    compiler: str, source: Path, target: Path, root: Path, libraries: Sequence[str], flags: Sequence[str]
+) -> None:
+    partial = target.with_suffix(f".{os.getpid()}.partial")
+    command = [compiler, *FLAGS, *flags, f"-I{root / 'include'}", str(source), "-o", str(partial)]
+    command += [f"-L{root / 'lib'}", *(f"-l{name}" for name in libraries)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode != 0:
+        partial.unlink(missing_ok=True)
+        reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+        raise ResourceMissing(f"{source.name} does not compile here: {reason}")
+    partial.replace(target)

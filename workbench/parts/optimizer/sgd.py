@@ -1,0 +1,20 @@
+"""Stochastic gradient descent without state: the update rule that costs no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class SGD:
+    """``w <- w - lr g``; no tensor is kept between steps."""
+
+    def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=lr)
+
+
+Rule = SGD

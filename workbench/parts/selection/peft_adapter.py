@@ -1,0 +1,118 @@
+"""Adapters of the peft library as one Selection: whichever tuner, the same few lines."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from workbench.core.errors import Incompatible
+from workbench.models.structure import blocks, head
+
+
+@dataclass(frozen=True)
+class PeftAdapter:
+    """Wrap the model with one peft tuner (``tuner`` is peft's own name) and train it with the fresh head.
+
+    ``targets`` is ``default`` (peft's own choice for the architecture, all linear layers of the blocks when
+    it has none) or ``linear`` (every linear or 1x1-convolution layer of the blocks).
+    """
+
+    tuner: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    targets: str = "default"
+    layers: str = "linear"
+    """Which layers the tuner adapts when peft has no choice of its own: ``linear`` or ``norm``."""
+
+    def attach(self, model: nn.Module) -> nn.Module:
+        attempts: list[list[str] | None] = [None] if self.targets == "default" else []
+        layers = adaptable_layers(model) if self.layers == "linear" else norm_layers(model)
+        if layers:
+            attempts.append(layers)
+        last: Exception | None = None
+        for names in attempts:
+            try:
+                return self._wrap(model, names)
+            except Exception as error:  # peft refuses with many exception types; its own words are the reason
+                last = error
+                if _is_wrapped(model):
+                    break
+        raise Incompatible("method", self.tuner, _reason(last)) from last
+
+    def _wrap(self, model: nn.Module, layers: list[str] | None) -> nn.Module:
+        from peft import get_peft_model
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+        from peft.utils import PeftType
+
+        config_class = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType[self.tuner.upper()]]
+        known = config_class.__dataclass_fields__
+        values = dict(self.settings)
+        kind = getattr(model, "pintpot_kind", "")
+        if kind in ("text-encoder", "causal-lm"):
+            values["task_type"] = "SEQ_CLS" if kind == "text-encoder" else "CAUSAL_LM"
+        output = head(model)
+        if output is not None and kind != "causal-lm" and "modules_to_save" in known:
+            values["modules_to_save"] = [output[0].rpartition(".")[2]]
+        if layers is not None and "target_modules" in known:
+            values["target_modules"] = layers
+            if "feedforward_modules" in known:
+                values["feedforward_modules"] = []
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        quiet = io.StringIO()  # some tuners draw progress bars while they decompose weights
+        with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+            warnings.simplefilter("ignore")
+            wrapped: nn.Module = get_peft_model(model, config_class(**values))
+        if output is not None and kind != "causal-lm":
+            _train_head(wrapped, output[0])
+        return wrapped
+
+
+def adaptable_layers(model: nn.Module) -> list[str]:
+    """Names of the linear and 1x1-convolution layers inside the model's blocks."""
+    return [
+        f"{name}.{inner}" if inner else name
+        for name, block in blocks(model)
+        for inner, layer in block.named_modules()
+        if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1))
+    ]
+
+
+def norm_layers(model: nn.Module) -> list[str]:
+    """Names of the normalisation layers inside the model's blocks, by what they hold: a one-dimensional weight."""
+    return [
+        f"{name}.{inner}" if inner else name
+        for name, block in blocks(model)
+        for inner, layer in block.named_modules()
+        if "norm" in type(layer).__name__.lower() and getattr(layer, "weight", None) is not None
+    ]
+
+
+def _train_head(wrapped: nn.Module, name: str) -> None:
+    """Prompt tuners freeze everything; a fresh head has to train with any adapter."""
+    leaf = name.rpartition(".")[2]
+    for module_name, module in wrapped.named_modules():
+        if module_name.rpartition(".")[2] == leaf:
+            saved = getattr(module, "modules_to_save", None)
+            for parameter in (saved if saved is not None else module).parameters():
+                parameter.requires_grad_(True)
+            return
+
+
+def _is_wrapped(model: nn.Module) -> bool:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return any(isinstance(m, BaseTunerLayer) for m in model.modules())
+
+
+def _reason(error: Exception | None) -> str:
+    if error is None:
+        return "the model has no linear layer to adapt"
+    text = " ".join(str(error).split())
+    first = text.split(". ")[0].rstrip(".") or type(error).__name__
+    return f"peft says: {first[:200]}"

@@ -1,0 +1,115 @@
+"""What a run leaves behind: plain frozen data, complete enough to draw every figure without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from workbench.core.profile import MemoryProfile
+
+SCHEMA_VERSION = 1
+
+
+class State(StrEnum):
+    """How a run ended. Everything but ``DONE`` is kept and shown, never dropped."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    OVER_BUDGET = "over budget"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    REFUSED = "refused"  #: not started: the prediction did not fit, or the method does not apply
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One training step. ``peak`` is bytes; ``layer_norms`` is the gradient norm of each layer, when recorded."""
+
+    step: int
+    loss: float
+    seconds: float
+    peak: int | None = None
+    lr: float = 0.0
+    layer_norms: Mapping[str, float] = field(default_factory=dict)
+    extras: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with its kind, so that simulated, fitted, assumed and measured never blur."""
+
+    value: float | None
+    kind: str  #: measured | predicted | extrapolated | datasheet | assumed | fitted
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run of one method with one seed. Sizes are bytes, times seconds, energy joules.
+
+    ``score`` holds ``name``, ``value``, ``count``, ``lower_is_better`` and ``details`` of the final
+    evaluation; ``score_before`` the same before tuning. ``data`` holds hash, split, mask id and sizes.
+    """
+
+    id: str
+    task: str
+    model: str
+    method: str
+    seed: int
+    state: State
+    config: Mapping[str, Any] = field(default_factory=dict)
+    family: str = ""
+    reason: str = ""
+    device: str = ""
+    budget: int | None = None
+    batch: int = 0
+    length: int | None = None
+    profile: str = ""
+    planned_steps: int = 0
+    steps: tuple[StepRecord, ...] = ()
+    predicted: MemoryProfile | None = None
+    measured: MemoryProfile | None = None
+    step_time: Quantity | None = None
+    device_step_time: Quantity | None = None
+    device_step_energy: Quantity | None = None
+    trainable: int = 0
+    parameters: int = 0
+    adapter_bytes: int | None = None
+    score: Mapping[str, Any] = field(default_factory=dict)
+    score_before: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    created: str = ""
+    seconds: float = 0.0
+    schema: int = SCHEMA_VERSION
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.score.get("value") if self.state in (State.DONE, State.CANCELLED) else None
+
+    @property
+    def peak_error(self) -> float | None:
+        """(predicted - measured) / measured, or None when one is absent."""
+        if self.predicted is None or self.measured is None or not self.measured.peak:
+            return None
+        return (self.predicted.peak - self.measured.peak) / self.measured.peak
+
+    def to_dict(self) -> dict[str, Any]:
+        data = asdict(self)
+        data["predicted"] = self.predicted.to_dict() if self.predicted else None
+        data["measured"] = self.measured.to_dict() if self.measured else None
+        return data
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> RunRecord:
+        data = dict(raw)
+        data["state"] = State(data["state"])
+        data["steps"] = tuple(StepRecord(**s) for s in data["steps"])
+        for name in ("predicted", "measured"):
+            data[name] = MemoryProfile.from_dict(data[name]) if data[name] else None
+        for name in ("step_time", "device_step_time", "device_step_energy"):
+            data[name] = Quantity(**data[name]) if data[name] else None
+        return cls(**data)
