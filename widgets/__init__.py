@@ -1,0 +1,26 @@
+"""Panels that draw the library's figures live in a notebook and from stored data in a report."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_WHERE = {
+    "Panel": "widgets.base",
+    "ParetoPanel": "widgets.panels",
+    "TimelinePanel": "widgets.panels",
+    "FitPanel": "widgets.panels",
+    "panel_for": "widgets.panels",
+    "show": "widgets.show",
+    "form": "widgets.form",
+    "Form": "widgets.form",
+}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a panel on first use, so that reading the static modules costs no notebook libraries."""
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'widgets' has no attribute {name!r}")

@@ -90,7 +90,5 @@ def pareto_front(
         for i, (p, s) in enumerate(zip(peaks, scores))
         if p is not None and s is not None and math.isfinite(p) and math.isfinite(s)
     ]
-    front = [
-        (p, i) for i, p, s in known if not any((q <= p and r >= s) and (q < p or r > s) for _, q, r in known)
-    ]
+    front = [(p, i) for i, p, s in known if not any((q <= p and r >= s) and (q < p or r > s) for _, q, r in known)]
     return tuple(i for _, i in sorted(front))

@@ -84,5 +84,7 @@ def run(method: str, seed: int, state: State = State.DONE, **changes) -> RunReco
 def comparison() -> list[RunRecord]:
     """Four methods that ran with three seeds and full tuning refused for memory."""
     runs = [run(m, s) for m in ("lora", "bias", "head", "mezo") for s in range(3)]
-    runs += [run("full", s, State.REFUSED, reason="predicted peak is above the budget", measured=None) for s in range(3)]
+    runs += [
+        run("full", s, State.REFUSED, reason="predicted peak is above the budget", measured=None) for s in range(3)
+    ]
     return runs

@@ -88,7 +88,9 @@ def _read(path: Path) -> dict[str, Asset]:
         entries = tomllib.loads(path.read_text("utf-8"))["asset"]
         return {name: _asset({"name": name, **entry}) for name, entry in entries.items()}
     except FileNotFoundError:
-        raise ResourceMissing(f"the asset catalogue {path} is missing; reinstall pintpot or use a full checkout") from None
+        raise ResourceMissing(
+            f"the asset catalogue {path} is missing; reinstall pintpot or use a full checkout"
+        ) from None
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise ResourceMissing(f"the asset catalogue {path} cannot be read: {error}") from error
 

@@ -37,7 +37,15 @@ def _package(asset: Asset, scratch: Path, progress: Progress | None) -> Path:
     out = scratch / "archive"
     out.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--no-input"]
-    command += ["--disable-pip-version-check", "--no-cache-dir", *form, "--dest", str(out), "--requirement", str(wanted)]
+    command += [
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+        *form,
+        "--dest",
+        str(out),
+        "--requirement",
+        str(wanted),
+    ]
     _run(asset, command, scratch, progress)
     return _only(asset, out)
 
@@ -48,7 +56,7 @@ def _debian(asset: Asset, scratch: Path, progress: Progress | None) -> Path:
     absent = [tool for tool, place in tools.items() if place is None]
     if absent:
         raise ResourceMissing(
-            f"asset {asset.name} comes as the Debian package {name}, and {' and '.join(absent)} is not on this machine; "
+            f"asset {asset.name} comes as the Debian package {name}, and this machine has no {' and '.join(absent)}; "
             f"pull it on a Debian machine and copy {asset.folder} to the same place here"
         )
     out = scratch / "archive"
@@ -58,7 +66,9 @@ def _debian(asset: Asset, scratch: Path, progress: Progress | None) -> Path:
     from workbench.assets.store import digest
 
     if asset.archive and digest(archive) != asset.archive:
-        raise ResourceMissing(f"asset {asset.name}: the downloaded {archive.name} does not have the pinned SHA-256; it was not used")
+        raise ResourceMissing(
+            f"asset {asset.name}: the downloaded {archive.name} does not have the pinned SHA-256; it was not used"
+        )
     unpacked = scratch / "unpacked"
     _run(asset, ["dpkg-deb", "-x", str(archive), str(unpacked)], scratch, None)
     return unpacked
@@ -84,7 +94,9 @@ def _run(asset: Asset, command: list[str], folder: Path, progress: Progress | No
     environment = {**os.environ, "TMPDIR": str(folder), "PIP_CONSTRAINT": "", "LC_ALL": "C.UTF-8"}
     log = folder / "fetch.log" if folder.name != "archive" else folder.parent / "fetch.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
         try:
             while True:
                 try:
@@ -92,7 +104,9 @@ def _run(asset: Asset, command: list[str], folder: Path, progress: Progress | No
                     break
                 except subprocess.TimeoutExpired:
                     if progress:
-                        progress(f"{asset.name}: download", min(_bytes_below(folder), asset.archive_size), asset.archive_size)
+                        progress(
+                            f"{asset.name}: download", min(_bytes_below(folder), asset.archive_size), asset.archive_size
+                        )
         except BaseException:
             process.terminate()
             process.wait()
@@ -101,8 +115,8 @@ def _run(asset: Asset, command: list[str], folder: Path, progress: Progress | No
         lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith(("ERROR", "E:"))] or lines or [f"exit code {code}"]
         raise ResourceMissing(
-            f"asset {asset.name} is not in the cache and {asset.source} could not be downloaded ({errors[-1].strip()}); "
-            + how_to_get(asset)
+            f"asset {asset.name} is not in the cache and {asset.source} could not be downloaded "
+            f"({errors[-1].strip()}); " + how_to_get(asset)
         )
 
 
@@ -134,6 +148,6 @@ def hub_snapshot(identifier: str, *, weights: bool) -> Path:
         raise BadInput("model", f"hub:{identifier}", "hub:OWNER/NAME") from error
     except Exception as error:  # the client raises one of a dozen types for "not reachable"
         raise ResourceMissing(
-            f"hub:{identifier} is neither in the hub's local cache nor reachable ({type(error).__name__}); connect to the "
-            f"hub once, or download the repository elsewhere and use path:DIR"
+            f"hub:{identifier} is neither in the hub's local cache nor reachable ({type(error).__name__}); connect to "
+            f"the hub once, or download the repository elsewhere and use path:DIR"
         ) from error

@@ -27,8 +27,8 @@ def _check(asset: Asset, wanted: AssetFile, content: bytes) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != wanted.sha256 or len(content) != wanted.size:
         raise ResourceMissing(
-            f"asset {asset.name}: {wanted.name} has SHA-256 {found[:12]}... and {len(content)} bytes, the catalogue pins "
-            f"{wanted.sha256[:12]}... and {wanted.size}; nothing was kept"
+            f"asset {asset.name}: {wanted.name} has SHA-256 {found[:12]}... and {len(content)} bytes, the catalogue "
+            f"pins {wanted.sha256[:12]}... and {wanted.size}; nothing was kept"
         )
 
 

@@ -103,7 +103,13 @@ class MemoryProfile:
         """Plain JSON-able data; the timeline is kept as columns."""
         data = asdict(self)
         data["timeline"] = [
-            {"event": m.event, "phase": m.phase, "operator": m.operator, "module": m.module, "live": dict(m.live)}
+            {
+                "event": m.event,
+                "phase": m.phase,
+                "operator": m.operator,
+                "module": m.module,
+                "live": dict(m.live),
+            }
             for m in self.timeline
         ]
         return data

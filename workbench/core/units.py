@@ -62,6 +62,18 @@ def format_size(size: int | float) -> str:
     raise AssertionError("unreachable")
 
 
+def format_exactly(size: int) -> str:
+    """A size that parses back to the same bytes: whole units where it is whole, else bytes.
+
+    >>> format_exactly(268435456)
+    '256MiB'
+    """
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
+
+
 def format_time(seconds: float | None) -> str:
     """A short duration; absent stays absent."""
     if seconds is None:

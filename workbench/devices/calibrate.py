@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.optimize import lsq_linear
 from torch import nn
 
 from workbench.core.phase import in_phase
@@ -19,8 +21,10 @@ from workbench.core.profile import Phase
 from workbench.devices.host import calibration, calibration_file, memory_reserved, memory_size
 from workbench.devices.model import Device, parse
 from workbench.devices.record import Signature, record
-from workbench.devices.step_time import CLASSES, ProbeStore, overhead_class, time_signatures
+from workbench.devices.step_time import CLASSES, ProbeStore, overhead_class, step_clock, time_signatures
 
+#: Microseconds a call of each class can plausibly cost; a noisy machine must not trade one against another.
+_BOUNDS = {"view": (-1, 6), "forward": (0, 12), "backward": (-3, 10), "optimizer": (-3, 10), "module": (0.5, 15)}
 RAPL = Path("/sys/class/powercap")
 
 
@@ -80,38 +84,43 @@ def memory_bandwidth(seconds: float) -> float:
     return 2 * source.numel() * 4 / _time(lambda: target.copy_(source), seconds)
 
 
+def _bert(layers: int) -> tuple[nn.Module, Callable[[], torch.Tensor]]:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 99}
+    model = BertForSequenceClassification(BertConfig(num_hidden_layers=layers, **sizes))
+    ids, label = torch.randint(99, (1, 8)), torch.zeros(1, dtype=torch.long)
+    return model, lambda: model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=label).loss
+
+
+def _llama(layers: int) -> tuple[nn.Module, Callable[[], torch.Tensor]]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 99}
+    model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=layers, **sizes))
+    ids = torch.randint(99, (1, 8))
+    return model, lambda: model(input_ids=ids, labels=ids).loss
+
+
+def _convolutional(layers: int) -> tuple[nn.Module, Callable[[], torch.Tensor]]:
+    block = [m for _ in range(layers) for m in (nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU6())]
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), *block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    pixels, label = torch.rand(1, 3, 10, 10), torch.zeros(1, dtype=torch.long)
+    return model, lambda: nn.functional.cross_entropy(model(pixels), label)
+
+
 def _tiny_steps(quick: bool) -> list[Callable[[dict[str, float]], None]]:
     """Steps so small that nearly all of their time is the cost of calling operators."""
-    from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    bert = BertConfig(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=99)
-    llama = LlamaConfig(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=99)
-    ids = torch.randint(99, (1, 8))
-    block = [nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU6()] * 1
-    convolutional = nn.Sequential(
-        nn.Conv2d(3, 8, 3), *[m for _ in range(12) for m in (nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU6())],
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2),
-    )  # fmt: skip
-    del block
-    text = BertForSequenceClassification(bert)
-    causal = LlamaForCausalLM(llama)
-    pixels, label = torch.rand(1, 3, 10, 10), torch.zeros(1, dtype=torch.long)
-    cases: list[tuple[nn.Module, Callable[[], torch.Tensor]]] = [
-        (text, lambda: text(input_ids=ids, attention_mask=torch.ones_like(ids), labels=label).loss),
-        (convolutional, lambda: nn.functional.cross_entropy(convolutional(pixels), label)),
-    ]
-    if not quick:
-        cases.append((causal, lambda: causal(input_ids=ids, labels=ids).loss))
-    return [_timed_step(module, loss, kind) for module, loss in cases for kind in ("adamw", "sgd")]
+    with torch.random.fork_rng(devices=[]):
+        cases = [_bert(4), _convolutional(16), *([] if quick else [_bert(12), _llama(8), _convolutional(40)])]
+        return [_timed_step(module, loss, rule) for module, loss in cases for rule in ("loop", "fused")]
 
 
 def _timed_step(module: nn.Module, loss: Callable[[], torch.Tensor], kind: str) -> Callable[[dict[str, float]], None]:
-    rule = torch.optim.AdamW if kind == "adamw" else torch.optim.SGD
-    optimizer = rule(module.parameters(), lr=1e-4)
+    clock = step_clock()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=kind == "fused")
 
     def step(seconds: dict[str, float]) -> None:
-        clock = time.perf_counter
         start = clock()
         with in_phase(Phase.FORWARD):
             value = loss()
@@ -133,24 +142,23 @@ def call_costs(quick: bool, store: ProbeStore) -> dict[str, float]:
     """Seconds each class of call costs beyond the operator's own time, fitted to phases of tiny steps.
 
     A least-squares fit over (step, phase): measured time less the operators' probed time, against the number
-    of views and of other calls in that phase. A cost may come out below zero: a probe calls its operator from
+    of views, of other calls and of module calls in that phase. A cost may come out below zero: a probe calls its operator from
     Python, which the backward pass does not.
     """
     rows, rest = [], []
     for step in _tiny_steps(quick):
-        calls = record(lambda step=step: step({})).calls  # type: ignore[misc]
-        seconds, _ = time_signatures(calls, store)
+        recorder = record(lambda step=step: step({}))  # type: ignore[misc]
+        seconds, _ = time_signatures(recorder.calls, store)
         measured = _phase_medians(step, 15 if quick else 60)
-        for phase, name in (("forward", "forward"), ("backward", "backward"), ("update", "optimizer")):
-            inside = {s: n for s, n in calls.items() if s.phase == phase}
-            weight = 1.0 / measured[phase]
-            row = [weight * _calls(inside, c) for c in CLASSES]
-            left = measured[phase] - sum(n * seconds.get(s, 0.0) for s, n in inside.items())
-            assert name in CLASSES
-            rows.append(row)
-            rest.append(weight * left)
-    fit = torch.linalg.lstsq(torch.tensor(rows, dtype=torch.float64), torch.tensor(rest, dtype=torch.float64)[:, None])
-    return dict(zip(CLASSES, fit.solution[:, 0].tolist(), strict=True))
+        for phase, taken in measured.items():
+            inside = {s: n for s, n in recorder.calls.items() if s.phase == phase}
+            counts = [_calls(inside, name) for name in CLASSES[:-1]] + [recorder.modules * (phase == "forward")]
+            left = taken - sum(n * seconds.get(s, 0.0) for s, n in inside.items())
+            rows.append([n / taken for n in counts])
+            rest.append(left / taken)
+    low, high = zip(*(_BOUNDS[name] for name in CLASSES))
+    fit = lsq_linear(np.array(rows) * 1e-6, np.array(rest), bounds=(low, high))
+    return {name: float(cost) * 1e-6 for name, cost in zip(CLASSES, fit.x, strict=True)}
 
 
 def _calls(calls: dict[Signature, int], name: str) -> int:

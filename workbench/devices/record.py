@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -18,7 +20,7 @@ from torch.utils.flop_counter import flop_registry
 from workbench.core.phase import listening
 from workbench.core.profile import Phase
 
-L2, L3 = 1 << 20, 16 << 20  #: reuse distance in bytes up to which an operand is taken to be in that cache
+L2, L3 = 2 << 20, 32 << 20  #: reuse distance in bytes up to which an operand is taken to be in that cache
 NEAR, MIDDLE, FAR = range(3)
 
 _NO_DATA = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
@@ -96,37 +98,49 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
 class Recorder(TorchDispatchMode):
     """Counts operator calls by signature while a step runs; enter it inside the fake mode, if there is one.
 
-    ``calls`` maps each ``Signature`` to how often it ran. :meth:`reset` forgets the counts and keeps what is
+    ``calls`` maps each ``Signature`` to how often it ran and ``modules`` counts module calls, whose Python
+    code takes time of its own. :meth:`reset` forgets the counts and keeps what is
     known of the caches, so that a second, steady step can be recorded after a first.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: Counter[Signature] = Counter()
+        self.modules = 0
         self._clock = 0
         self._touched: dict[int, int] = {}
         self._declared: Phase | None = None
         self._updating = 0
-        self._open: list[Any] = []
+        self._depth = 0
+        self._hooks: ExitStack | None = None
 
     def __enter__(self) -> Recorder:
-        self._listening = listening(self._declare)
-        self._listening.__enter__()
-        self._open = [
-            register_optimizer_step_pre_hook(lambda *_: self._step(+1)),
-            register_optimizer_step_post_hook(lambda *_: self._step(-1)),
-        ]
+        if not self._hooks:  # entered again for every composite operator; the hooks are set once
+            self._hooks = ExitStack()
+            self._hooks.enter_context(listening(self._declare))
+            for handle in (
+                register_optimizer_step_pre_hook(lambda *_: self._step(+1)),
+                register_optimizer_step_post_hook(lambda *_: self._step(-1)),
+                register_module_forward_pre_hook(lambda *_: self._module()),
+            ):
+                self._hooks.callback(handle.remove)
+        self._depth += 1
         super().__enter__()
         return self
 
     def __exit__(self, *exc: Any) -> None:
         super().__exit__(*exc)
-        for handle in self._open:
-            handle.remove()
-        self._listening.__exit__(None, None, None)
+        self._depth -= 1
+        if self._hooks and not self._depth:
+            self._hooks.close()
+            self._hooks = None
 
     def reset(self) -> None:
         self.calls = Counter()
+        self.modules = 0
+
+    def _module(self) -> None:
+        self.modules += 1
 
     def _declare(self, phase: Phase | None) -> None:
         self._declared = phase
@@ -139,18 +153,18 @@ class Recorder(TorchDispatchMode):
             return "update"
         return "backward" if torch._C._current_graph_task_id() != -1 else "forward"
 
-    def _spec(self, tensor: torch.Tensor) -> TensorSpec:
+    def _spec(self, tensor: torch.Tensor, group: str) -> TensorSpec:
         distance = self._clock - self._touched.get(tensor.untyped_storage()._cdata, -(1 << 62))
         where = NEAR if distance <= L2 else MIDDLE if distance <= L3 else FAR
-        if tensor.numel() * tensor.element_size() < 1 << 14:  # below the noise of one call
-            where = NEAR
+        if group == "view" or tensor.numel() * tensor.element_size() < 1 << 14:
+            where = NEAR  # nothing is read, or too little to matter
         return TensorSpec(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, where)
 
-    def _encode(self, value: Any) -> Any:
+    def _encode(self, value: Any, group: str) -> Any:
         if isinstance(value, torch.Tensor):
-            return self._spec(value)
+            return self._spec(value, group)
         if isinstance(value, list | tuple):
-            return tuple(self._encode(item) for item in value)
+            return tuple(self._encode(item, group) for item in value)
         return value
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -163,35 +177,35 @@ class Recorder(TorchDispatchMode):
             if whole is not NotImplemented:
                 return whole
         operands = [t for value in (*args, *kwargs.values()) for t in tensors_in(value)]
-        encoded = self._encode(args), tuple((k, self._encode(v)) for k, v in kwargs.items())
-        out = func(*args, **kwargs)
-        self._note(func, args, kwargs, encoded, operands, out)
-        return out
-
-    def _note(self, func: Any, args: Any, kwargs: Any, encoded: Any, operands: list[Any], out: Any) -> None:
         phase = self._phase()
-        group, results = group_of(func, phase), tensors_in(out)
+        group = group_of(func, phase)
+        encoded = self._encode(args, group), tuple((k, self._encode(v, group)) for k, v in kwargs.items())
+        out = func(*args, **kwargs)
         flops = 0
         if (formula := flop_registry.get(func._overloadpacket)) is not None:
             flops = int(formula(*args, **kwargs, out_val=out))
-        sizes = [_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in operands]
-        written = [_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in results]
-        if group == "view":
-            moved = 0
-        elif group == "gather" and sizes:  # only the rows asked for are read
-            moved = sum(written) + sum(min(size, sum(written)) for size in sizes)
-        else:
-            moved = sum(sizes) + sum(written)
-            for tensor, size in (*zip(operands, sizes), *zip(results, written)):
-                self._clock += size
-                self._touched[tensor.untyped_storage()._cdata] = self._clock
-        if group == "gather":
-            self._clock += moved
-            for tensor in results:
-                self._touched[tensor.untyped_storage()._cdata] = self._clock
+        results = tensors_in(out)
+        moved = self._touch(group, operands, results)
         floats = [t for t in (*operands, *results) if t.is_floating_point()]
         dtype = str((floats or operands or results or [torch.empty(0)])[0].dtype).removeprefix("torch.")
         self.calls[Signature(func, group, phase, *encoded, flops, moved, dtype)] += 1
+        return out
+
+    def _touch(self, group: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> int:
+        """Bytes the call moves; notes that its operands and results are now the nearest ones."""
+        sizes = [_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in operands]
+        written = [_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in results]
+        if group == "view":
+            return 0
+        if group == "gather" and sizes:  # only the rows asked for are read
+            moved = sum(written) + sum(min(size, sum(written)) for size in sizes)
+            operands, sizes = [], []
+        else:
+            moved = sum(sizes) + sum(written)
+        for tensor, size in (*zip(operands, sizes), *zip(results, written)):
+            self._clock += size
+            self._touched[tensor.untyped_storage()._cdata] = self._clock
+        return moved
 
 
 def record(run: Callable[[], Any], *, warm: int = 1) -> Recorder:

@@ -21,9 +21,16 @@ from workbench.devices.host import calibration
 from workbench.devices.record import FAR, MIDDLE, NEAR, Recorder, Signature, TensorSpec, record
 from workbench.records.schema import Quantity
 
-CLASSES = ("view", "forward", "backward", "optimizer")  #: kinds of call whose cost outside the kernel is calibrated
-_EVICT = {MIDDLE: 3 << 20, FAR: 64 << 20}  #: bytes to stream so that an operand leaves the nearer caches
+#: What a step pays for beside its operators' own time: per view, per other operator by phase, per module call.
+CLASSES = ("view", "forward", "backward", "optimizer", "module")
+_LONG = 50e-6  #: a call longer than this is timed by the thread's own clock, which other jobs do not disturb
+_ROTATION = {MIDDLE: 4 << 20, FAR: 64 << 20}  #: bytes of copies to go through so that none is found nearer
 _ROOM = 3  #: a probe may take this many times the operands' bytes
+
+
+def step_clock() -> Callable[[], float]:
+    """The clock steps are timed by: on one thread its own time, so that other jobs do not enter; else wall time."""
+    return time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
 def overhead_class(signature: Signature) -> str:
@@ -44,58 +51,84 @@ def _high(op: Any, args: tuple[Any, ...]) -> int:
     return min(floats[0].shape) if floats else 1
 
 
+def _stored(spec: TensorSpec) -> int:
+    """Elements between the first and the last one of a tensor."""
+    return 1 + sum((n - 1) * abs(s) for n, s in zip(spec.shape, spec.stride)) if all(spec.shape) else 0
+
+
+def _specs(value: Any) -> list[TensorSpec]:
+    if isinstance(value, TensorSpec):
+        return [value]
+    return [s for item in value for s in _specs(item)] if isinstance(value, tuple) else []
+
+
 class _Operands:
-    """Real tensors made from specs; each remembers where its bytes should be when the call begins."""
+    """Real tensors made from specs.
+
+    An operand that was far away in the step is far away in the probe: there are so many copies of it, used in
+    turn, that the one asked for has left the nearer caches. Operands that were near are always the same.
+    """
 
     def __init__(self, signature: Signature) -> None:
+        self.signature = signature
         self.high = max(_high(signature.op, signature.args), 1)
-        self.bases: list[tuple[int, torch.Tensor]] = []
-        self.args = [self._make(a) for a in signature.args]
-        self.kwargs = {k: self._make(v) for k, v in signature.kwargs}
+        sizes = dict.fromkeys((NEAR, *_ROTATION), 0)
+        for spec in _specs((signature.args, tuple(v for _, v in signature.kwargs))):
+            sizes[spec.where] += _stored(spec) * spec.dtype.itemsize
+        self.copies = {NEAR: 1}
+        for where, room in _ROTATION.items():
+            self.copies[where] = min(-(-room // sizes[where]), 64) if sizes[where] else 1
+        self.made: list[list[torch.Tensor]] = []
+        self.template = self._plan(signature.args), {k: self._plan(v) for k, v in signature.kwargs}
 
-    def _make(self, value: Any) -> Any:
+    def _plan(self, value: Any) -> Any:
+        """The argument with every spec replaced by a function from the number of the call to a tensor."""
         if isinstance(value, tuple):
-            return [self._make(item) for item in value]
+            return [self._plan(item) for item in value]
         if not isinstance(value, TensorSpec):
             return value
-        length = 1 + sum((n - 1) * abs(s) for n, s in zip(value.shape, value.stride))
-        length = length if all(value.shape) else 0
-        if value.dtype.is_floating_point or value.dtype.is_complex:
-            base = torch.full((length,), 0.5, dtype=value.dtype)
-        elif value.dtype is torch.bool:
+        copies = [self._make(value) for _ in range(self.copies[value.where])]
+        return lambda call: copies[call % len(copies)]
+
+    def _make(self, spec: TensorSpec) -> torch.Tensor:
+        length = _stored(spec)
+        if spec.dtype.is_floating_point or spec.dtype.is_complex:
+            base = torch.full((length,), 0.5, dtype=spec.dtype)
+        elif spec.dtype is torch.bool:
             base = torch.ones(length, dtype=torch.bool)
         else:
-            base = torch.randint(self.high, (length,), dtype=torch.int64).to(value.dtype)
-        self.bases.append((value.where, base))
-        return base.as_strided(value.shape, value.stride)
+            base = torch.randint(self.high, (length,), dtype=torch.int64).to(spec.dtype)
+        return base.as_strided(spec.shape, spec.stride)
 
-    def place(self, buffers: Mapping[int, torch.Tensor]) -> None:
-        """Bring every operand to its distance: stream the caches away, then read back what should be near."""
-        for level in (FAR, MIDDLE):
-            if not any(where >= level for where, _ in self.bases):
-                continue
-            buffers[level].sum()
-            for where, base in self.bases:
-                if where < level and base.numel():
-                    base.view(torch.uint8).max() if base.dtype is not torch.bool else base.any()
+    def call(self, number: int) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments for the call with this number."""
+
+        def fill(value: Any) -> Any:
+            if isinstance(value, list):
+                return [fill(item) for item in value]
+            return value(number) if callable(value) and not isinstance(value, type) else value
+
+        args, kwargs = self.template
+        return fill(args), {k: fill(v) for k, v in kwargs.items()}
 
 
-def _probe(signature: Signature, buffers: Mapping[int, torch.Tensor]) -> float:
+def _probe(signature: Signature) -> float:
     """Median seconds of one call. Raises whatever the operator raises when it cannot be replayed alone."""
     operands = _Operands(signature)
-    far = any(where != NEAR for where, _ in operands.bases)
     taken: list[float] = []
+    clock = time.perf_counter
     started = time.perf_counter()
-    for attempt in range(40):
-        if far:
-            operands.place(buffers)
-        before = time.perf_counter_ns()
-        out = signature.op(*operands.args, **operands.kwargs)
-        after = time.perf_counter_ns()
+    for attempt in range(42):
+        args, kwargs = operands.call(attempt)
+        before = clock()
+        out = signature.op(*args, **kwargs)
+        after = clock()
         del out
-        if attempt:  # the first call pays for choosing a kernel
-            taken.append((after - before) * 1e-9)
-        if attempt >= 5 and time.perf_counter() - started > 0.03:
+        if attempt > 1:  # the first calls pay for choosing a kernel and tell which clock to use
+            taken.append(after - before)
+        elif after - before > _LONG:
+            clock = step_clock()
+        if attempt >= 6 and time.perf_counter() - started > 0.03:
             break
     return statistics.median(taken)
 
@@ -135,7 +168,6 @@ def time_signatures(
     import psutil
 
     store = store or ProbeStore()
-    buffers = {level: torch.ones(size, dtype=torch.uint8) for level, size in _EVICT.items()}
     seconds: dict[Signature, float] = {}
     failed: list[str] = []
     fresh = False
@@ -147,7 +179,7 @@ def time_signatures(
                     failed.append(str(signature.op))
                     continue
                 try:
-                    store.seconds[key] = _probe(signature, buffers)
+                    store.seconds[key] = _probe(signature)
                     fresh = True
                 except Exception:  # an operator that needs more than its shapes; it is named in the result
                     failed.append(str(signature.op))
@@ -182,7 +214,7 @@ def predict(recorder: Recorder, store: ProbeStore | None = None, costs: Mapping[
     costs = overheads() if costs is None else costs
     seconds, failed = time_signatures(recorder.calls, store)
     total = kernel_seconds(recorder.calls, seconds)
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter({"module": recorder.modules})
     for signature, count in recorder.calls.items():
         counts[overhead_class(signature)] += count
         if signature not in seconds:

@@ -52,11 +52,7 @@ def _best(under: str, scored: Sequence[Group], groups: Sequence[Group], metric: 
 def _doubt(interval: Interval) -> str:
     if interval.low is None or interval.high is None:
         return f"{interval.count} seed, no interval" if interval.count == 1 else "no interval"
-    over = (
-        f"{interval.count} seeds"
-        if interval.kind == "seeds"
-        else f"{interval.count} test examples of one seed"
-    )
+    over = f"{interval.count} seeds" if interval.kind == "seeds" else f"{interval.count} test examples of one seed"
     return f"95 % interval {percent(interval.low)} to {percent(interval.high)} over {over}"
 
 
@@ -86,9 +82,7 @@ def _not_fitting(groups: Sequence[Group], budget: int | None) -> list[str]:
         if budget is None or g.fits(budget) is not False:
             continue
         need = (
-            f" needs {format_size(g.peak[0])} ({g.peak[1]})"
-            if g.peak and g.peak[0] > budget
-            else " passes the budget"
+            f" needs {format_size(g.peak[0])} ({g.peak[1]})" if g.peak and g.peak[0] > budget else " passes the budget"
         )
         binding = f", mostly {g.profile.binding_category}" if g.profile else ""
         out.append(f"{g.label}{need}{binding}")

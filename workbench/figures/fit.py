@@ -78,7 +78,6 @@ def fit(
     """The fit explorer's rows from runs; a refused run with a prediction is judged by that prediction."""
     rows = []
     for g in group(records):
-        first = g.runs[0]
         profile = g.profile
         time = next((r.device_step_time for r in g.runs if r.device_step_time), None)
         time = time or next((r.step_time for r in g.runs if r.step_time), None)

@@ -106,10 +106,7 @@ def group(records: Sequence[RunRecord]) -> list[Group]:
     for record in records:
         keyed.setdefault((record.method, _key(record)), []).append(record)
     labels = _labels([runs[0] for runs in keyed.values()])
-    return [
-        Group(label, runs[0].method, runs[0].family, tuple(runs))
-        for label, runs in zip(labels, keyed.values())
-    ]
+    return [Group(label, runs[0].method, runs[0].family, tuple(runs)) for label, runs in zip(labels, keyed.values())]
 
 
 def _settings(record: RunRecord) -> dict[str, str]:

@@ -120,9 +120,7 @@ def _point(group: Group, budget: int | None, front: bool) -> ParetoPoint:
         interval=interval.kind if interval else "none",
         fits=group.fits(budget),
         front=front,
-        seeds=tuple(
-            SeedPoint(r.seed, r.measured.peak if r.measured else None, r.accuracy) for r in group.runs
-        ),
+        seeds=tuple(SeedPoint(r.seed, r.measured.peak if r.measured else None, r.accuracy) for r in group.runs),
     )
 
 

@@ -20,10 +20,27 @@ def size_ticks(low: float, high: float, *, log: bool) -> list[int]:
     power = 10 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough)
     return [
-        round(i * step * unit)
-        for i in range(int(high / unit / step) + 1)
-        if i * step * unit >= low * 0.999 or i == 0
+        round(i * step * unit) for i in range(int(high / unit / step) + 1) if i * step * unit >= low * 0.999 or i == 0
     ]
+
+
+def thinned(line: Sequence[tuple[float, float]], tolerance: float) -> list[tuple[float, float]]:
+    """The line without the points that lie within ``tolerance`` (in y) of the rest (Douglas and Peucker 1973)."""
+    keep = {0, len(line) - 1}
+    stack = [(0, len(line) - 1)]
+    while stack:
+        first, last = stack.pop()
+        (x0, y0), (x1, y1) = line[first], line[last]
+        worst, at = tolerance, 0
+        for i in range(first + 1, last):
+            x, y = line[i]
+            off = abs(y - (y0 + (y1 - y0) * (x - x0) / ((x1 - x0) or 1)))
+            if off > worst:
+                worst, at = off, i
+        if at:
+            keep.add(at)
+            stack += [(first, at), (at, last)]
+    return [line[i] for i in sorted(keep)]
 
 
 def place_labels(
@@ -31,7 +48,7 @@ def place_labels(
     sizes: Sequence[tuple[float, float]],
     bounds: Box,
     obstacles: Sequence[Box] = (),
-    gap: float = 7.0,
+    gap: float = 9.0,
 ) -> list[Box]:
     """A box for each label near its anchor that covers no other label, mark or obstacle where one exists.
 
@@ -42,9 +59,7 @@ def place_labels(
     for (x, y), (width, height) in zip(anchors, sizes):
         best, least = None, math.inf
         for box in _candidates(x, y, width, height, gap):
-            cost = sum(_overlap(box, other) for other in (*placed, *marks, *obstacles)) + 4 * _outside(
-                box, bounds
-            )
+            cost = sum(_overlap(box, other) for other in (*placed, *marks, *obstacles)) + 4 * _outside(box, bounds)
             if cost < least - 1e-9:
                 best, least = box, cost
             if cost == 0:

@@ -10,17 +10,28 @@ XLINK = "http://www.w3.org/1999/xlink"
 #: Drawn as this colour, text and axes follow the theme of the page they stand in.
 INK = "#010203"
 FAINT = "#040506"
+ALARM = "#070809"
 
-_ELEMENTS = frozenset(
-    "svg g path rect circle ellipse line polyline polygon text tspan defs clipPath pattern use image title desc "
-    "linearGradient stop marker".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ELEMENTS = _words(
+    """
+    svg g path rect circle ellipse line polyline polygon text tspan defs clipPath pattern use image
+    title desc linearGradient stop marker
+    """
 )
-_ATTRIBUTES = frozenset(
-    "id class d x y x1 y1 x2 y2 dx dy cx cy r rx ry width height viewBox points transform fill fill-opacity "
-    "fill-rule stroke stroke-width stroke-linecap stroke-linejoin stroke-dasharray stroke-dashoffset "
-    "stroke-opacity stroke-miterlimit opacity font-size font-weight font-style text-anchor clip-path clip-rule "
-    "patternUnits patternTransform preserveAspectRatio offset stop-color stop-opacity role aria-label "
-    "aria-hidden dominant-baseline image-rendering markerWidth markerHeight refX refY orient".split()
+_ATTRIBUTES = _words(
+    """
+    id class d x y x1 y1 x2 y2 dx dy cx cy r rx ry width height viewBox points transform fill fill-opacity
+    fill-rule stroke stroke-width stroke-linecap stroke-linejoin stroke-dasharray stroke-dashoffset
+    stroke-opacity stroke-miterlimit opacity font-size font-weight font-style text-anchor
+    clip-path clip-rule patternUnits patternTransform preserveAspectRatio offset stop-color stop-opacity
+    role aria-label aria-hidden dominant-baseline image-rendering markerWidth markerHeight
+    refX refY orient
+    """
 )
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _LOCAL = re.compile(r"url\(\s*['\"]?#([\w.-]+)['\"]?\s*\)")
@@ -99,6 +110,8 @@ def _attribute(name: str, value: str, prefix: str, tag: str) -> tuple[str, str] 
         return (name, f"url(#{prefix}{local.group(1)})") if local else None
     if value.lower() == INK:
         return name, "currentColor"
+    if value.lower() == ALARM:
+        return name, "var(--pp-alarm, #C8102E)"
     if value.lower() == FAINT:
         return ("class", "faint") if name == "stroke" else (name, "currentColor")
     return name, _NUMBER.sub(lambda m: f"{float(m.group()):.1f}".removesuffix(".0"), value) if name in (

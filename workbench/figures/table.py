@@ -68,7 +68,7 @@ def table(records: Sequence[RunRecord], budget: int | None = None) -> Table:
         Column("seeds", "Seeds"),
         Column("predicted", "Predicted peak", "bytes"),
         Column("measured", "Measured peak", "bytes"),
-        Column("difference", "Predicted − measured", "bytes"),
+        Column("difference", "Difference", "bytes"),
         Column("error", "Error", "share"),
         *(Column(f"category:{c}", c.value.capitalize(), "bytes") for c in Category),
         Column("split_source", "Split is"),

@@ -13,7 +13,7 @@ from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS
 from workbench.records.schema import RunRecord
 
-MAX_MOMENTS = 120
+MAX_MOMENTS = 96
 MAX_LAYERS = 12
 
 
@@ -77,8 +77,7 @@ def timeline(records: Sequence[RunRecord], budget: int | None = None) -> Timelin
             "Each panel says whether it is measured or predicted.",
             runs,
         ),
-        alt=" ".join(f"{s.label} ({s.source}): {s.peak_sentence}" for s in steps)
-        or "No run recorded a timeline.",
+        alt=" ".join(f"{s.label} ({s.source}): {s.peak_sentence}" for s in steps) or "No run recorded a timeline.",
         runs=runs,
         budget=budget,
         categories=CATEGORIES,

@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from workbench.parts.base import Parts
 
 #: Fields of peft's configs that our own settings decide, or that only concern loading and serving.
-_DECIDED = frozenset({"target_modules", "modules_to_save", "feedforward_modules", "bias", "task_type", "inference_mode", "megatron_core", "fan_in_fan_out"})
+_DECIDED = frozenset(
+    {
+        "target_modules",
+        "modules_to_save",
+        "feedforward_modules",
+        "bias",
+        "task_type",
+        "inference_mode",
+        "megatron_core",
+        "fan_in_fan_out",
+    }
+)
 _CARDS: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "peft_cards.toml").read_text())
 
 
@@ -94,15 +105,23 @@ def _config(tuner: Tuner, facts: dict[str, Any]) -> type[MethodConfig]:
         ),
     }
     if tuner.prompt:
-        fields["num_virtual_tokens"] = (int, setting(8, "virtual tokens put in front", ge=1, le=1024, unit="tokens"))
+        fields["num_virtual_tokens"] = (
+            int,
+            setting(8, "virtual tokens put in front", ge=1, le=1024, unit="tokens"),
+        )
     for field in tuner.fields:
         if field.name not in _DECIDED and field.name not in MethodConfig.model_fields:
-            fields[field.name] = (_annotation(field), setting(defaults.get(field.name, field.default), field.doc))
+            fields[field.name] = (
+                _annotation(field),
+                setting(defaults.get(field.name, field.default), field.doc),
+            )
     return create_model(f"{tuner.config}Settings", __base__=MethodConfig, **fields)
 
 
 def _annotation(field: TunerField) -> Any:
-    base: Any = Literal[field.choices] if field.choices else {"int": int, "float": float, "bool": bool}.get(field.type, str)
+    base: Any = (
+        Literal[field.choices] if field.choices else {"int": int, "float": float, "bool": bool}.get(field.type, str)
+    )
     return base | None if field.optional else base
 
 

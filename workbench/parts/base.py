@@ -109,7 +109,8 @@ class TrainingStep:
     lr: float
     parameters: list[nn.Parameter] = field(init=False)
     seed: int = 0
-    extras: dict[str, Any] = field(default_factory=dict)
+    observer: Callable[[nn.Parameter], None] | None = None
+    """Called with each parameter just before its update, while its gradient is there."""
     _optimizers: dict[int, torch.optim.Optimizer] = field(init=False, default_factory=dict)
     _batches: Sequence[dict[str, Tensor]] = field(init=False, default=())
 
@@ -174,10 +175,15 @@ class TrainingStep:
         return total
 
     def update(self) -> None:
+        if self.observer is not None:
+            for parameter in self.parameters:
+                self.observer(parameter)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
     def update_one(self, parameter: nn.Parameter) -> None:
+        if self.observer is not None:
+            self.observer(parameter)
         self._optimizers[id(parameter)].step()
         parameter.grad = None

@@ -78,6 +78,10 @@ class Task(abc.ABC):
         if model.kind not in self.kinds:
             raise Incompatible("model", model.name, f"task {self.name} trains {' or '.join(self.kinds)} models")
 
+    def classes(self, model: ModelSpec) -> int | None:
+        """Outputs of the fresh head this task needs; ``None`` for a language-model head. Needs no data."""
+        return len(getattr(self, "labels", ())) or None
+
     @abc.abstractmethod
     def load(self, model: ModelSpec, sizes: Sizes, seed: int) -> TaskData:
         """Read, split with ``seed`` and encode for ``model``. Refuses empty, one-class and truncated data."""
@@ -102,8 +106,11 @@ class Task(abc.ABC):
         """Endless shuffled training batches; the order is a pure function of (seed, epoch)."""
         import numpy as np
 
+        from workbench.core.errors import BadInput
         from workbench.core.seeds import derive
 
+        if not 1 <= size <= len(data.train):
+            raise BadInput("batch", size, f"1 to {len(data.train)}, the number of training examples of {self.name}")
         epoch = 0
         while True:
             order = np.random.default_rng(derive(seed, "order", epoch)).permutation(len(data.train))

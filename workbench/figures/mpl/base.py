@@ -8,7 +8,7 @@ from typing import Any
 from workbench.core.units import format_size
 from workbench.figures.scale import size_ticks
 from workbench.figures.style import CATEGORY_HATCHES
-from workbench.figures.svg import INK
+from workbench.figures.svg import ALARM, INK
 
 WIDTH = 8.6  #: inches; pages scale it to their own width
 MARKS = {
@@ -21,7 +21,7 @@ MARKS = {
     "down": "v",
     "pentagon": "p",
 }
-BUDGET = "#C8102E"
+BUDGET = ALARM
 
 
 def blank(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
@@ -42,7 +42,7 @@ def empty(message: str) -> Any:
 
 def size_axis(axis: Any, low: float, high: float, *, log: bool = False) -> None:
     """Ticks at round sizes with their unit."""
-    ticks = size_ticks(low, high, log=log)
+    ticks = [t for t in size_ticks(low, high, log=log) if low <= t <= high]
     axis.set_ticks(ticks, [format_size(t) if t else "0" for t in ticks])
     axis.set_minor_locator(_none())
 
@@ -53,9 +53,7 @@ def _none() -> Any:
     return NullLocator()
 
 
-def category_legend(
-    figure: Any, categories: Sequence[str], colours: Sequence[str], budget: int | None
-) -> None:
+def category_legend(figure: Any, categories: Sequence[str], colours: Sequence[str], budget: int | None) -> None:
     """One line above the panels: colour, pattern and name of each category, and the budget line."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -65,7 +63,5 @@ def category_legend(
         for name, colour in zip(categories, colours)
     ]
     if budget is not None:
-        handles.append(
-            Line2D([], [], color=BUDGET, linestyle=(0, (5, 2)), label=f"budget {format_size(budget)}")
-        )
+        handles.append(Line2D([], [], color=BUDGET, linestyle=(0, (5, 2)), label=f"budget {format_size(budget)}"))
     figure.legend(handles=handles, loc="outside upper left", ncols=4, fontsize=8.5, handlelength=1.6)

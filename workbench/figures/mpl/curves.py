@@ -20,9 +20,7 @@ def draw(info: CurvesInfo) -> Any:
         for line in curve.seeds:
             if len(curve.seeds) > 1:
                 axis.plot(line.steps, line.losses, color=curve.colour, linewidth=0.7, alpha=0.3)
-        axis.plot(
-            curve.steps, curve.mean, color=curve.colour, linewidth=1.8, linestyle=DASHES[i % len(DASHES)]
-        )
+        axis.plot(curve.steps, curve.mean, color=curve.colour, linewidth=1.8, linestyle=DASHES[i % len(DASHES)])
     axis.grid(True, axis="y")
     axis.set_xlabel("step")
     axis.set_ylabel("training loss")

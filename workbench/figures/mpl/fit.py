@@ -26,7 +26,5 @@ def draw(info: FitInfo) -> Any:
         if m.peak is not None
     )
     return categories.draw(
-        CategoriesInfo(
-            info.title, info.caption, info.alt, info.runs, info.budget, info.categories, info.colours, bars
-        )
+        CategoriesInfo(info.title, info.caption, info.alt, info.runs, info.budget, info.categories, info.colours, bars)
     )

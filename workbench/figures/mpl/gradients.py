@@ -53,9 +53,7 @@ def _frame(axis: Any, info: GradientsInfo, one: Any) -> None:
         while end < len(one.frozen) and one.frozen[end]:
             end += 1
         if end > start:
-            axis.axhspan(
-                start - 0.5, end - 0.5, facecolor="none", edgecolor=INK, hatch="////", linewidth=0, alpha=0.35
-            )
+            axis.axhspan(start - 0.5, end - 0.5, facecolor="none", edgecolor=INK, hatch="////", linewidth=0, alpha=0.35)
             if end - start > 1:
                 axis.text((count - 1) / 2, (start + end - 1) / 2, "frozen", ha="center", va="center", fontsize=9,
                           fontweight="bold")  # fmt: skip

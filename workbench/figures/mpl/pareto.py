@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from workbench.core.units import format_size
@@ -40,9 +41,7 @@ def draw(info: ParetoInfo) -> Any:
         axis.annotate(f"budget {format_size(info.budget)}", (info.budget, 1.0), xycoords=("data", "axes fraction"),
                       xytext=(0, 3), textcoords="offset points", ha="center", va="bottom", color=BUDGET)  # fmt: skip
     front = sorted((p.peak, p.score) for p in points if p.front)
-    axis.plot(*zip(*front), color=INK, linewidth=0.9, alpha=0.55, drawstyle="steps-post") if len(
-        front
-    ) > 1 else None
+    axis.plot(*zip(*front), color=INK, linewidth=0.9, alpha=0.55, drawstyle="steps-post") if len(front) > 1 else None
     for p in points:
         _mark(axis, p, rail_y)
     _label(figure, axis, points, rail_y, info.budget)
@@ -56,9 +55,7 @@ def _limits(info: ParetoInfo, points: list[Any]) -> tuple[float, float]:
 
 
 def _score_limits(points: list[Any], rail: bool) -> tuple[float, float]:
-    values = [
-        v for p in points for v in (p.low, p.high, p.score, *(s.score for s in p.seeds)) if v is not None
-    ]
+    values = [v for p in points for v in (p.low, p.high, p.score, *(s.score for s in p.seeds)) if v is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span = (high - low) or abs(high) * 0.1 or 0.1
     return low - span * (0.28 if rail else 0.12), high + span * 0.12
@@ -95,6 +92,10 @@ def _label(figure: Any, axis: Any, points: list[Any], rail_y: float, budget: int
         if p.low is not None and p.high is not None:
             x, bottom = axis.transData.transform((p.peak, p.low))
             obstacles.append((x - 3, bottom, x + 3, axis.transData.transform((p.peak, p.high))[1]))
+    front = sorted((p.peak, p.score) for p in points if p.front)
+    for (left, low), (right, high) in itertools.pairwise(front):
+        (x0, y0), (x1, y1) = axis.transData.transform((left, low)), axis.transData.transform((right, high))
+        obstacles += [(x0, y0 - 2, x1, y0 + 2), (x1 - 2, min(y0, y1), x1 + 2, max(y0, y1))]
     frame = axis.get_window_extent()
     if budget is not None:
         x = axis.transData.transform((budget, rail_y))[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.figures.mpl.base import BUDGET, blank, category_legend, empty, size_axis
+from workbench.figures.scale import thinned
 from workbench.figures.style import CATEGORY_HATCHES
 from workbench.figures.svg import INK
 from workbench.figures.timeline import TimelineInfo, peak_label
@@ -35,9 +36,8 @@ def _panel(axis: Any, info: TimelineInfo, step: Any, high: float) -> None:
         top = [b + v for b, v in zip(base, step.live[category])]
         if any(step.live[category]):
             hatch = CATEGORY_HATCHES[category]
-            axis.fill_between(
-                x, base, top, step="mid", facecolor=colour, edgecolor=INK, hatch=hatch, linewidth=0.3
-            )
+            edge = thinned(list(zip(x, top)), high / 300) + thinned(list(zip(x, base)), high / 300)[::-1]
+            axis.fill(*zip(*edge), facecolor=colour, edgecolor=INK, hatch=hatch, linewidth=0.3)
         base = top
     axis.set_ylim(0, high)
     axis.set_xlim(0, max(1, len(step.events) - 1))
@@ -51,7 +51,5 @@ def _panel(axis: Any, info: TimelineInfo, step: Any, high: float) -> None:
                   fontsize=8)  # fmt: skip
     axis.set_title(f"{step.label} · {'measured' if step.source.startswith('measured') else 'predicted'}")
     starts = [i for i in x if i == 0 or step.phases[i] != step.phases[i - 1]]
-    wide = [
-        i for n, i in enumerate(starts) if (starts[n + 1] if n + 1 < len(starts) else len(x)) - i > len(x) / 9
-    ]
+    wide = [i for n, i in enumerate(starts) if (starts[n + 1] if n + 1 < len(starts) else len(x)) - i > len(x) / 9]
     axis.set_xticks(wide, [step.phases[i] for i in wide], ha="left")

@@ -1,0 +1,28 @@
+"""Calibrating this host makes it a device like any other."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from workbench.devices import get
+from workbench.devices.calibrate import calibrate
+from workbench.devices.step_time import CLASSES, overheads
+
+
+@pytest.mark.slow
+def test_quick_calibration(tmp_path, monkeypatch) -> None:
+    import transformers  # noqa: F401  its import is not what is timed
+
+    monkeypatch.setenv("PINTPOT_CACHE", str(tmp_path))
+    started = time.perf_counter()
+    made = calibrate(quick=True)
+    assert time.perf_counter() - started < 10
+    host = get("this-host")
+    assert host.calibrated
+    assert host.throughput == made.throughput
+    assert all(q.kind == "measured" and "torch" in q.note for q in host.throughput.values())
+    assert host.throughput["fp32"].value > 1e8
+    assert set(overheads()) == set(CLASSES)
+    assert host.active is not None or any("power is not known" in note for note in host.notes)

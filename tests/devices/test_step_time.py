@@ -1,0 +1,119 @@
+"""The per-operator probe: what is recorded, what is timed, and that predictions follow the work."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from workbench.core.errors import ResourceMissing
+from workbench.devices.record import FAR, NEAR, TensorSpec, record
+from workbench.devices.step_time import CLASSES, ProbeStore, predict, predict_step_time, time_signatures
+
+FREE = dict.fromkeys(CLASSES, 0.0)
+
+
+@pytest.fixture
+def store(tmp_path) -> ProbeStore:
+    return ProbeStore(tmp_path)
+
+
+def step(width: int = 64, batch: int = 8):
+    model = nn.Sequential(
+        nn.Embedding(50, width), nn.Linear(width, width), nn.GELU(), nn.Dropout(0.1), nn.Linear(width, 5)
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    ids, labels = torch.zeros(batch, dtype=torch.long), torch.zeros(batch, dtype=torch.long)
+
+    def run() -> None:
+        nn.functional.cross_entropy(model(ids), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return run
+
+
+def test_phases_and_module_calls_are_seen() -> None:
+    recorder = record(step())
+    assert {s.phase for s in recorder.calls} == {"forward", "backward", "update"}
+    assert recorder.modules == 6
+
+
+def test_every_operator_of_a_step_can_be_timed(store) -> None:
+    recorder = record(step())
+    seconds, failed = time_signatures(recorder.calls, store)
+    assert failed == []
+    assert set(seconds) == set(recorder.calls)
+    assert all(value > 0 for value in seconds.values())
+
+
+def test_fake_recording_has_the_same_calls_as_a_real_one() -> None:
+    real = record(step())
+    with FakeTensorMode():
+        fake = record(step())
+    assert {(str(s.op), s.args, s.phase): n for s, n in fake.calls.items()} == {
+        (str(s.op), s.args, s.phase): n for s, n in real.calls.items()
+    }
+
+
+def test_timings_are_kept_and_not_taken_twice(store) -> None:
+    recorder = record(step())
+    first, _ = time_signatures(recorder.calls, store)
+    again = ProbeStore(store.path.parent)
+    assert again.seconds
+    assert time_signatures(recorder.calls, again)[0] == first
+
+
+def test_a_damaged_store_is_started_afresh(store) -> None:
+    store.path.parent.mkdir(exist_ok=True)
+    store.path.write_text("{")
+    assert ProbeStore(store.path.parent).seconds == {}
+
+
+def test_operands_long_unused_are_taken_from_far_memory() -> None:
+    a, big = torch.ones(256, 256), torch.ones(12 << 20)
+
+    def run() -> None:
+        _ = a @ a
+        _ = big + 1
+
+    found = {str(s.op): s for s in record(run).calls}
+    assert {t.where for t in found["aten.mm.default"].args if isinstance(t, TensorSpec)} == {FAR}
+
+    def near() -> None:
+        b = a + 1
+        _ = b @ b
+
+    found = {str(s.op): s for s in record(near).calls}
+    assert {t.where for t in found["aten.mm.default"].args if isinstance(t, TensorSpec)} == {NEAR}
+
+
+def test_prediction_follows_the_work(store) -> None:
+    small = predict(record(step(64, 8)), store, FREE)
+    large = predict(record(step(512, 512)), store, FREE)
+    assert small.kind == "predicted"
+    assert large.value > 5 * small.value
+
+
+def test_costs_per_call_are_added(store) -> None:
+    recorder = record(step())
+    free = predict(recorder, store, FREE).value
+    dear = predict(recorder, store, {**FREE, "module": 1.0, "view": 1e-3}).value
+    views = sum(n for s, n in recorder.calls.items() if s.group == "view")
+    assert dear - free == pytest.approx(recorder.modules + views * 1e-3)
+
+
+def test_inside_fake_mode_nothing_of_the_model_is_computed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PINTPOT_CACHE", str(tmp_path))
+    monkeypatch.setattr("workbench.devices.step_time.overheads", lambda: FREE)
+    with FakeTensorMode():
+        guess = predict_step_time(step())
+    assert guess.value > 0
+    assert "not timed" not in guess.note
+
+
+def test_without_a_calibration_it_says_so(store, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PINTPOT_CACHE", str(tmp_path / "none"))
+    with pytest.raises(ResourceMissing, match="pintpot devices calibrate"):
+        predict(record(step()), store)

@@ -1,0 +1,36 @@
+"""One panel class for each interactive figure."""
+
+from __future__ import annotations
+
+from widgets.base import STATIC, Panel
+from workbench.figures.info import FigureInfo
+
+
+class ParetoPanel(Panel):
+    """Score against peak memory with a budget that the reader moves."""
+
+    kind = "pareto"
+    _esm = STATIC / "pareto.js"
+
+
+class TimelinePanel(Panel):
+    """The memory of one training step, moment by moment."""
+
+    kind = "timeline"
+    _esm = STATIC / "timeline.js"
+
+
+class FitPanel(Panel):
+    """Every method against a budget: fits, or not and why."""
+
+    kind = "fit"
+    _esm = STATIC / "fit.js"
+
+
+_BY_KIND: dict[str, type[Panel]] = {p.kind: p for p in (ParetoPanel, TimelinePanel, FitPanel)}
+
+
+def panel_for(figure: FigureInfo) -> Panel | None:
+    """The panel that draws a figure, or None when it has no interactive form."""
+    panel = _BY_KIND.get(figure.kind)
+    return panel(figure) if panel else None

@@ -1,0 +1,38 @@
+"""Shows a figure or panel: live where a front end is there, as data for the report where none is."""
+
+from __future__ import annotations
+
+import os
+
+from widgets.base import Panel
+from workbench.figures.info import FigureInfo
+
+HEADLESS = "PINTPOT_HEADLESS"  #: set by the report runner
+
+
+def headless() -> bool:
+    """Whether the notebook is being executed for a report, with nobody looking on."""
+    return bool(os.environ.get(HEADLESS))
+
+
+def show(what: FigureInfo | Panel) -> Panel | None:
+    """Display a figure or its panel and return the live panel, if there is one.
+
+    Headless, or for a figure without an interactive form, the static twin is emitted: the report starts the same
+    browser module on its stored data.
+    """
+    from widgets.panels import panel_for
+    from workbench.report import emit
+
+    figure = what.figure if isinstance(what, Panel) else what
+    if headless():
+        emit.show(figure)
+        return None
+    panel = what if isinstance(what, Panel) else panel_for(figure)
+    if panel is None:
+        emit.show(figure)
+        return None
+    from IPython.display import display
+
+    display(panel)
+    return panel

@@ -1,0 +1,116 @@
+"""Run what is missing of a declared grid. The store is the truth: an unchanged cell costs nothing."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from workbench.case import Case
+from workbench.core.errors import BadInput, Interrupted
+from workbench.records.schema import RunRecord, State, StepRecord
+from workbench.records.store import RunStore, content_key
+from workbench.session import Schedule, Session, run
+from workbench.tasks.base import Sizes
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a grid: a case, a seed and the budget it must keep."""
+
+    case: Case
+    seed: int
+    budget: int | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+    sizes: Sizes = field(default_factory=Sizes)
+    device: str = "this-host"
+    profile: str = ""
+
+    def key(self) -> str:
+        """Content hash of everything that decides the result."""
+        identity = self.case.identity() | {
+            "seed": self.seed,
+            "budget": self.budget,
+            "schedule": vars(self.schedule),
+            "sizes": vars(self.sizes),
+            "record": 1,
+        }
+        return content_key(identity)
+
+    def session(self, cancel: threading.Event) -> Session:
+        return Session(self.case, self.seed, self.budget, self.schedule, self.sizes, cancel=cancel)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a sweep stands; passed to the observer after every step and every finished cell."""
+
+    done: int
+    total: int
+    cell: Cell
+    step: StepRecord | None = None
+    record: RunRecord | None = None
+    stored: bool = False
+
+
+def grid(case: Case, axes: Mapping[str, Sequence[Any]]) -> list[tuple[Case, int]]:
+    """Every combination of the axes: ``method``, ``batch``, ``length``, ``seed``, or any field of a method's config.
+
+    Raises ``BadInput`` for an empty axis; a setting that a method does not have is an unknown name.
+    """
+    for name, values in axes.items():
+        if not list(values):
+            raise BadInput(name if name != "seed" else "seeds", list(values), "at least one value")
+    found = []
+    for values in itertools.product(*axes.values()):
+        chosen = dict(zip(axes, values))
+        seed = chosen.pop("seed", 0)
+        changes: dict[str, Any] = {}
+        for axis, attribute in (("method", "method_name"), ("batch", "batch"), ("length", "length")):
+            if axis in chosen:
+                changes[attribute] = chosen.pop(axis)
+        found.append((replace(case, settings={**case.settings, **chosen}, **changes), seed))
+    return found
+
+
+def sweep(
+    cells: Sequence[Cell],
+    *,
+    store: RunStore | None = None,
+    observe: Callable[[Progress], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Iterator[RunRecord]:
+    """Yield one record per cell, from the store when it is there, else by running it and storing it.
+
+    Finished cells are committed one by one, so an interrupted sweep resumes where it stopped. Raises
+    ``Interrupted`` when cancelled; what was finished is kept.
+    """
+    store = store or RunStore()
+    cancel = cancel or threading.Event()
+    total = len(cells)
+    for done, cell in enumerate(cells):
+        key = cell.key()
+        record = store.finished(key)
+        stored = record is not None
+        if record is None:
+            record = _run_cell(cell, done, total, observe, cancel)
+            store.put(key, record)
+            if record.state is State.CANCELLED:
+                raise Interrupted(
+                    f"stopped after {done} of {total} runs; finished runs are kept and the same command resumes"
+                )
+        if observe is not None:
+            observe(Progress(done + 1, total, cell, record=record, stored=stored))
+        yield record
+
+
+def _run_cell(
+    cell: Cell, done: int, total: int, observe: Callable[[Progress], None] | None, cancel: threading.Event
+) -> RunRecord:
+    def on_step(step: StepRecord) -> None:
+        if observe is not None:
+            observe(Progress(done, total, cell, step=step))
+
+    return run(cell.session(cancel), on_step=on_step, profile=cell.profile, device=cell.device)

@@ -1,0 +1,178 @@
+"""The workbench itself: one task, model, device and budget, and every question one asks about them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from workbench.ablate import Cell, Progress, grid, sweep
+from workbench.case import Case
+from workbench.core.errors import BadInput
+from workbench.core.units import format_exactly, parse_size
+from workbench.plan import Verdict, cases_for, fit
+from workbench.profiles import RunProfile, profile
+from workbench.records.schema import RunRecord
+from workbench.records.store import RunStore
+from workbench.session import Schedule
+from workbench.tasks.base import Sizes
+
+if TYPE_CHECKING:
+    from workbench.devices.model import Device
+
+Observer = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Names are checked when the bench is opened. ``budget`` is bytes."""
+
+    task: str
+    model: str
+    device: Device
+    budget: int
+    batch: int
+    length: int | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+    sizes: Sizes = field(default_factory=Sizes)
+    profile: RunProfile = field(default_factory=lambda: profile("standard"))
+    store: RunStore = field(default_factory=RunStore)
+
+    def case(self, method: str, **settings: Any) -> Case:
+        return Case(self.task, self.model, method, self.batch, self.length, settings=settings)
+
+    def fit(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> list[Verdict]:
+        """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained."""
+        cases = cases_for(self.task, self.model, methods, batch=self.batch, length=self.length)
+        return list(fit(cases, self.device, self.budget, progress=progress))
+
+    def run(
+        self,
+        method: str,
+        seed: int = 0,
+        *,
+        observe: Observer | None = None,
+        cancel: threading.Event | None = None,
+        **settings: Any,
+    ) -> RunRecord:
+        """Train one method under the budget; the record is stored, and taken from the store when it is there."""
+        cell = self._cell(self.case(method, **settings), seed)
+        return next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
+
+    def ablate(
+        self,
+        axes: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        observe: Observer | None = None,
+        cancel: threading.Event | None = None,
+        reference: Iterable[str] = (),
+        **more: Sequence[Any],
+    ) -> list[RunRecord]:
+        """Run what is missing of the grid over ``method``, ``seed``, ``batch``, ``length`` or any setting.
+
+        Methods in ``reference`` are run without the budget when they do not fit it, so that one sees what the
+        budget costs; their records say so by having none.
+        """
+        axes = {**(axes or {}), **more}
+        first = self.case(next(iter(axes.get("method") or ["full"])))
+        cells = [self._cell(case, seed, case.method_name in set(reference)) for case, seed in grid(first, axes)]
+        return list(sweep(cells, store=self.store, observe=observe, cancel=cancel))
+
+    def compare(
+        self,
+        methods: Sequence[str] = (),
+        seeds: Sequence[int] = (),
+        *,
+        observe: Observer | None = None,
+        cancel: threading.Event | None = None,
+    ) -> list[RunRecord]:
+        """Every method with every seed; empty takes the profile's. Full tuning is the reference and runs unlimited
+        when it does not fit, so that the cost of the budget shows."""
+        chosen = self.methods(methods)
+        seeds = list(seeds) or list(self.profile.seeds)
+        return self.ablate({"method": chosen, "seed": seeds}, observe=observe, cancel=cancel, reference=("full",))
+
+    def methods(self, given: Sequence[str] = ()) -> list[str]:
+        """The named methods, else the profile's, else all that declare they can serve the model. Names are checked."""
+        from workbench.methods.base import methods as registry
+        from workbench.models import resolve
+
+        for name in given:
+            registry.get(name)
+        chosen = list(given) or list(self.profile.methods)
+        spec = resolve(self.model)
+        return chosen or [m.name for m in registry if m.applies_to(spec) is None]
+
+    def parameters(self, methods: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+        """Every parameter of a comparison with its resolved value."""
+        return {
+            "profile": self.profile.name,
+            "task": self.task,
+            "model": self.model,
+            "device": self.device.name,
+            "budget": format_exactly(self.budget),
+            "methods": list(methods),
+            "seeds": list(seeds),
+            "batch": self.batch,
+        }
+
+    def command(self, methods: Sequence[str], seeds: Sequence[int]) -> str:
+        """The command that makes this comparison again, quoted for a shell."""
+        words = ["pintpot", "report", "compare-methods"]
+        for name, value in self.parameters(methods, seeds).items():
+            words += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+        return shlex.join(words)
+
+    def _cell(self, case: Case, seed: int, reference: bool = False) -> Cell:
+        budget: int | None = self.budget
+        if reference and case.refusal() is None and case.predict().peak > self.budget:
+            budget = None
+        return Cell(case, seed, budget, self.schedule, self.sizes, self.device.name, self.profile.name)
+
+
+def open(
+    task: str = "",
+    model: str = "",
+    device: str = "this-host",
+    budget: str | int = "",
+    *,
+    batch: int | None = None,
+    length: int | None = None,
+    profile: str = "standard",
+) -> Bench:
+    """A bench; whatever is left empty comes from the profile. Every name and value is checked here."""
+    from workbench.devices.model import get
+    from workbench.models import resolve
+    from workbench.profiles import profile as named
+    from workbench.tasks.base import tasks
+
+    chosen = named(profile)
+    own_task = not task or task == chosen.task
+    task_class = tasks.get(task or chosen.task)
+    model = model or (chosen.model if own_task else task_class.default_model)
+    task_class().check(resolve(model))
+    found = get(device)
+    limit = parse_size(budget) if budget != "" else parse_size(chosen.budget)
+    sizes = Sizes(chosen.train, chosen.test, length)
+    size = batch if batch is not None else (chosen.batch if own_task else task_class.default_batch)
+    bench = Bench(
+        task_class.name, model, found, limit, size, length, Schedule(chosen.epochs), sizes, chosen, RunStore()
+    )
+    bench.case("full")
+    return bench
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Refuse the parameters of a comparison that cannot mean anything, before a kernel is started for them."""
+    names = ("task", "model", "device", "budget", "profile", "batch", "length")
+    given = {n: values[n] for n in names if values.get(n) not in (None, "", 0)}
+    if values.get("batch") is not None and values["batch"] < 0:
+        raise BadInput("batch", values["batch"], "a whole number of at least 1, or 0 for the task's own")
+    bench = open(**given)
+    bench.methods(values.get("methods") or ())
+    for seed in values.get("seeds") or ():
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise BadInput("seeds", seed, "whole numbers from 0")

@@ -1,0 +1,125 @@
+"""One case: a task, a model, a method and the shape of a batch. What every prediction and run is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.errors import BadInput, Incompatible
+from workbench.core.profile import MemoryProfile, Tier
+from workbench.core.seeds import derive
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workbench.methods.base import Method
+    from workbench.models.base import ModelSpec
+    from workbench.parts.base import TrainingStep
+    from workbench.tasks.base import Batch, Task
+
+
+@dataclass(frozen=True)
+class Case:
+    """Names and shapes, nothing built yet. ``settings`` are the method's config fields that differ from default.
+
+    ``length`` is tokens for text and pixels a side for images; ``None`` takes the task's own. ``accumulate``
+    micro-batches of ``batch`` examples make one step. Making a case checks every name and value.
+    """
+
+    task_name: str
+    model_name: str
+    method_name: str
+    batch: int = 16
+    length: int | None = None
+    accumulate: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "accumulate", "length"):
+            value = getattr(self, name)
+            if value is None and name == "length":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise BadInput(name, value, "a whole number of at least 1")
+        self.task.check(self.spec)
+        if self.accumulate > 1 and self.method_name == "update-in-backward":
+            raise Incompatible("accumulate", self.accumulate, "update-in-backward drops each gradient at once")
+        _ = self.config
+
+    @cached_property
+    def task(self) -> Task:
+        from workbench.tasks.base import tasks
+
+        task: Task = tasks.get(self.task_name)()
+        return task
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        from workbench.models import resolve
+
+        return resolve(self.model_name)
+
+    @cached_property
+    def method(self) -> Method:
+        from workbench.methods.base import methods
+
+        method: Method = methods.get(self.method_name)
+        return method
+
+    @cached_property
+    def config(self) -> Any:
+        return self.method.configure(**dict(self.settings))
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the bytes of a step; the key of cached predictions and part of a run's."""
+        return {
+            "task": self.task_name,
+            "model": self.model_name,
+            "method": self.method_name,
+            "config": self.config.model_dump(),
+            "batch": self.batch,
+            "length": self.length,
+            "accumulate": self.accumulate,
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+            "peft": version("peft"),
+        }
+
+    def refusal(self) -> str | None:
+        """Why the method cannot serve the model, from what both declare; ``None`` when nothing speaks against it."""
+        return self.method.applies_to(self.spec)
+
+    def attached(self, *, device: str = "cpu", weights: bool = True, seed: int = 0) -> nn.Module:
+        """The model with the method applied. Raises ``Incompatible`` when the method does not apply."""
+        import torch
+
+        reason = self.refusal()
+        if reason is not None:
+            raise Incompatible("method", self.method_name, reason)
+        torch.manual_seed(derive(seed, "model"))
+        model = self.spec.build(self.task.classes(self.spec), device=device, weights=weights, seed=derive(seed, "head"))
+        model.pintpot_kind = self.spec.kind  # type: ignore[assignment]
+        torch.manual_seed(derive(seed, "method"))
+        with torch.device(device):
+            attached = self.method.attach(model, self.config)
+        attached.train()
+        return attached
+
+    def step(self, model: nn.Module) -> TrainingStep:
+        """The training step over an attached model."""
+        from workbench.parts.base import TrainingStep
+
+        return TrainingStep(model, model.pintpot_parts, self.task.loss, self.config.lr)  # type: ignore[arg-type]
+
+    def example(self) -> list[Batch]:
+        """Micro-batches with the shapes of real ones; needs no data."""
+        return [self.task.example_batch(self.spec, self.batch, self.length) for _ in range(self.accumulate)]
+
+    def predict(self, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> MemoryProfile:
+        """Memory of one step, predicted without running it; cached by content."""
+        from workbench.predictions import predicted
+
+        return predicted(self, tier, fresh=fresh)

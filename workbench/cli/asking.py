@@ -1,0 +1,189 @@
+"""Verbs that answer without training: fit, predict, measure, plan."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from workbench.cli import options
+from workbench.cli.printing import note, say, show_json, show_table
+from workbench.core.profile import MemoryProfile, Tier
+from workbench.core.units import format_energy, format_size, format_time
+
+Tiers = Annotated[str, typer.Option("--tier", help="probe (exact), formula, or fake (no workspace).")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(fit)
+    app.command()(predict)
+    app.command()(measure)
+
+
+def tier_named(name: str) -> Tier:
+    from workbench.core.errors import UnknownName
+
+    known = {"probe": Tier.PROBE, "formula": Tier.FORMULA, "fake": Tier.FAKE}
+    if name not in known:
+        raise UnknownName("tier", name, known)
+    return known[name]
+
+
+def fit(
+    task: options.Task = "",
+    model: options.Model = "",
+    device: options.Device = "this-host",
+    budget: options.Budget = "",
+    methods: Annotated[str, typer.Option(help="Comma-separated; all if empty.")] = "",
+    batch: options.Batch = None,
+    length: options.Length = None,
+    tier: Tiers = "probe",
+    as_json: options.AsJson = False,
+) -> None:
+    """Every method on a device and budget: fits, fits if, cannot. Nothing is trained."""
+    from workbench.bench import open as open_bench
+    from workbench.plan import cases_for
+    from workbench.plan import fit as judge_all
+    from workbench.progress import names
+
+    bench = open_bench(task, model, device, budget, batch=batch, length=length)
+    chosen = [m.strip() for m in methods.split(",") if m.strip()]
+    cases = cases_for(bench.task, bench.model, chosen, batch=bench.batch, length=length)
+    with names("predicting", len(cases)) as progress:
+        verdicts = list(judge_all(cases, bench.device, bench.budget, tier=tier_named(tier), progress=progress))
+    order = {"fits": 0, "fits if": 1, "cannot": 2, "does not apply": 3}
+    verdicts.sort(key=lambda v: (order[v.fits], v.predicted.peak if v.predicted else 0))
+    if as_json:
+        return show_json([v.to_dict() for v in verdicts])
+    say(
+        f"{bench.task} on {bench.model}, {bench.device.title}, budget {format_size(bench.budget)}, "
+        f"batch {bench.batch}: {sum(v.fits == 'fits' for v in verdicts)} of {len(verdicts)} methods fit."
+    )
+    rows = [
+        (
+            v.method,
+            v.fits,
+            format_size(v.predicted.peak) if v.predicted else "–",
+            v.predicted.binding_category if v.predicted else "–",
+            format_time(v.step_time.value) if v.step_time else "–",
+            format_energy(v.step_energy.value) if v.step_energy else "–",
+            "; ".join(f"{c.sentence} ({format_size(c.peak)})" for c in v.changes) or v.reason,
+        )
+        for v in verdicts
+    ]
+    columns = ("method", "verdict", "predicted peak", "mostly", "step time*", "energy*", "why, or what to change")
+    show_table("", columns, rows, "No methods.")
+    say("* extrapolated by roofline; see `pintpot devices show NAME` for what it rests on.")
+    return None
+
+
+def _case(
+    task: str, model: str, method: str, batch: int | None, length: int | None, accumulate: int, given: Any
+) -> Any:
+    from workbench.case import Case
+    from workbench.models import resolve
+    from workbench.tasks.base import tasks
+
+    if not task:
+        task = "tokens" if resolve(model).modality == "text" else "pixels"
+    size = batch if batch is not None else tasks.get(task).default_batch
+    return Case(task, model, method, size, length, accumulate, options.method_settings(method, given))
+
+
+def predict(
+    model: options.Model,
+    method: options.MethodName = "full",
+    task: options.Task = "",
+    batch: options.Batch = None,
+    length: options.Length = None,
+    accumulate: options.Accumulate = 1,
+    settings: options.Settings = None,
+    tier: Tiers = "probe",
+    as_json: options.AsJson = False,
+) -> None:
+    """Memory of one training step, without running it."""
+    case = _case(task, model, method, batch, length, accumulate, settings)
+    profile = case.predict(tier_named(tier))
+    if as_json:
+        return show_json({"case": case.identity(), "predicted": _profile_data(profile)})
+    _show_profiles(case, {"predicted": profile})
+    return None
+
+
+def measure(
+    model: options.Model,
+    method: options.MethodName = "full",
+    task: options.Task = "",
+    batch: options.Batch = None,
+    length: options.Length = None,
+    accumulate: options.Accumulate = 1,
+    settings: options.Settings = None,
+    budget: options.Budget = "",
+    tier: Tiers = "probe",
+    as_json: options.AsJson = False,
+) -> None:
+    """Run the step on random weights and print prediction beside measurement; exit 3 when the budget refuses it."""
+    from workbench.core.errors import BudgetExceeded, Incompatible
+    from workbench.core.units import parse_size
+    from workbench.memory.measure import measure as measure_step
+    from workbench.plan import ways_out
+
+    case = _case(task, model, method, batch, length, accumulate, settings)
+    limit = parse_size(budget) if budget else None
+    if case.spec.cost_only:
+        raise Incompatible("model", model, "it is known by its shapes only; `pintpot predict` answers for it")
+    predicted = case.predict(tier_named(tier))
+    step = case.step(case.attached(weights=False))
+    try:
+        measured = measure_step(step, case.example(), budget=limit)
+    except BudgetExceeded as error:
+        if limit is not None and not error.suggestions:
+            error = _with_ways_out(error, tuple(f"{c.sentence} ({format_size(c.peak)})" for c in ways_out(case, limit)))
+        raise error from None
+    if as_json:
+        difference = {c: predicted.by_category.get(c, 0) - measured.by_category.get(c, 0) for c in measured.by_category}
+        return show_json(
+            {
+                "case": case.identity(),
+                "predicted": _profile_data(predicted),
+                "measured": _profile_data(measured),
+                "difference": predicted.peak - measured.peak,
+                "difference_by_category": difference,
+            }
+        )
+    _show_profiles(case, {"predicted": predicted, "measured": measured})
+    note(f"Predicted minus measured: {predicted.peak - measured.peak:+d} bytes.")
+    return None
+
+
+def _with_ways_out(error: Any, suggestions: tuple[str, ...]) -> Any:
+    from workbench.core.errors import BudgetExceeded
+
+    return BudgetExceeded(
+        operator=error.operator,
+        module=error.module,
+        category=error.category,
+        asked=error.asked,
+        live=error.live,
+        limit=error.limit,
+        ledger=error.ledger,
+        suggestions=suggestions,
+    )
+
+
+def _profile_data(profile: MemoryProfile) -> dict[str, Any]:
+    """The profile without its timeline, which is long; `runs show` prints all of a run."""
+    data = profile.to_dict()
+    data.pop("timeline")
+    return data
+
+
+def _show_profiles(case: Any, profiles: dict[str, MemoryProfile]) -> None:
+    last = list(profiles.values())[-1]
+    say(f"{case.method_name} on {case.model_name}, batch {case.batch} x {case.accumulate}. {last.sentence()}")
+    rows = [("peak", *(f"{p.peak:,}" for p in profiles.values()))]
+    rows += [(c, *(f"{p.by_category.get(c, 0):,}" for p in profiles.values())) for c in last.by_category]
+    rows += [(f"outside: {n}", *(f"{p.outside.get(n, 0):,}" for p in profiles.values())) for n in last.outside]
+    show_table("", ("bytes", *profiles), rows, "")
+    for name, profile in profiles.items():
+        note(f"{name}: {profile.source}; {'; '.join(profile.assumptions) or 'no assumptions'}")

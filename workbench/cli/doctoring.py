@@ -1,0 +1,157 @@
+"""The verb that says what is wrong with this installation."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.util import find_spec
+from typing import Literal
+
+import typer
+
+from workbench.cli import options
+from workbench.cli.printing import say, show_json
+
+Level = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. A ``problem`` makes the command fail; a ``warning`` does not."""
+
+    what: str
+    level: Level
+    text: str
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(doctor)
+
+
+def doctor(as_json: options.AsJson = False) -> None:
+    """Look for what is wrong with this installation and say how to mend it."""
+    checks: tuple[Callable[[], Finding], ...] = (
+        _packages,
+        _torch,
+        _compiler,
+        _plugins,
+        _kernel,
+        _browser,
+        _store,
+        _cache,
+        _calibration,
+    )
+    found = [check() for check in checks]
+    if as_json:
+        show_json([vars(f) for f in found])
+    else:
+        for finding in found:
+            say(f"{finding.level:8} {finding.what}: {finding.text}")
+    if any(f.level == "problem" for f in found):
+        raise typer.Exit(1)
+
+
+def _packages() -> Finding:
+    from pathlib import Path
+
+    from workbench.core.paths import PACKAGE
+
+    for name in ("workbench", "widgets"):
+        spec = find_spec(name)
+        where = Path(spec.origin).resolve().parent if spec and spec.origin else None
+        if where is None or where.parent != PACKAGE.parent:
+            return Finding("packages", "problem", f"{name} is another distribution's package; uninstall that one")
+    try:
+        return Finding("packages", "ok", f"pintpot {distribution('pintpot').version}")
+    except PackageNotFoundError:
+        return Finding("packages", "problem", "pintpot is not installed; run: make setup")
+
+
+def _torch() -> Finding:
+    import torch
+
+    if torch.version.cuda:
+        return Finding(
+            "torch", "warning", f"{version('torch')} carries CUDA {torch.version.cuda}; several GB for nothing on a CPU"
+        )
+    return Finding(
+        "torch",
+        "ok",
+        f"{version('torch')}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
+    )
+
+
+def _compiler() -> Finding:
+    from workbench.memory import ledger
+
+    if ledger.available():
+        return Finding("ledger", "ok", "every byte that torch allocates is counted")
+    return Finding(
+        "ledger", "warning", f"workspace is not measured and budgets are kept by the tracker: {ledger.reason()}"
+    )
+
+
+def _plugins() -> Finding:
+    from workbench.methods.base import methods
+
+    count = len(methods)
+    if methods.failed:
+        text = "; ".join(f"{n}: {e}" for n, e in methods.failed.items())
+        return Finding("methods", "problem", f"{count} load, these do not: {text}")
+    return Finding("methods", "ok", f"{count} methods")
+
+
+def _kernel() -> Finding:
+    from workbench.report.run import kernel_python
+
+    python = kernel_python()
+    if python is None:
+        return Finding("kernel", "warning", "no Jupyter kernel of this environment; reports start their own")
+    if python != sys.executable:
+        return Finding("kernel", "warning", f"the kernel python3 runs {python}, not this environment")
+    return Finding("kernel", "ok", "the Jupyter kernel is this environment's")
+
+
+def _browser() -> Finding:
+    if shutil.which("chromium"):
+        return Finding("browser", "ok", "chromium is there for the browser tests")
+    return Finding("browser", "warning", "no chromium; the browser tests are skipped (apt-get install chromium)")
+
+
+def _store() -> Finding:
+    from workbench.records.store import RunStore
+
+    store = RunStore()
+    damaged = store.damaged()
+    if damaged:
+        return Finding(
+            "runs", "problem", f"{len(damaged)} damaged records, the others are fine: {', '.join(damaged[:5])}"
+        )
+    return Finding("runs", "ok", f"{len(store.lines())} runs")
+
+
+def _cache() -> Finding:
+    from workbench.core import paths
+
+    folder = paths.cache()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding("cache", "problem", f"cannot be written: {error.strerror}; set PINTPOT_CACHE")
+    if free < 2 * 2**30:
+        return Finding(
+            "cache", "warning", f"{free / 2**30:.1f} GiB free; the largest asset wants 1 GiB while converting"
+        )
+    return Finding("cache", "ok", f"{free / 2**30:.0f} GiB free")
+
+
+def _calibration() -> Finding:
+    from workbench.devices.host import calibration
+
+    if calibration() is None:
+        return Finding("this-host", "warning", "not calibrated; run: pintpot devices calibrate")
+    return Finding("this-host", "ok", "calibrated")

@@ -1,0 +1,23 @@
+"""A fault of ours: the trace goes to a log file, the screen gets a sentence and an id."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import traceback
+
+from workbench.core import paths
+
+
+def explain() -> str:
+    """Write the present exception to the log folder and return the sentence for the user."""
+    error = sys.exc_info()[1]
+    name = secrets.token_hex(4)
+    folder = paths.cache() / "log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.txt").write_text(traceback.format_exc())
+        where = f"the trace is in {folder / name}.txt"
+    except OSError:
+        where = "the trace could not be written"
+    return f"this is a fault of pintpot ({type(error).__name__}: {error}); {where}"

@@ -1,0 +1,59 @@
+"""Options that several verbs share, and how their text becomes typed values."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from workbench.core.errors import BadInput, UnknownName
+
+Task = Annotated[str, typer.Option("--task", "-t", help="What to learn; see `pintpot tasks`.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="A shipped name, path:DIR or hub:OWNER/NAME.")]
+Device = Annotated[str, typer.Option("--device", "-d", help="A device profile; see `pintpot devices`.")]
+Budget = Annotated[str, typer.Option("--budget", "-b", help="Memory for one training step, such as 256MiB.")]
+MethodName = Annotated[str, typer.Option("--method", help="A tuning method; see `pintpot methods`.")]
+Batch = Annotated[int | None, typer.Option("--batch", help="Examples in one micro-batch.")]
+Length = Annotated[int | None, typer.Option("--length", help="Tokens of an example (pixels a side for images).")]
+Accumulate = Annotated[int, typer.Option("--accumulate", help="Micro-batches per step.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="A setting of the method, NAME=VALUE; repeat for more.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
+
+
+def parsed(text: str) -> Any:
+    """A value as JSON where it is JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def pairs(given: list[str] | None, option: str) -> dict[str, Any]:
+    """``NAME=VALUE`` texts to a mapping; refuses what has no name or comes twice."""
+    found: dict[str, Any] = {}
+    for item in given or []:
+        name, equals, value = item.partition("=")
+        if not equals or not name.isidentifier():
+            raise BadInput(option, item, "NAME=VALUE with a plain name")
+        if name in found:
+            raise BadInput(option, name, "each name once")
+        found[name] = parsed(value)
+    return found
+
+
+def method_settings(method: str, given: list[str] | None) -> dict[str, Any]:
+    """Settings for one method, with whole numbers accepted where the config wants a float."""
+    from workbench.methods.base import methods
+
+    config = methods.get(method).Config
+    values = pairs(given, "--set")
+    for name, value in values.items():
+        field = config.model_fields.get(name)
+        if field is None:
+            raise UnknownName(f"{method} setting", name, config.model_fields)
+        if field.annotation is float and isinstance(value, int) and not isinstance(value, bool):
+            values[name] = float(value)
+    return values

@@ -1,0 +1,88 @@
+"""Verbs that make or open pages: report, lab."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workbench.cli import options
+from workbench.cli.printing import note, say, show_table
+from workbench.core.errors import BadInput
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(report)
+    app.command()(lab)
+
+
+def report(
+    name: Annotated[str, typer.Argument(help="A report by name, or `all`; none lists them.")] = "",
+    parameters: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE; repeat for more.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write into.")] = None,
+) -> None:
+    """Run a notebook and write one self-contained HTML file."""
+    from workbench.report.run import available, render
+
+    if not name:
+        rows = [(n, p.name) for n, p in sorted(available().items())]
+        show_table("", ("report", "notebook"), rows, "No notebooks found.")
+        return
+    values = options.pairs(parameters, "-p")
+    failed = False
+    for each in sorted(available()) if name == "all" else [name]:
+        made = render(each, values, out=out, check=_meaningful, progress=sys.stderr.isatty())
+        say(str(made.html))
+        if made.failed:
+            failed = True
+            note(
+                f"{each}: failed in cell {', '.join(map(str, made.failed))}: {made.error}; the page shows how far it came"
+            )
+    if failed:
+        raise typer.Exit(1)
+
+
+def _meaningful(values: dict[str, Any]) -> None:
+    """Names and sizes that several notebooks take mean the same in all of them."""
+    if "device" in values and "budget" in values:
+        from workbench.bench import check
+
+        check(values)
+
+
+def lab(
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+) -> None:
+    """JupyterLab on the notebooks, on this machine only, with a fresh token."""
+    import secrets
+    import subprocess
+    from importlib.util import find_spec
+
+    from workbench.core import paths
+    from workbench.core.errors import ResourceMissing
+
+    if find_spec("jupyterlab") is None:
+        raise ResourceMissing("JupyterLab is not installed; run: pip install 'pintpot[lab]'")
+    if not paths.notebooks().is_dir():
+        raise BadInput("notebooks", str(paths.notebooks()), "a checkout with a notebooks folder")
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={paths.notebooks()}",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        f"--IdentityProvider.token={secrets.token_urlsafe(24)}",
+        "--ServerApp.terminals_enabled=False",
+        "--LabApp.news_url=",
+        "--allow-root",
+    ]
+    if not browser:
+        command.append("--no-browser")
+    note("JupyterLab starts on this machine only; stop it with Ctrl-C.")
+    raise typer.Exit(subprocess.call(command))

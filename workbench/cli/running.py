@@ -1,0 +1,186 @@
+"""Verbs that train: run, ablate, compare."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from workbench.cli import options
+from workbench.cli.printing import note, show_json, show_table
+from workbench.core.errors import BadInput
+from workbench.core.units import format_size, format_time
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(run)
+    app.command()(ablate)
+    app.command()(compare)
+
+
+@contextmanager
+def cancelling() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or TERM sets: the step under way is finished and kept. A second one leaves at once."""
+    event = threading.Event()
+
+    def stop(number: int, _: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+        note("pintpot: finishing the present step; press Ctrl-C again to leave at once")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+Profile = Annotated[str, typer.Option("--profile", help="quick, standard or full.")]
+
+
+def run(
+    method: options.MethodName,
+    task: options.Task = "",
+    model: options.Model = "",
+    device: options.Device = "this-host",
+    budget: options.Budget = "",
+    seed: Annotated[int, typer.Option(help="Seed of fresh weights, order and noise.")] = 0,
+    batch: options.Batch = None,
+    length: options.Length = None,
+    settings: options.Settings = None,
+    profile: Profile = "standard",
+    as_json: options.AsJson = False,
+) -> None:
+    """Train one method under the budget and store the record."""
+    from workbench.bench import open as open_bench
+    from workbench.core.errors import BudgetExceeded
+    from workbench.methods.base import methods
+    from workbench.progress import sweeping
+    from workbench.records.schema import State
+
+    methods.get(method)
+    bench = open_bench(task, model, device, budget, batch=batch, length=length, profile=profile)
+    values = options.method_settings(method, settings)
+    with cancelling() as cancel, sweeping(1) as observe:
+        record = bench.run(method, seed, observe=observe, cancel=cancel, **values)
+    if as_json:
+        show_json(record.to_dict())
+    else:
+        _show_records([record])
+        if record.reason:
+            note(record.reason)
+    if record.state in (State.REFUSED, State.OVER_BUDGET):
+        raise typer.Exit(BudgetExceeded.exit_code)
+    if record.state is not State.DONE:
+        raise typer.Exit(1)
+
+
+def ablate(
+    axes: Annotated[list[str], typer.Argument(help="AXIS=VALUE,VALUE,... such as method=full,lora seed=0,1,2 r=4,8.")],
+    task: options.Task = "",
+    model: options.Model = "",
+    device: options.Device = "this-host",
+    budget: options.Budget = "",
+    batch: options.Batch = None,
+    length: options.Length = None,
+    profile: Profile = "standard",
+    as_json: options.AsJson = False,
+) -> None:
+    """Run what is missing of a grid; finished cells cost nothing."""
+    from workbench.bench import open as open_bench
+    from workbench.progress import sweeping
+
+    grid = {}
+    for item in axes:
+        name, equals, values = item.partition("=")
+        if not equals or not name.isidentifier():
+            raise BadInput("axis", item, "AXIS=VALUE,VALUE,...")
+        grid[name] = [options.parsed(v.strip()) for v in values.split(",") if v.strip()]
+        if not grid[name]:
+            raise BadInput("seeds" if name == "seed" else name, values, "at least one value")
+    bench = open_bench(task, model, device, budget, batch=batch, length=length, profile=profile)
+    total = 1
+    for values in grid.values():
+        total *= len(values)
+    with cancelling() as cancel, sweeping(total) as observe:
+        records = bench.ablate(grid, observe=observe, cancel=cancel)
+    if as_json:
+        return show_json([r.to_dict() for r in records])
+    _show_records(records)
+    return None
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two or more run ids.")],
+    differences_only: Annotated[bool, typer.Option("--diff", help="Only what differs.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Runs side by side: settings, prediction, measurement, score."""
+    from workbench.records.store import RunStore
+
+    if len(runs) < 2:
+        raise BadInput("runs", runs, "at least two run ids")
+    store = RunStore()
+    facts = [_facts(store.get(r)) for r in runs]
+    names = list(dict.fromkeys(n for f in facts for n in f))
+    rows = [(n, *(str(f.get(n, "–")) for f in facts)) for n in names]
+    if differences_only:
+        rows = [row for row in rows if len(set(row[1:])) > 1]
+    if as_json:
+        return show_json([{n: f.get(n) for n in (row[0] for row in rows)} for f in facts])
+    show_table("", ("", *runs), rows, "The runs do not differ.")
+    return None
+
+
+def _facts(record: Any) -> dict[str, Any]:
+    facts = {n: getattr(record, n) for n in ("task", "model", "method", "seed", "state", "batch", "length", "budget")}
+    facts |= {f"setting {n}": v for n, v in record.config.items()}
+    facts |= {
+        "predicted peak": record.predicted.peak if record.predicted else None,
+        "measured peak": record.measured.peak if record.measured else None,
+        "step seconds": record.step_time.value if record.step_time else None,
+        "trainable": record.trainable,
+        "adapter bytes": record.adapter_bytes,
+        "score": record.score.get("value"),
+        "data": str(record.data.get("hash", ""))[:12],
+    }
+    return facts
+
+
+def _show_records(records: list[Any]) -> None:
+    rows = [
+        (
+            r.id,
+            r.method,
+            r.seed,
+            r.state,
+            "–" if r.accuracy is None else f"{r.accuracy:.3f}",
+            format_size(r.predicted.peak) if r.predicted else "–",
+            format_size(r.measured.peak) if r.measured else "–",
+            "–" if r.peak_error is None else f"{r.predicted.peak - r.measured.peak:+d}",
+            format_time(r.step_time.value) if r.step_time else "–",
+            f"{r.trainable:,}",
+            format_size(r.adapter_bytes) if r.adapter_bytes is not None else "–",
+        )
+        for r in records
+    ]
+    columns = (
+        "run",
+        "method",
+        "seed",
+        "state",
+        "score",
+        "predicted",
+        "measured",
+        "bytes off",
+        "step",
+        "trained",
+        "adapter",
+    )
+    show_table("", columns, rows, "Nothing was run.")

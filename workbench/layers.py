@@ -1,0 +1,59 @@
+"""Gradient norms by layer, taken at the moment a gradient is used, whoever estimated it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from workbench.models.structure import blocks
+
+
+class LayerNorms:
+    """Called with each parameter just before its update; adds up squared norms by layer.
+
+    A layer is a block of the model where there are blocks, else the module that owns the parameter.
+    """
+
+    def __init__(self, names: dict[int, str]) -> None:
+        self._names = names
+        self._squares: dict[str, float] = {}
+
+    def __call__(self, parameter: nn.Parameter) -> None:
+        if parameter.grad is None:
+            return
+        name = self._names.get(id(parameter), "other")
+        square = float(torch.linalg.vector_norm(parameter.grad.detach().float())) ** 2
+        self._squares[name] = self._squares.get(name, 0.0) + square
+
+    def values(self) -> dict[str, float]:
+        return {name: math.sqrt(square) for name, square in self._squares.items()}
+
+
+def layer_norms(model: nn.Module) -> LayerNorms:
+    """An observer for ``TrainingStep.observer`` over this model's layers."""
+    return LayerNorms(layer_names(model))
+
+
+def layer_names(model: nn.Module) -> dict[int, str]:
+    """Layer of each parameter by ``id``."""
+    prefixes = [name for name, _ in blocks(model)]
+    found = {}
+    for name, parameter in model.named_parameters():
+        block = next((p for p in prefixes if name.startswith(p + ".")), None)
+        found[id(parameter)] = _short(block or name.rpartition(".")[0] or name)
+    return found
+
+
+def _short(name: str) -> str:
+    """Drop the wrappers that adapters put around a model, so that methods can be compared layer by layer."""
+    for wrapper in (
+        "base_model.model.",
+        "base_model.",
+        "modules_to_save.default",
+        "original_module",
+        "_checkpoint.",
+    ):
+        name = name.replace(wrapper, "")
+    return name.strip(".")

@@ -1,0 +1,106 @@
+"""Measure the memory of a training step: the ledger for the truth, the tracker for what the bytes are."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from workbench.core.profile import MemoryProfile, Tier
+from workbench.memory import ledger
+from workbench.memory.events import profile_of
+from workbench.memory.outside import outside
+from workbench.memory.tracker import Runner, Step, Tracker, run_plainly, storages_of, tensors_in
+
+
+@contextmanager
+def collected() -> Iterator[None]:
+    """No cyclic garbage from before and no collection in the middle, so that frees come at a fixed place."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class MeasuredRunner:
+    """Executes an operator under the ledger and reads what it needed beyond its new outputs."""
+
+    def __init__(self) -> None:
+        self._window = ledger.Window()
+
+    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, int]:
+        before = {s._cdata for t in tensors_in((args, kwargs)) for s in storages_of(t)}
+        self._window.open()
+        result = func(*args, **kwargs)
+        rise = self._window.rise()
+        return result, max(0, rise - fresh_bytes(result, before))
+
+
+def fresh_bytes(result: Any, before: set[int]) -> int:
+    """Bytes of storages in ``result`` that are not among the storage addresses ``before``."""
+    fresh = {s._cdata: s.nbytes() for t in tensors_in(result) for s in storages_of(t)}
+    return sum(size for key, size in fresh.items() if key not in before)
+
+
+def measure(step: Step, batch: Any, *, warm: int = 1, budget: int | None = None) -> MemoryProfile:
+    """Memory of the step after ``warm`` steps (so that optimizer state exists); performs ``warm + 2`` steps.
+
+    One step runs bare under the ledger: its peak is the truth. The next runs under the tracker for category,
+    module and time. Bytes of the peak that the tracker cannot place are workspace. ``budget`` (bytes, with
+    weights, state and inputs) is enforced during all of them; then ``BudgetExceeded`` is raised.
+    """
+    if budget is not None:
+        from workbench.memory.guard import guard
+
+        with guard(budget, step, batch):
+            return measure(step, batch, warm=warm)
+    exact = ledger.available()
+    runner: Runner = MeasuredRunner() if exact else run_plainly
+    tracker = Tracker(step.model, runner)
+    bare = None
+    with collected():
+        for _ in range(max(warm, 1)):
+            with tracker.tracing():
+                tracker.step(step, batch)
+        if exact:
+            bare = _bare_rise(step, batch)
+        with tracker.tracing():
+            tracker.step(step, batch)
+    return _joined(tracker, step, bare)
+
+
+def _bare_rise(step: Step, batch: Any) -> int:
+    """Bytes by which one undisturbed step rises above what was live before it."""
+    with ledger.counting() as count:
+        result = step(batch)
+        del result
+    return count.peak
+
+
+def _joined(tracker: Tracker, step: Step, bare: int | None) -> MemoryProfile:
+    assumptions = [f"{torch.get_num_threads()} threads"]
+    log = tracker.log
+    traced = profile_of(log, Tier.TRACKED, saved={}, outside={}, assumptions=())
+    extra = 0
+    if bare is None:
+        assumptions.append(f"workspace not measured: {ledger.reason()}")
+    else:
+        base = sum(log.allocations[i].size for i in log.baseline)
+        extra = base + bare - traced.peak
+        if extra < 0:
+            assumptions.append(f"the tracked step rose {-extra} bytes above the bare one")
+    return profile_of(
+        log,
+        Tier.TRACKED if bare is None else Tier.MEASURED,
+        saved=tracker.saved,
+        outside=outside(step.model),
+        assumptions=assumptions,
+        extra=extra,
+    )

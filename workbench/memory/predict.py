@@ -1,0 +1,100 @@
+"""Predict the memory of a training step before it runs: the real step on fake tensors, under the tracker."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workbench.core.errors import BadInput
+from workbench.core.profile import MemoryProfile, Tier
+from workbench.memory import ledger
+from workbench.memory.events import EventLog, profile_of
+from workbench.memory.fake import FakeRunner, as_if_real, mapped, swap
+from workbench.memory.formula import NOTE, inside_by_formula
+from workbench.memory.measure import collected
+from workbench.memory.outside import outside
+from workbench.memory.probe import LIMIT, Probe
+from workbench.memory.tracker import Step, Tracker
+
+TIERS = (Tier.FAKE, Tier.FORMULA, Tier.PROBE)
+
+
+def predict(
+    build_model: Callable[[], nn.Module],
+    make_step: Callable[[nn.Module], Step],
+    make_batch: Callable[[], Any],
+    *,
+    tier: Tier = Tier.PROBE,
+    warm: int = 1,
+    probe_limit: int = LIMIT,
+) -> MemoryProfile:
+    """Memory of the step after ``warm`` steps, in bytes, without running the model.
+
+    ``build_model`` returns the model ready to train (wrapped, frozen, in the right mode), best on meta; its
+    tensors are replaced by fake ones. ``make_step`` builds optimizer and step on it; ``make_batch`` gives a
+    real batch, or a list of micro-batches, whose integers keep their values. With ``Tier.PROBE`` each
+    operator signature whose tensors fit ``probe_limit`` bytes is executed once on this host; without a
+    compiler the tier falls back to ``Tier.FORMULA``. Raises ``Incompatible`` when the step's control flow
+    depends on floating-point values.
+    """
+    profile, _ = trace(build_model, make_step, make_batch, tier=tier, warm=warm, probe_limit=probe_limit)
+    return profile
+
+
+def trace(
+    build_model: Callable[[], nn.Module],
+    make_step: Callable[[nn.Module], Step],
+    make_batch: Callable[[], Any],
+    *,
+    tier: Tier = Tier.PROBE,
+    warm: int = 1,
+    probe_limit: int = LIMIT,
+) -> tuple[MemoryProfile, EventLog]:
+    """Like :func:`predict`, with the event log that the profile was replayed from."""
+    if tier not in TIERS:
+        raise BadInput("tier", str(tier), " or ".join(TIERS))
+    notes: list[str] = []
+    if tier is Tier.PROBE and not ledger.available():
+        notes.append(f"workspace not probed: {ledger.reason()}")
+        tier = Tier.FORMULA
+    probe = Probe(limit=probe_limit) if tier is Tier.PROBE else None
+    runner = FakeRunner(probe or (inside_by_formula if tier is Tier.FORMULA else None))
+    model = swap(build_model(), runner)
+    batch = mapped(make_batch(), lambda t: runner.fake(t) if t.is_floating_point() else t)
+    tracker = Tracker(model, runner)
+    step = _traced(tracker, make_step, batch, warm)
+    if probe is not None:
+        probe.book.save()
+        notes += [f"workspace of {n} calls of {name} not probed" for name, n in probe.skipped.items()]
+    if tier is Tier.FORMULA:
+        notes.append(NOTE)
+    notes += [*_shapes(batch), f"{torch.get_num_threads()} threads", *runner.assumptions]
+    profile = profile_of(
+        tracker.log, tier, saved=tracker.saved, outside=outside(step.model), assumptions=notes
+    )
+    return profile, tracker.log
+
+
+def _traced(tracker: Tracker, make_step: Callable[[nn.Module], Step], batch: Any, warm: int) -> Step:
+    state = torch.get_rng_state()
+    try:
+        with collected(), as_if_real(), tracker.tracing():
+            step = make_step(tracker.model)
+            for _ in range(warm + 1):
+                tracker.step(step, batch)
+                gc.collect()
+    finally:
+        torch.set_rng_state(state)
+    return step
+
+
+def _shapes(batch: Any) -> list[str]:
+    first = batch[0] if isinstance(batch, list | tuple) and batch else batch
+    if not isinstance(first, dict):
+        return []
+    shapes = {k: tuple(v.shape) for k, v in first.items() if isinstance(v, Tensor)}
+    return ["batch " + ", ".join(f"{k} {'x'.join(map(str, s))}" for k, s in shapes.items())]

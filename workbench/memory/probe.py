@@ -1,0 +1,145 @@
+"""The workspace probe: what one operator needs inside itself, found by running it once on its own sizes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+
+from workbench.core import paths
+from workbench.memory import ledger
+from workbench.memory.fake import _without_generator, mapped
+from workbench.memory.measure import fresh_bytes
+from workbench.memory.tracker import storages_of, tensors_in
+
+LIMIT = 2**30  #: operators whose tensors exceed this many bytes are not executed
+VERSION = 1
+
+
+def host_key() -> str:
+    """What workspace depends on beside the operator: torch, instruction set, number of threads."""
+    mkldnn = "mkldnn" if torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled else "plain"
+    capability = torch.backends.cpu.get_cpu_capability().replace(" ", "-")
+    return f"{VERSION}-{torch.__version__}-{capability}-{mkldnn}-{torch.get_num_threads()}-threads"
+
+
+class Book:
+    """Workspace bytes by operator signature for this host, kept in one JSON file."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or paths.cache() / "workspace" / f"{host_key()}.json"
+        self.entries: dict[str, int] = self._read()
+        self._fresh: dict[str, int] = {}
+
+    def _read(self) -> dict[str, int]:
+        try:
+            found = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return {str(k): int(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+    def add(self, signature: str, size: int) -> None:
+        self.entries[signature] = self._fresh[signature] = size
+
+    def save(self) -> None:
+        """Merge what is new into the file; a full disk loses only the cache."""
+        if not self._fresh:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self.path.with_suffix(f".{os.getpid()}.partial")
+            partial.write_text(json.dumps({**self._read(), **self._fresh}))
+            partial.replace(self.path)
+            self._fresh = {}
+        except OSError:
+            return
+
+
+class Probe:
+    """Answers ``InsideBytes`` by executing each unique operator signature once under the ledger."""
+
+    def __init__(self, book: Book | None = None, limit: int = LIMIT) -> None:
+        self.book = book or Book()
+        self.limit = limit
+        self.skipped: dict[str, int] = {}
+        self.executed = 0
+        self._window = ledger.Window()
+
+    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> int:
+        if func.is_view:
+            return 0  # a view has no storage of its own and no kernel
+        key = signature(func, args, kwargs)
+        found = self.book.entries.get(key)
+        if found is not None:
+            return found
+        size = sum({s._cdata: s.nbytes() for s in _storages((args, kwargs, result))}.values())
+        if size > self.limit:
+            self.skipped[func.name()] = self.skipped.get(func.name(), 0) + 1
+            return 0
+        inside = self._execute(func, args, kwargs)
+        if inside is None:
+            self.skipped[func.name()] = self.skipped.get(func.name(), 0) + 1
+            return 0
+        self.book.add(key, inside)
+        return inside
+
+    def _execute(self, func: Any, args: Any, kwargs: Any) -> int | None:
+        """Bytes inside the operator, or ``None`` when it refuses invented values."""
+        self.executed += 1
+        real: dict[int, Tensor] = {}
+        kwargs = _without_generator(kwargs)
+        state = torch.default_generator.get_state()
+        try:
+            values = mapped((args, kwargs), lambda t: _real(t, real))
+            before = {s._cdata for s in _storages(values)}
+            self._window.open()
+            result = func(*values[0], **values[1])
+            rise = self._window.rise()
+            return max(0, rise - fresh_bytes(result, before))
+        except (RuntimeError, IndexError, ValueError):
+            return None
+        finally:
+            torch.default_generator.set_state(state)
+
+
+def _storages(value: Any) -> list[torch.UntypedStorage]:
+    return [s for t in tensors_in(value) for s in storages_of(t)]
+
+
+def _real(tensor: Tensor, bases: dict[int, Tensor]) -> Tensor:
+    """A real tensor of the same storage size, shape and strides; integers keep their values."""
+    storage = tensor.untyped_storage()
+    base = bases.get(storage._cdata)
+    if base is None:
+        if isinstance(tensor, FakeTensor):
+            base = torch.zeros(storage.nbytes(), dtype=torch.uint8)
+        else:
+            base = torch.empty(0, dtype=torch.uint8).set_(storage.clone())
+        bases[storage._cdata] = base
+    typed = torch.empty(0, dtype=tensor.dtype)
+    return typed.set_(base.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+def signature(func: Any, args: Any, kwargs: Any) -> str:
+    """The operator and everything its workspace can depend on: layout of every tensor, every other argument."""
+    return f"{func.name()}{_written(args)}{_written(sorted(kwargs.items()))}"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Tensor):
+        shape = ",".join(map(str, value.shape))
+        stride = ",".join(map(str, value.stride())) if value.layout is torch.strided else str(value.layout)
+        return f"<{str(value.dtype).removeprefix('torch.')}|{shape}|{stride}>"
+    if isinstance(value, list | tuple):
+        return "(" + ";".join(_written(v) for v in value) + ")"
+    if isinstance(value, bool | int | str) or value is None:
+        return repr(value)
+    if isinstance(value, float | complex):
+        return type(value).__name__  # its value changes no size
+    return str(value) if isinstance(value, torch.dtype | torch.device | torch.layout) else type(value).__name__

@@ -1,0 +1,298 @@
+"""The tracker: one dispatch mode that follows every storage, on real tensors and on fake ones alike.
+
+Prediction and measurement use this same class, so they cannot drift apart. What differs is the ``Runner``
+that executes an operator and tells how many bytes it needed inside itself.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from workbench.core.profile import Category, Phase
+from workbench.memory.events import Allocation, EventLog
+from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
+
+_SCALAR_OPERATORS = (torch.ops.aten.mul.Tensor, torch.ops.aten.div.Tensor)
+
+
+class Step(Protocol):
+    """What the instrument needs of a training step; ``workbench.parts.base.TrainingStep`` is one."""
+
+    model: nn.Module
+
+    def optimizer_state(self) -> Iterable[Tensor]:
+        """Every tensor the optimizer keeps between steps."""
+        ...
+
+    def __call__(self, batch: Any) -> Any:
+        """Perform one step."""
+        ...
+
+
+class Runner(Protocol):
+    """Executes one operator; returns its result and the bytes it needed inside (0 when not known)."""
+
+    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, int]: ...
+
+
+def run_plainly(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, int]:
+    """Execute on whatever the tensors are; inside bytes not known."""
+    return func(*args, **kwargs), 0
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+
+
+def storages_of(tensor: Tensor) -> Iterator[torch.UntypedStorage]:
+    """The storages behind a tensor: two for a sparse one, none for an opaque one."""
+    if tensor.layout is torch.sparse_coo:
+        yield tensor._indices().untyped_storage()
+        yield tensor._values().untyped_storage()
+        return
+    try:
+        yield tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):
+        return
+
+
+class Tracker(TorchDispatchMode):
+    """Logs when every storage begins and ends, which operator, module and phase made it, and what for."""
+
+    def __init__(self, model: nn.Module, run: Runner = run_plainly) -> None:
+        super().__init__()
+        self.model = model
+        self.run = run
+        self.log = EventLog()
+        self.where = Whereabouts(model)
+        self.saved: dict[str, int] = {}
+        self._known: dict[int, tuple[int, weakref.ref[Any]]] = {}
+        self._pending: weakref.ref[Tensor] | None = None
+        self._was_backward = False
+        self._recomputed: list[int] = []
+        self._operator, self._module, self._phase, self._node = "", "", Phase.FORWARD, -1
+
+    # -- storages ------------------------------------------------------------------------------------
+
+    def _index(self, storage: torch.UntypedStorage) -> int | None:
+        found = self._known.get(storage._cdata)
+        return None if found is None else found[0]
+
+    def _know(self, storage: torch.UntypedStorage, category: Category | None = None) -> int:
+        """Index of this storage in the log; first sight is its allocation."""
+        key = storage._cdata
+        found = self._known.get(key)
+        if found is not None:
+            return found[0]
+        recomputed = self.where.recomputing
+        allocation = Allocation(
+            storage.nbytes(), self._operator, self._module, self._phase, category, self._node, recomputed
+        )
+        index = self.log.allocate(allocation)
+        if recomputed:
+            self._recomputed.append(index)
+        self._known[key] = (index, self._follow(storage, key, index))
+        return index
+
+    def _follow(self, storage: torch.UntypedStorage, key: int, index: int) -> weakref.ref[Any]:
+        def ended(_: Any) -> None:
+            found = self._known.get(key)
+            if found is not None and found[0] == index:
+                del self._known[key]
+                self.log.free(index, self._operator, self._module, self._phase)
+
+        return weakref.ref(storage, ended)
+
+    def label(self, tensors: Any, category: Category, module: str | None = None) -> None:
+        """Say what these tensors' storages are for, learning of them if they are new."""
+        for tensor in tensors_in(tensors):
+            for storage in storages_of(tensor):
+                allocation = self.log.allocations[self._know(storage)]
+                allocation.category = category
+                if module is not None:
+                    allocation.module = module
+
+    # -- operators -----------------------------------------------------------------------------------
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.namespace == "prim":  # a question about a fake tensor, not an operator
+            return func(*args, **kwargs)
+        self._find_saved_scalar()
+        node = self.where.node()
+        self._locate(func, node)
+        inputs = [s for t in tensors_in((args, kwargs)) for s in storages_of(t)]
+        for storage in inputs:
+            self._know(storage)
+        from_engine = node is not None and called_by_engine()
+        if from_engine and func is torch.ops.aten.add.Tensor and self._accumulates(args, node):
+            func = torch.ops.aten.add_.Tensor
+        result, inside = self.run(func, args, kwargs)
+        self._learn(func, args, result, inputs, inside)
+        if from_engine and node.name() == ACCUMULATE:
+            self.label((args[0], result), Category.GRADIENTS)
+        return result
+
+    def _locate(self, func: Any, node: Any) -> None:
+        self._operator = func.name().removeprefix("aten::")
+        self._phase = self.where.phase()
+        self._module = self.where.module(node)
+        self._node = -1 if node is None else node._sequence_nr()
+        backward = node is not None
+        if backward and not self._was_backward:
+            self._keep_forward()
+        if self._recomputed and not self.where.recomputing:
+            self._keep(self._recomputed)
+            self._recomputed = []
+        self._was_backward = backward
+
+    def _learn(self, func: Any, args: Any, result: Any, inputs: list[Any], inside: int) -> None:
+        for tensor in tensors_in(result):
+            for storage in storages_of(tensor):
+                self._know(storage)
+        if func._schema.is_mutable:
+            for storage in inputs:
+                self._grow(storage)
+        if inside:
+            self.log.inside(inside, self._operator, self._module, self._phase)
+        if func in _SCALAR_OPERATORS and not isinstance(args[1], Tensor) and torch.is_grad_enabled():
+            self._pending = weakref.ref(result)
+
+    def _grow(self, storage: torch.UntypedStorage) -> None:
+        """Follow a storage that an operator resized in place."""
+        key = storage._cdata
+        index = self._known[key][0]
+        size = storage.nbytes()
+        if self.log.allocations[index].size != size:
+            category = self.log.allocations[index].category
+            self.log.free(index, self._operator, self._module, self._phase)
+            del self._known[key]
+            self._know(storage, category)
+
+    def _find_saved_scalar(self) -> None:
+        """``x * 2.0`` keeps the number as a small tensor for the backward pass; no dispatch shows it."""
+        pending, self._pending = self._pending, None
+        tensor = pending() if pending is not None else None
+        saved = getattr(tensor.grad_fn, "_saved_other", None) if tensor is not None else None
+        if saved is not None and saved.ndim == 0:
+            self._know(saved.untyped_storage())
+
+    def _accumulates(self, args: Any, node: Any) -> bool:
+        """Whether the engine is summing two gradients of one tensor and owns the first alone.
+
+        Without a dispatch mode it then adds in place; with one it never does, which would raise the peak.
+        """
+        first = args[0]
+        if first._use_count() > 4 or torch._C._storage_Use_Count(first.untyped_storage()._cdata) > 2:
+            return False
+        if not torch.ops.aten.is_non_overlapping_and_dense.default(first):
+            return False
+        index = self._index(first.untyped_storage())
+        if index is not None and self.log.allocations[index].node != self._node:
+            return True
+        nexts = [edge for edge in node.next_functions if edge[0] is not None]
+        return len(set(nexts)) < len(nexts)
+
+    # -- what storages are for -----------------------------------------------------------------------
+
+    def _keep(self, indices: Iterable[int]) -> None:
+        """What outlives the forward pass that made it was saved for backward."""
+        for index in indices:
+            allocation = self.log.allocations[index]
+            if index in self.log.live and allocation.category is None:
+                allocation.category = Category.SAVED
+
+    def _keep_forward(self) -> None:
+        fresh = [i for i in self.log.live if i not in self.log.baseline]
+        self._keep(i for i in fresh if self.log.allocations[i].phase is Phase.FORWARD)
+        split: Counter[str] = Counter()
+        for index in self.log.live:
+            allocation = self.log.allocations[index]
+            if allocation.category is Category.SAVED:
+                split[allocation.module] += allocation.size
+        if sum(split.values()) > sum(self.saved.values()):
+            self.saved = dict(split.most_common())
+
+    def label_model(self) -> None:
+        """Weights: every parameter and buffer, and any tensor a module keeps beside them; gradients."""
+        for name, module in self.model.named_modules():
+            held = [v for v in vars(module).values() if isinstance(v, Tensor)]
+            own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+            for tensor in (*held, *own):
+                for storage in storages_of(tensor):
+                    if self._index(storage) is None or not self._labelled(storage):
+                        self.label(tensor, Category.WEIGHTS, name)
+        self.label_gradients()
+
+    def _labelled(self, storage: torch.UntypedStorage) -> bool:
+        return self.log.allocations[self._know(storage)].category is Category.WEIGHTS
+
+    def label_gradients(self) -> None:
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                self.label(parameter.grad, Category.GRADIENTS, self.where.owners.get(id(parameter), ""))
+
+    def label_optimizer(self, step: Step) -> None:
+        for optimizer in getattr(step, "optimizers", ()):
+            for parameter, state in optimizer.state.items():
+                owner = self.where.owners.get(id(parameter), "")
+                self.label(state, Category.OPTIMIZER, owner)
+        for tensor in step.optimizer_state():
+            self.label(tensor, Category.OPTIMIZER)
+
+    # -- running -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def tracing(self) -> Iterator[Tracker]:
+        """Watch modules, phases, random states and every operator while the context lasts."""
+        with ExitStack() as stack:
+            stack.enter_context(self.where.watching())
+            stack.enter_context(self._watching_random_state())
+            stack.enter_context(self)
+            yield self
+
+    @contextmanager
+    def _watching_random_state(self) -> Iterator[None]:
+        """Checkpointing keeps generator states, tensors that are made without any dispatch."""
+        original = torch.get_rng_state
+
+        def get_rng_state() -> Tensor:
+            state = original()
+            self._know(state.untyped_storage())
+            return state
+
+        torch.get_rng_state = torch.random.get_rng_state = get_rng_state
+        try:
+            yield
+        finally:
+            torch.get_rng_state = torch.random.get_rng_state = original
+
+    def step(self, step: Step, batch: Any) -> None:
+        """Perform and log one step; whatever was logged before becomes its baseline."""
+        self._operator, self._module, self._phase = "", "", Phase.FORWARD
+        self.label_model()
+        self.label_optimizer(step)
+        self.label(batch, Category.INPUTS, "(batch)")
+        self.log.begin()
+        self.saved = {}
+        self._was_backward = False
+        result = step(batch)
+        del result
+        self.label_optimizer(step)
+        self.label_gradients()

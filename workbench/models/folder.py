@@ -1,0 +1,96 @@
+"""Any transformers model: a folder with a ``config.json``, or a repository of a hub. Data only, never its code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from workbench.core.errors import BadInput, ResourceMissing
+from workbench.models.base import Kind, ModelSpec
+
+_DECODERS = {
+    "llama", "gpt2", "gpt_neo", "gpt_neox", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text",
+    "phi", "phi3", "opt", "bloom", "falcon", "stablelm", "olmo", "olmo2", "granite", "starcoder2", "cohere", "smollm3",
+    "mpt", "codegen",
+}  # fmt: skip
+_VISION = {"vit", "dinov2", "deit", "beit", "dinov2_with_registers", "dinov3_vit", "vit_mae", "ijepa"}
+
+
+def from_folder(place: str) -> ModelSpec:
+    """The model of a folder. Without weights in it the module is made from seeded random numbers.
+
+    Raises ``BadInput`` when there is no readable configuration or transformers does not know its type.
+    """
+    folder = Path(place).expanduser()
+    config = _configuration(f"path:{place}", folder)
+    has_weights = any(folder.glob("*.safetensors"))
+    other = [p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for p in folder.glob(pattern)]
+    if other and not has_weights:
+        raise BadInput(
+            "model",
+            f"path:{place}",
+            f"weights as .safetensors; {other[0]} may be a pickle, which can run code when loaded",
+        )
+    return _spec(f"path:{place}", config, f"path:{folder.resolve()}" if has_weights else "")
+
+
+def from_hub(identifier: str) -> ModelSpec:
+    """The model of a hub repository; its configuration is fetched now, its weights when they are needed."""
+    from workbench.assets.sources import hub_snapshot
+
+    config = _configuration(f"hub:{identifier}", hub_snapshot(identifier, weights=False))
+    return _spec(f"hub:{identifier}", config, f"hub:{identifier}")
+
+
+def _configuration(name: str, folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadInput("model", name, "a folder with a transformers config.json") from None
+    except (ValueError, OSError) as error:
+        raise BadInput("model", name, f"a readable config.json ({error})") from error
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise BadInput("model", name, "a config.json with a model_type")
+    if "auto_map" in config:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+        if config["model_type"] not in CONFIG_MAPPING_NAMES:
+            raise BadInput("model", name, "a model that needs no code of its own (auto_map is never followed)")
+        config = {key: value for key, value in config.items() if key != "auto_map"}
+    return config
+
+
+def _kind(config: dict[str, Any]) -> Kind:
+    architecture = (config.get("architectures") or [""])[0]
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")) or config["model_type"] in _DECODERS:
+        return "causal-lm"
+    if architecture.endswith("ForImageClassification") or config["model_type"] in _VISION:
+        return "image-classifier"
+    return "text-encoder"
+
+
+def _spec(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if config["model_type"] not in CONFIG_MAPPING_NAMES:
+        raise BadInput("model", name, f"a model_type transformers knows, not {config['model_type']!r}")
+    kind = _kind(config)
+    side = config.get("image_size", 224)
+    side = side if isinstance(side, int) else side[0]
+    positions = int(config.get("max_position_embeddings") or config.get("n_positions") or 2048)
+    shape = (int(config.get("num_channels", 3)), side, side) if kind == "image-classifier" else (positions,)
+    title = str(config.get("_name_or_path") or name)
+    doc = f"{config['model_type']} from {name}" + ("" if asset else "; no weights there, so seeded random ones")
+    spec = ModelSpec(name, title, kind, 0, "as stated by its owner", doc, asset=asset, shape=shape, config=config)
+    try:
+        model = spec.build(None if kind == "causal-lm" else 2, device="meta", weights=False)
+    except (BadInput, ResourceMissing):
+        raise
+    except Exception as error:  # a wrong number in a configuration fails anywhere inside transformers
+        raise BadInput(
+            "model", name, f"a configuration transformers can build ({type(error).__name__}: {error})"
+        ) from error
+    head = sum(p.numel() for p in model.classifier.parameters()) if kind != "causal-lm" else 0
+    return replace(spec, parameters=sum(p.numel() for p in model.parameters()) - head)

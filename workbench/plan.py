@@ -1,0 +1,185 @@
+"""Does it fit? Every method on a device under a budget: fits, fits if something changes, or cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.case import Case
+from workbench.core.errors import BadInput, Incompatible, PintpotError, ResourceMissing
+from workbench.core.profile import MemoryProfile, Tier
+from workbench.core.units import format_size
+from workbench.records.schema import Quantity
+
+if TYPE_CHECKING:
+    from workbench.devices.model import Device
+
+Fits = Literal["fits", "fits if", "cannot", "does not apply"]
+
+#: Settings of a method that lower its memory when they are lowered, with their smallest sensible value.
+_SHRINKABLE: Mapping[str, int] = {"blocks": 0, "r": 1, "num_virtual_tokens": 1}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One way out, verified: ``case`` was predicted at ``peak`` bytes."""
+
+    sentence: str
+    case: Case
+    peak: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one method fits. ``reason`` says what binds; ``changes`` are ways out, cheapest first."""
+
+    method: str
+    family: str
+    fits: Fits
+    reason: str
+    case: Case | None = None
+    predicted: MemoryProfile | None = None
+    step_time: Quantity | None = None
+    step_energy: Quantity | None = None
+    changes: tuple[Change, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for ``--json``; sizes are bytes, times seconds, energies joules."""
+        profile = self.predicted
+        return {
+            "method": self.method,
+            "family": self.family,
+            "fits": self.fits,
+            "reason": self.reason,
+            "peak": profile.peak if profile else None,
+            "source": profile.source if profile else None,
+            "by_category": dict(profile.by_category) if profile else {},
+            "binding_category": profile.binding_category if profile else None,
+            "binding_module": profile.module if profile else None,
+            "step_time": vars(self.step_time) if self.step_time else None,
+            "step_energy": vars(self.step_energy) if self.step_energy else None,
+            "changes": [{"change": c.sentence, "peak": c.peak} for c in self.changes],
+        }
+
+
+def fit(
+    cases: Iterable[Case],
+    device: Device,
+    budget: int,
+    *,
+    tier: Tier = Tier.PROBE,
+    time: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[Verdict]:
+    """A verdict for each case in turn; ``budget`` in bytes. Predictions are cached, so a second call is quick."""
+    for case in cases:
+        if progress is not None:
+            progress(case.method_name)
+        yield judge(case, device, budget, tier=tier, time=time)
+
+
+def judge(case: Case, device: Device, budget: int, *, tier: Tier = Tier.PROBE, time: bool = True) -> Verdict:
+    """One verdict. A method that cannot serve the model is a verdict too, with the reason."""
+    name, family = case.method_name, case.method.card.family
+    try:
+        profile = case.predict(tier)
+    except Incompatible as error:
+        return Verdict(name, family, "does not apply", error.reason)
+    except PintpotError:
+        raise
+    except Exception as error:  # a tuner that breaks inside its library: say so, and go on with the others
+        return Verdict(name, family, "does not apply", f"it fails on this model: {type(error).__name__}: {error}"[:300])
+    seconds, joules = _cost(case, device) if time else (None, None)
+    verdict = Verdict(name, family, "fits", "", case, profile, seconds, joules)
+    if profile.peak <= budget:
+        return replace(verdict, reason=f"peak {format_size(profile.peak)} of {format_size(budget)}")
+    reason = binding(profile, budget)
+    changes = tuple(ways_out(case, budget, tier))
+    return replace(verdict, fits="fits if" if changes else "cannot", reason=reason, changes=changes)
+
+
+def binding(profile: MemoryProfile, budget: int) -> str:
+    """What stands in the way, in one sentence."""
+    top = profile.binding_category
+    where = f" in {profile.module}" if profile.module else ""
+    return (
+        f"{format_size(profile.peak - budget)} over: {format_size(profile.by_category[top])} of the peak is {top}, "
+        f"reached in {profile.phase} at {profile.operator}{where}"
+    )
+
+
+def ways_out(case: Case, budget: int, tier: Tier = Tier.PROBE, most: int = 2) -> Iterator[Change]:
+    """Changes that keep the method and make it fit, each verified by a prediction, cheapest first."""
+    found = 0
+    for sentence, changed in _candidates(case):
+        try:
+            peak = changed.predict(tier).peak
+        except PintpotError:
+            continue
+        if peak <= budget:
+            yield Change(sentence, changed, peak)
+            found += 1
+            if found == most:
+                return
+
+
+def _candidates(case: Case) -> Iterator[tuple[str, Case]]:
+    """In order of what they cost: the same arithmetic first, then less state, then less tuned."""
+    batches = [b for b in (case.batch // 2, case.batch // 4, case.batch // 8, 1) if 1 <= b < case.batch]
+    batches = sorted(set(batches), reverse=True)
+    accumulates = case.method_name != "update-in-backward"
+    for batch in batches:
+        steps = case.accumulate * -(-case.batch // batch) if accumulates else case.accumulate
+        words = f"batch {batch}" + (f" accumulated {steps} times" if steps > 1 else "")
+        yield words, replace(case, batch=batch, accumulate=steps)
+    smallest = batches[-1] if batches else case.batch
+    for rule, words in (("sgd", "SGD without state"), ("adamw8bit", "8-bit AdamW")):
+        if case.config.optimizer in ("adamw", "momentum") and rule != case.config.optimizer:
+            yield words, _with(case, optimizer=rule)
+            if smallest != case.batch:
+                steps = -(-case.batch * case.accumulate // smallest) if accumulates else 1
+                yield (
+                    f"{words} and batch {smallest}",
+                    replace(_with(case, optimizer=rule), batch=smallest, accumulate=steps),
+                )
+    for name, floor in _SHRINKABLE.items():
+        value = getattr(case.config, name, None)
+        if isinstance(value, int) and value > floor:
+            yield f"{name} {floor}", _with(case, **{name: floor})
+
+
+def _with(case: Case, **settings: Any) -> Case:
+    return replace(case, settings={**case.settings, **settings})
+
+
+def _cost(case: Case, device: Device) -> tuple[Quantity | None, Quantity | None]:
+    """Step time and energy on the device by roofline, absent where the device states no speed."""
+    from workbench.devices.roofline import roofline
+    from workbench.predictions import counted
+
+    try:
+        line = roofline(counted(case), device)
+    except ResourceMissing as error:
+        return Quantity(None, "extrapolated", str(error)), None
+    return line.time, line.energy
+
+
+def cases_for(
+    task: str,
+    model: str,
+    methods: Sequence[str],
+    *,
+    batch: int | None = None,
+    length: int | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Case]:
+    """One case per method; every name is checked before anything is predicted. Empty ``methods``: all."""
+    from workbench.methods.base import methods as registry
+    from workbench.tasks.base import tasks
+
+    chosen = list(methods) or registry.names()
+    if len(set(chosen)) != len(chosen):
+        raise BadInput("methods", chosen, "each method once")
+    size = batch if batch is not None else tasks.get(task).default_batch
+    return [Case(task, model, name, size, length, settings=(settings or {}).get(name, {})) for name in chosen]

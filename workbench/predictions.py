@@ -1,0 +1,110 @@
+"""Predicted memory and counted work of cases, computed once per content and host and kept in the cache."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from workbench.core import paths
+from workbench.core.errors import Incompatible
+from workbench.core.profile import MemoryProfile, Tier
+from workbench.records.store import content_key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workbench.case import Case
+    from workbench.devices.record import Recorder
+    from workbench.devices.work import Work
+    from workbench.parts.base import TrainingStep
+
+T = TypeVar("T")
+
+
+def predicted(case: Case, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> MemoryProfile:
+    """The profile of one step of ``case``; raises ``Incompatible`` when the method does not apply."""
+
+    def make() -> dict[str, Any]:
+        from workbench.memory.predict import predict
+
+        return _shapes_first(case, lambda build: predict(build, case.step, case.example, tier=tier)).to_dict()
+
+    return MemoryProfile.from_dict(_cached(case, f"profile {tier}", make, fresh))
+
+
+def counted(case: Case, *, fresh: bool = False) -> Work:
+    """Floating-point operations and bytes moved by one step of ``case``, counted on fake tensors."""
+    from workbench.devices.work import Work
+
+    def make() -> dict[str, Any]:
+        from workbench.devices.work import work_of
+
+        return work_of(_shapes_first(case, lambda build: _recorded(case, build))).to_dict()
+
+    return Work.from_dict(_cached(case, "work", make, fresh))
+
+
+def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], T]) -> T:
+    """Ask with a model that has shapes only; a method that computes with the weights gets random ones instead."""
+    try:
+        return ask(lambda: case.attached(device="meta", weights=False))
+    except (Incompatible, NotImplementedError, RuntimeError) as error:
+        if "meta tensor" not in str(error) or case.spec.cost_only:
+            raise
+        return ask(lambda: case.attached(device="cpu", weights=False))
+
+
+def _recorded(case: Case, build: Callable[[], nn.Module]) -> Recorder:
+    """A recorder that has seen the second step of ``case`` on fake tensors."""
+    from workbench.devices.record import Recorder
+    from workbench.memory.predict import predict
+
+    recorder = Recorder()
+    predict(build, lambda model: _Recorded(case.step(model), recorder), case.example, tier=Tier.FAKE)
+    return recorder
+
+
+class _Recorded:
+    """A training step whose latest call alone is what the recorder has seen."""
+
+    def __init__(self, step: TrainingStep, recorder: Recorder) -> None:
+        self._step, self._recorder = step, recorder
+
+    def __call__(self, batches: Any) -> Any:
+        self._recorder.reset()
+        with self._recorder:
+            return self._step(batches)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._step, name)
+
+
+def _cached(case: Case, what: str, make: Callable[[], dict[str, Any]], fresh: bool) -> dict[str, Any]:
+    key = content_key(case.identity() | {"what": what, "code": _code(), "threads": os.environ.get("OMP_NUM_THREADS")})
+    store = paths.cache() / "predictions" / f"{key}.json"
+    if not fresh:
+        try:
+            found: dict[str, Any] = json.loads(store.read_text())
+            return found
+        except (OSError, ValueError):
+            pass  # absent, or torn by a kill: predicting again costs a second
+    made = make()
+    store.parent.mkdir(parents=True, exist_ok=True)
+    temporary = store.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(made))
+    temporary.replace(store)
+    return made
+
+
+@functools.cache
+def _code() -> str:
+    """Content of the code that decides a prediction, so that a change of ours never serves a stale figure."""
+    digest = hashlib.sha256()
+    for folder in ("memory", "parts", "methods", "models", "tasks", "nn", "devices"):
+        for file in sorted((paths.PACKAGE / folder).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,82 @@
+"""Named sizes of a comparison: quick proves that it works, standard answers, full leaves nothing out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workbench.core.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class RunProfile:
+    """Defaults of one profile. ``train`` and ``test`` are examples (``None``: the task's own); budget is text."""
+
+    name: str
+    doc: str
+    task: str
+    model: str
+    budget: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    batch: int
+    epochs: float
+    train: int | None
+    test: int | None
+    length: int | None = None
+
+
+DEFAULT_METHODS = ("full", "lora", "last-blocks", "bias", "mezo")
+
+_PROFILES = (
+    RunProfile(
+        "quick",
+        "under two minutes, no downloads: a tiny model from configuration on text that comes with Python",
+        task="docstring-topic",
+        model="tiny-bert",
+        budget="3 MiB",
+        methods=DEFAULT_METHODS,
+        seeds=(0, 1, 2),
+        batch=16,
+        epochs=3,
+        train=320,
+        test=160,
+    ),
+    RunProfile(
+        "standard",
+        "about ten minutes on two idle cores: the pretrained MiniLM on rated movie sentences",
+        task="movie-sentiment",
+        model="minilm",
+        budget="256 MiB",
+        methods=DEFAULT_METHODS,
+        seeds=(0, 1, 2),
+        batch=16,
+        epochs=2,
+        train=960,
+        test=600,
+    ),
+    RunProfile(
+        "full",
+        "hours, resumable: every method, the task's own sizes, five seeds",
+        task="movie-sentiment",
+        model="minilm",
+        budget="256 MiB",
+        methods=(),
+        seeds=(0, 1, 2, 3, 4),
+        batch=16,
+        epochs=2,
+        train=None,
+        test=None,
+    ),
+)
+
+
+def profile(name: str) -> RunProfile:
+    """The profile called ``name``; raises ``UnknownName``."""
+    known = {p.name: p for p in _PROFILES}
+    if name not in known:
+        raise UnknownName("profile", name, known)
+    return known[name]
+
+
+def profiles() -> tuple[RunProfile, ...]:
+    return _PROFILES

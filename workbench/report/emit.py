@@ -1,0 +1,137 @@
+"""What a notebook calls to put something into its report; each also looks right live in a notebook."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workbench.figures.info import FigureInfo
+from workbench.figures.table import Table, show_value
+
+FIGURE = "application/vnd.pintpot.figure+json"
+ANSWER = "application/vnd.pintpot.answer+json"
+TABLE = "application/vnd.pintpot.table+json"
+PROVENANCE = "application/vnd.pintpot.provenance+json"
+COMMAND = "application/vnd.pintpot.command+json"
+MIMES = (FIGURE, ANSWER, TABLE, PROVENANCE, COMMAND)
+
+
+class Emitted:
+    """A display object: our own data for the exporter, HTML for a live notebook, text for a terminal."""
+
+    def __init__(self, bundle: Mapping[str, Any]) -> None:
+        self.bundle = dict(bundle)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return self.bundle
+
+    def __repr__(self) -> str:
+        return str(self.bundle.get("text/plain", ""))
+
+
+def _display(bundle: Mapping[str, Any]) -> Emitted:
+    """Display now, wherever in a cell the call stands; outside IPython nothing is shown."""
+    emitted = Emitted(bundle)
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        return emitted
+    if get_ipython() is not None:
+        display(emitted)
+    return emitted
+
+
+def figure_payload(info: FigureInfo) -> dict[str, Any]:
+    """The JSON that a report draws a figure from."""
+    return {
+        "kind": info.kind,
+        "module": info.module,
+        "title": info.title,
+        "caption": info.caption,
+        "alt": info.alt,
+        "runs": list(info.runs),
+        "info": info.data(),
+        "csv": to_csv(info.rows()),
+    }
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV with a header. A text that a spreadsheet would take for a formula gets a leading quote."""
+    if not rows:
+        return ""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    header = list(dict.fromkeys(k for row in rows for k in row))
+    writer.writerow([_inert(k) for k in header])
+    writer.writerows([["" if row.get(k) is None else _inert(row[k]) for k in header] for row in rows])
+    return buffer.getvalue()
+
+
+def _inert(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.8g}"
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def show(info: FigureInfo) -> None:
+    """Put a figure into the report: the info, its data as CSV, and the SVG twin."""
+    from workbench.figures.mpl import to_svg
+
+    picture = to_svg(info)
+    shown = f"<figure>{picture}<figcaption>{html.escape(info.caption)}</figcaption></figure>"
+    _display({FIGURE: figure_payload(info), "image/svg+xml": picture, "text/html": shown, "text/plain": info.alt})
+
+
+def answer(text: str) -> None:
+    """Put the one-sentence answer at the head of the report."""
+    _display({ANSWER: {"text": text}, "text/html": f"<p><strong>{html.escape(text)}</strong></p>", "text/plain": text})
+
+
+def table(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") -> None:
+    """Put a table into the report: a :class:`Table`, or plain rows whose keys are the headings."""
+    payload = table_payload(rows, caption)
+    head = "".join(f"<th>{html.escape(h)}</th>" for h in payload["columns"])
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in payload["rows"])
+    text = "\n".join("\t".join(row) for row in [payload["columns"], *payload["rows"]])
+    shown = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    _display({TABLE: payload, "text/html": shown, "text/plain": text})
+
+
+def table_payload(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") -> dict[str, Any]:
+    """Printed cells, which columns are numbers, the verdict of each row, and the raw values as CSV."""
+    if isinstance(rows, Table):
+        keys = {c.key for c in rows.columns}
+        return {
+            "caption": caption or rows.caption,
+            "columns": [c.title for c in rows.columns],
+            "numeric": [c.kind != "text" for c in rows.columns],
+            "rows": [[rows.shown(row, c) for c in rows.columns] for row in rows.rows],
+            "fits": [row.get("fits") for row in rows.rows],
+            "csv": to_csv([{k: v for k, v in r.items() if k in keys or k in ("score", "score_low", "score_high")}
+                           for r in rows.rows]),
+        }  # fmt: skip
+    header = list(dict.fromkeys(k for row in rows for k in row))
+    numbers = [all(isinstance(r.get(k), int | float | None) for r in rows) for k in header]
+    return {
+        "caption": caption,
+        "columns": [str(k) for k in header],
+        "numeric": numbers,
+        "rows": [[show_value(row.get(k)) for k in header] for row in rows],
+        "fits": [row.get("fits") for row in rows],
+        "csv": to_csv(list(rows)),
+    }
+
+
+def provenance(facts: Mapping[str, Any]) -> None:
+    """Put the provenance block at the foot of the report; see :mod:`workbench.report.provenance`."""
+    text = "\n".join(f"{k}: {v}" for k, v in facts.items())
+    _display({PROVENANCE: dict(facts), "text/html": f"<pre>{html.escape(text)}</pre>", "text/plain": text})
+
+
+def command(text: str) -> None:
+    """Put the command that reproduces the report at its foot."""
+    _display({COMMAND: {"text": text}, "text/html": f"<pre>{html.escape(text)}</pre>", "text/plain": text})

@@ -1,0 +1,178 @@
+"""An executed notebook as one HTML file that asks nothing of the network and runs no script but its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+from nbconvert.exporters import HTMLExporter, TemplateExporter
+from nbconvert.preprocessors import Preprocessor
+from nbformat import NotebookNode
+from traitlets import default
+
+from workbench.report import page
+from workbench.report.markdown import Contents, markdown
+from workbench.report.outputs import Outputs, inert_json
+from workbench.report.preprocessors import DropRunnerMarks, HidePaths, LiftParts, MarkFailures
+
+SUMMARY_SCHEMA = 1
+
+
+class BuildPage(Preprocessor):
+    """Last step: every cell as safe HTML, and what the page carries once, into ``resources``."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        contents, outputs = Contents(), Outputs(page.modules())
+        facts = _facts(nb)
+        cells = [_cell(cell, i, contents, outputs) for i, cell in enumerate(nb.cells)]
+        heads = [text for level, _, text in contents if level == 1]
+        resources["title"] = heads[0] if heads else facts["name"] or "Report"
+        resources["cells"] = [c for c in (_without_title(c) for c in cells) if c]
+        resources["contents"] = [entry for entry in contents if entry[0] > 1]
+        if not resources["command"] and facts["command"]:
+            resources["command"] = {"text": facts["command"]}
+        resources["facts"] = facts
+        resources["summary"] = inert_json(_summary(resources, facts, outputs, nb))
+        _assets(resources, outputs)
+        return nb, resources
+
+
+def _facts(nb: NotebookNode) -> dict[str, Any]:
+    """What the runner noted in the notebook's metadata, and only that."""
+    noted = nb.metadata.get("pintpot", {})
+    params = noted.get("params", {})
+    return {
+        "name": str(noted.get("name", "")),
+        "params": {str(k): _shown(v) for k, v in params.items()},
+        "created": str(noted.get("created", "")),
+        "profile": str(noted.get("profile", "")),
+        "seconds": noted.get("seconds"),
+        "command": str(noted.get("command", "")),
+        "status": str(noted.get("status", "")),
+    }
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _cell(cell: NotebookNode, index: int, contents: Contents, outputs: Outputs) -> dict[str, Any]:
+    anchor = str(index + 1)
+    tags = set(cell.metadata.get("tags", []))
+    if cell.cell_type == "markdown":
+        return {"kind": "markdown", "anchor": anchor, "html": markdown(cell.source, contents)}
+    if cell.cell_type != "code":
+        return {}
+    failed = any(o.output_type == "error" for o in cell.outputs)
+    shown = [html for html in (outputs.render(o) for o in cell.outputs) if html]
+    code = "" if "remove-input" in tags and not failed else highlighted(cell.source)
+    if not shown and not code:
+        return {}
+    number = cell.metadata.get("pintpot_number")
+    return {"kind": "code", "anchor": anchor, "number": number, "failed": failed, "outputs": shown, "code": code}
+
+
+def _without_title(cell: dict[str, Any]) -> dict[str, Any]:
+    """The first heading stands in the page's head already."""
+    if cell.get("kind") == "markdown":
+        before, mark, after = str(cell["html"]).partition("</h1>")
+        if mark and before.lstrip().startswith("<h1"):
+            cell = {**cell, "html": Markup(after)}
+    return cell
+
+
+def highlighted(source: str) -> Markup:
+    """Python source as escaped HTML with a class for each kind of token."""
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    if not source.strip():
+        return Markup("")
+    return Markup(highlight(source, PythonLexer(), HtmlFormatter(nowrap=True)))
+
+
+def _summary(resources: dict[str, Any], facts: dict[str, Any], outputs: Outputs, nb: NotebookNode) -> dict[str, Any]:
+    """What the gallery reads back: plain data, no markup."""
+    return {
+        "schema": SUMMARY_SCHEMA,
+        "title": resources["title"],
+        "answer": str(resources["answer"].get("text", "")),
+        "status": "failed" if resources["failed"] else facts["status"] or "done",
+        "failed_cells": resources["failed"],
+        "name": facts["name"],
+        "params": facts["params"],
+        "profile": facts["profile"],
+        "created": facts["created"],
+        "seconds": facts["seconds"],
+        "figures": outputs.figures,
+        "thumbnail": _thumbnail(nb),
+    }
+
+
+def _thumbnail(nb: NotebookNode) -> dict[str, Any]:
+    """Points of the first Pareto figure, for a card to draw: peak, score, colour."""
+    from workbench.report.emit import FIGURE
+
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            payload = output.get("data", {}).get(FIGURE, {})
+            if payload.get("kind") == "pareto":
+                info = payload["info"]
+                points = [
+                    [p["peak"], p["score"], p["colour"]] for p in info["points"] if p["peak"] and p["score"] is not None
+                ]
+                return {"points": points, "budget": info["budget"]}
+    return {}
+
+
+def _assets(resources: dict[str, Any], outputs: Outputs) -> None:
+    script, style = page.script(outputs.used), page.style()
+    allowed = [script]
+    resources["library"] = ""
+    if outputs.plotly:
+        source = page.plotly_source()
+        allowed.append(source)
+        resources["library"] = Markup(page.packed(source))
+    resources["script"] = Markup(script)
+    resources["style"] = Markup(style)
+    resources["policy"] = Markup(page.policy(allowed, [style], loose_styles=outputs.plotly))
+
+
+class ReportExporter(HTMLExporter):
+    """nbconvert's exporter with our template, our steps, escaping switched on and nothing fetched.
+
+    The stock exporter's outputs run scripts of the notebook and load libraries from the network; here every
+    output is rebuilt from its best safe representation, and a policy by hash allows the page's script alone.
+    """
+
+    export_from_notebook = "pintpot report"
+
+    @default("template_name")
+    def _template_name_default(self) -> str:
+        return "pintpot"
+
+    @default("extra_template_basedirs")
+    def _extra_template_basedirs_default(self) -> list[str]:
+        return [str(page.TEMPLATES)]
+
+    @default("preprocessors")
+    def _preprocessors_default(self) -> list[Any]:
+        return [DropRunnerMarks, HidePaths, MarkFailures, LiftParts, BuildPage]
+
+    def _create_environment(self) -> Environment:
+        environment = super()._create_environment()
+        environment.autoescape = True
+        return environment
+
+    def from_notebook_node(
+        self, nb: NotebookNode, resources: dict[str, Any] | None = None, **options: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """The page and its resources. The parent's last pass through a parser is left out: scripts are hashed."""
+        return TemplateExporter.from_notebook_node(self, nb, self._init_resources(resources), **options)
+
+
+def to_html(nb: NotebookNode) -> tuple[str, dict[str, Any]]:
+    """The page of an executed notebook and ``{"failed": [cell numbers], "title", "answer", ...}``."""
+    return ReportExporter().from_notebook_node(nb)

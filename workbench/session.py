@@ -1,0 +1,251 @@
+"""The one training loop. The notebook, the command line and every report drive this and nothing else."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from workbench.case import Case
+from workbench.core.errors import BadInput, BudgetExceeded, Incompatible
+from workbench.core.profile import MemoryProfile
+from workbench.core.seeds import derive
+from workbench.layers import layer_norms
+from workbench.records.schema import Quantity, RunRecord, State, StepRecord
+from workbench.tasks.base import Sizes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workbench.parts.base import TrainingStep
+    from workbench.tasks.base import Metrics, TaskData
+
+OnStep = Callable[[StepRecord], None]
+
+#: Gradient norms by layer are taken at this many steps of a run, spread evenly.
+NORM_STEPS = 24
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train. ``epochs`` counts passes over the training split; ``steps`` overrides it."""
+
+    epochs: float = 2.0
+    steps: int | None = None
+    warmup: float = 0.1
+
+    def total(self, examples: int, per_step: int) -> int:
+        if self.steps is not None:
+            return self.steps
+        return max(1, round(self.epochs * (examples // per_step)))
+
+    def factor(self, step: int, total: int) -> float:
+        """Linear warm-up, then linear decay to zero."""
+        rise = max(1, round(self.warmup * total))
+        if step < rise:
+            return (step + 1) / rise
+        return max(0.0, (total - step) / max(1, total - rise))
+
+
+@dataclass
+class Session:
+    """Train one case with one seed under a budget.
+
+    The data split depends on ``split_seed`` alone, so every method and seed sees the same test set; ``seed``
+    moves the fresh weights, the order of examples and the noise. ``budget`` is bytes for everything torch
+    holds for this training; ``None`` is unlimited.
+    """
+
+    case: Case
+    seed: int = 0
+    budget: int | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+    sizes: Sizes = field(default_factory=Sizes)
+    split_seed: int = 0
+    evaluate_before: bool = False
+    cancel: threading.Event = field(default_factory=threading.Event)
+    data: TaskData = field(init=False)
+    model: nn.Module = field(init=False)
+    training: TrainingStep = field(init=False)
+    total: int = field(init=False, default=0)
+    measured: MemoryProfile | None = field(init=False, default=None)
+
+    def prepare(self) -> None:
+        """Load data, build the model, attach the method. Nothing is trained yet."""
+        case = self.case
+        sizes = replace(self.sizes, length=self.sizes.length or case.length)
+        self.data = case.task.load(case.spec, sizes, self.split_seed)
+        per_step = case.batch * case.accumulate
+        if per_step > len(self.data.train):
+            raise BadInput("batch", per_step, f"at most the {len(self.data.train)} training examples per step")
+        self.total = self.schedule.total(len(self.data.train), per_step)
+        self.model = case.attached(seed=self.seed)
+        self.training = case.step(self.model)
+
+    def steps(self) -> Iterator[StepRecord]:
+        """Train; yields one record per step. Stops early, with what was learned kept, when cancelled.
+
+        Raises ``BudgetExceeded`` (the model is as it was before the refused step's update) and
+        ``FloatingPointError`` when the loss is no longer finite.
+        """
+        import torch
+
+        from workbench.memory.guard import guard
+
+        case = self.case
+        batches = case.task.batches(self.data, case.spec, case.batch, derive(self.seed, "batches"))
+        norm_every = max(1, self.total // NORM_STEPS)
+        with ExitStack() as stack:
+            # The caller's random state is its own.
+            stack.enter_context(torch.random.fork_rng(devices=[]))
+            torch.manual_seed(derive(self.seed, "noise"))
+            guarded = stack.enter_context(guard(self.training, self.budget))
+            for index in range(self.total):
+                if self.cancel.is_set():
+                    return
+                lr = case.config.lr * self.schedule.factor(index, self.total)
+                self.training.set_lr(lr)
+                micro = [next(batches) for _ in range(case.accumulate)]
+                self.training.observer = norms = layer_norms(self.model) if index % norm_every == 0 else None
+                started = time.perf_counter()
+                if index == min(1, self.total - 1):
+                    # The second step: the optimizer's state exists, so its peak is every later step's.
+                    loss, self.measured = guarded.measure(micro, seed=derive(self.seed, "step", index))
+                else:
+                    loss = guarded.step(micro, seed=derive(self.seed, "step", index))
+                seconds = time.perf_counter() - started
+                value = float(loss)
+                if not math.isfinite(value):
+                    raise FloatingPointError(f"the loss became {value} at step {index} (seed {self.seed})")
+                yield StepRecord(index, value, seconds, guarded.peak, lr, norms.values() if norms else {})
+
+    def score(self) -> Metrics:
+        return self.case.task.score(self.model, self.data, self.case.spec)
+
+
+def run(
+    session: Session,
+    *,
+    predict: bool = True,
+    on_step: OnStep | None = None,
+    profile: str = "",
+    device: str = "this-host",
+) -> RunRecord:
+    """Predict, train under the guard, evaluate, and return the complete record whatever happened.
+
+    A budget the prediction already passes is not tried: the record's state says refused and why. Bad input
+    is raised, never recorded.
+    """
+    from workbench.environment import environment, new_id, now
+
+    started = time.monotonic()
+    case = session.case
+    record = RunRecord(
+        id=new_id(),
+        task=case.task_name,
+        model=case.model_name,
+        method=case.method_name,
+        seed=session.seed,
+        state=State.RUNNING,
+        config=case.config.model_dump(),
+        family=case.method.card.family,
+        device=device,
+        budget=session.budget,
+        batch=case.batch,
+        length=case.length,
+        profile=profile,
+        environment=environment(),
+        created=now(),
+    )
+    try:
+        if predict:
+            record = replace(record, predicted=case.predict())
+            if session.budget is not None and record.predicted and record.predicted.peak > session.budget:
+                return replace(record, state=State.REFUSED, reason=_passes(record.predicted, session.budget))
+        session.prepare()
+    except Incompatible as error:
+        if error.field != "method":
+            raise
+        return replace(record, state=State.REFUSED, reason=error.reason)
+    return replace(_train(session, record, on_step), seconds=time.monotonic() - started)
+
+
+def _passes(profile: MemoryProfile, budget: int) -> str:
+    from workbench.core.units import format_size
+
+    top = profile.binding_category
+    return (
+        f"predicted peak {format_size(profile.peak)} passes the budget of {format_size(budget)}; "
+        f"{format_size(profile.by_category[top])} of it is {top}, reached at {profile.operator}"
+        + (f" in {profile.module}" if profile.module else "")
+    )
+
+
+def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRecord:
+    before = session.score() if session.evaluate_before else None
+    steps: list[StepRecord] = []
+    state, reason = State.DONE, ""
+    try:
+        for step in session.steps():
+            steps.append(step)
+            if on_step is not None:
+                on_step(step)
+    except BudgetExceeded as error:
+        state, reason = State.OVER_BUDGET, str(error)
+    except FloatingPointError as error:
+        state, reason = State.DIVERGED, str(error)
+    if session.cancel.is_set() and len(steps) < session.total:
+        state, reason = State.CANCELLED, f"cancelled after {len(steps)} of {session.total} steps"
+    scored = session.score() if state in (State.DONE, State.CANCELLED) and steps else None
+    return replace(record, state=state, reason=reason, **_results(session, steps, scored, before))
+
+
+def _results(
+    session: Session, steps: list[StepRecord], scored: Metrics | None, before: Metrics | None
+) -> dict[str, Any]:
+    from statistics import median
+
+    plain = [s.seconds for i, s in enumerate(steps) if i > 1 and not s.layer_norms]
+    data = session.data
+    return {
+        "planned_steps": session.total,
+        "steps": tuple(steps),
+        "measured": session.measured,
+        "step_time": Quantity(median(plain), "measured", "median of the steps without instruments") if plain else None,
+        "trainable": sum(p.numel() for p in session.training.parameters),
+        "parameters": sum(p.numel() for p in session.model.parameters()),
+        "adapter_bytes": adapter_bytes(session.case.method.adapter_state(session.model)),
+        "score": _plain(scored),
+        "score_before": _plain(before),
+        "data": {
+            "hash": data.hash,
+            "split": data.split,
+            "loss mask": data.mask_id,
+            "train": len(data.train),
+            "test": len(data.test),
+            "split seed": session.split_seed,
+        },
+    }
+
+
+def _plain(metrics: Metrics | None) -> dict[str, Any]:
+    if metrics is None:
+        return {}
+    return {
+        "name": metrics.name,
+        "value": metrics.value,
+        "count": metrics.count,
+        "lower_is_better": metrics.lower_is_better,
+        "details": dict(metrics.details),
+    }
+
+
+def adapter_bytes(state: dict[str, Any]) -> int:
+    """Bytes of the safetensors file that would ship the tuned part."""
+    from safetensors.torch import save
+
+    return len(save({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}))

@@ -1,0 +1,75 @@
+"""Synthetic token batches of any shape, for questions of cost only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.seeds import derive
+from workbench.tasks.base import Batch, Metrics, Sizes, TaskData, register
+from workbench.tasks.classification import evaluating, label_loss
+from workbench.tasks.content import fingerprint
+from workbench.tasks.language import LanguageModelling, next_token_loss
+from workbench.tasks.text import synthetic_text, text_length
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from workbench.models.base import ModelSpec
+
+CLASSES = 2
+
+
+@register
+class Tokens(LanguageModelling):
+    """For encoders the labels are two classes, for causal models every next token."""
+
+    name = "tokens"
+    title = "Synthetic tokens"
+    doc = "Random tokens of any batch and length: what a step costs, never how well a model learns."
+    kinds = ("text-encoder", "causal-lm")
+    metric = "loss"
+    default_model = "minilm"
+    objective = "classification"
+
+    def classes(self, model: ModelSpec) -> int | None:
+        return None if model.kind == "causal-lm" else CLASSES
+
+    def load(self, model: ModelSpec, sizes: Sizes, seed: int) -> TaskData:
+        import numpy as np
+
+        self.check(model)
+        length = text_length(self.name, sizes.length, self.default_length, model)
+        rng = np.random.default_rng(derive(seed, self.name))
+        language = model.kind == "causal-lm"
+        parts = []
+        for count in (sizes.train or 64, sizes.test or 16):
+            ids = rng.integers(0, int(model.config["vocab_size"]), (count, length))
+            parts.append(
+                [
+                    {"input_ids": x, "attention_mask": [1] * length, "labels": x if language else i % CLASSES}
+                    for i, x in enumerate(ids.tolist())
+                ]
+            )
+        return TaskData(
+            parts[0], parts[1], None if language else CLASSES, () if language else ("a", "b"), fingerprint(*parts),
+            "every token" if language else "every label", "synthetic random tokens", seed,
+            ("synthetic data: scores on it mean nothing",),
+        )  # fmt: skip
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        if batch["labels"].dim() == 1:
+            return label_loss(model, batch)
+        return next_token_loss(model, batch)
+
+    def score(self, model: nn.Module, data: TaskData, spec: ModelSpec, *, batch: int = 32) -> Metrics:
+        total = 0.0
+        with evaluating(model):
+            for start in range(0, len(data.test), batch):
+                made: Sequence[Mapping[str, Any]] = data.test[start : start + batch]
+                total += float(self.loss(model, self.collate(made, spec))) * len(made)
+        return Metrics(self.metric, total / len(data.test), len(data.test), {}, lower_is_better=True)
+
+    def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:
+        length = text_length(self.name, length, self.default_length, model)
+        return synthetic_text(model, batch, length, None if model.kind == "causal-lm" else CLASSES)
