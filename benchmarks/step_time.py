@@ -123,6 +123,27 @@ def measured(run: Step, seconds: float) -> tuple[float, float]:
     return middle, (high - low) / middle
 
 
+def compare(name: str, run: Step, store: ProbeStore, costs: dict[str, float]) -> dict[str, Any]:
+    """Measure one case, predict it, print both."""
+    truth, spread = measured(run, 1.5)
+    started = time.perf_counter()
+    guess = predict(record(run), store, costs)
+    probing = time.perf_counter() - started
+    error = (guess.value or 0.0) / truth - 1
+    text = f"{name:32s} {truth * 1e3:8.2f}ms {spread:7.1%} {(guess.value or 0) * 1e3:8.2f}ms {error:+7.1%}"
+    print(f"{text} {probing:8.1f}", flush=True)
+    if "not timed" in guess.note:
+        print("   " + guess.note)
+    return {"case": name, "measured": truth, "spread": spread, "predicted": guess.value, "error": error}
+
+
+def distribution(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Median, 90th percentile and maximum of the absolute error."""
+    sizes = sorted(abs(row["error"]) for row in rows)
+    ninth = sizes[min(len(sizes) - 1, int(0.9 * len(sizes)))]
+    return {"median": statistics.median(sizes), "p90": ninth, "max": sizes[-1]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small shapes only")
@@ -131,36 +152,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     store = ProbeStore()
-    costs = call_costs(quick=options.quick, store=store)
     print(f"threads {torch.get_num_threads()}, load at start {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores")
+    costs = call_costs(quick=options.quick, store=store)
     print("cost per call, microseconds: " + ", ".join(f"{n} {v * 1e6:.2f}" for n, v in costs.items()))
     print(f"{'case':32s} {'measured':>10s} {'spread':>7s} {'predicted':>10s} {'error':>7s} {'probe s':>8s}")
-    rows = []
-    for name, run in cases(options.quick):
-        if options.only not in name:
-            continue
-        truth, spread = measured(run, 1.5)
-        started = time.perf_counter()
-        recorder = record(run)
-        guess = predict(recorder, store, costs)
-        probing = time.perf_counter() - started
-        error = (guess.value or 0.0) / truth - 1
-        rows.append({"case": name, "measured": truth, "spread": spread, "predicted": guess.value, "error": error})
-        print(
-            f"{name:32s} {truth * 1e3:8.2f}ms {spread:7.1%} {guess.value * 1e3:8.2f}ms {error:+7.1%} {probing:8.1f}",
-            flush=True,
-        )
-        if "not timed" in guess.note:
-            print("   " + guess.note)
-    sizes = sorted(abs(row["error"]) for row in rows)
-    summary = {
-        "median": statistics.median(sizes),
-        "p90": sizes[min(len(sizes) - 1, int(0.9 * len(sizes)))],
-        "max": sizes[-1],
-        "load": os.getloadavg()[0],
-    }
-    print("absolute error: " + ", ".join(f"{k} {v:.1%}" for k, v in summary.items() if k != "load"))
-    print(f"load at end {summary['load']:.2f}")
+    rows = [compare(n, run, store, costs) for n, run in cases(options.quick) if options.only in n]
+    summary = distribution(rows)
+    print("absolute error: " + ", ".join(f"{name} {value:.1%}" for name, value in summary.items()))
+    print(f"load at end {os.getloadavg()[0]:.2f}")
     if options.json:
         options.json.write_text(json.dumps({"rows": rows, "summary": summary}, indent=1), encoding="utf-8")
 

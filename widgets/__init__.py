@@ -11,9 +11,9 @@ _WHERE = {
     "TimelinePanel": "widgets.panels",
     "FitPanel": "widgets.panels",
     "panel_for": "widgets.panels",
-    "show": "widgets.show",
-    "form": "widgets.form",
-    "Form": "widgets.form",
+    "show": "widgets.display",
+    "form": "widgets.forms",
+    "Form": "widgets.forms",
 }
 
 __all__ = sorted(_WHERE)

@@ -28,7 +28,7 @@ class Panel(anywidget.AnyWidget):
         super().__init__(info=_data(figure), **traits)
 
     def update(self, figure: FigureInfo) -> None:
-        """Show other data of the same kind; views redraw when they are shown again."""
+        """Show other data of the same kind; every view redraws."""
         if figure.kind != self.kind:
             raise TypeError(f"{type(self).__name__} draws {self.kind!r}, not {figure.kind!r}")
         self.figure = figure

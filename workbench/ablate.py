@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.case import Case
@@ -55,24 +55,27 @@ class Progress:
     stored: bool = False
 
 
-def grid(case: Case, axes: Mapping[str, Sequence[Any]]) -> list[tuple[Case, int]]:
-    """Every combination of the axes: ``method``, ``batch``, ``length``, ``seed``, or any field of a method's config.
+#: Axes that change the shape of a step rather than a setting of the method.
+SHAPE = ("batch", "length", "accumulate")
 
-    Raises ``BadInput`` for an empty axis; a setting that a method does not have is an unknown name.
+
+def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, int, dict[str, int], dict[str, Any]]]:
+    """Every combination of the axes as (method, seed, shape, settings).
+
+    Axes are ``method``, ``seed``, ``batch``, ``length``, ``accumulate``, or any setting of the methods.
+    Raises ``BadInput`` for an empty axis or a seed that is no whole number.
     """
     for name, values in axes.items():
         if not list(values):
             raise BadInput(name if name != "seed" else "seeds", list(values), "at least one value")
-    found = []
+    for seed in axes.get("seed", ()):
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise BadInput("seeds", seed, "whole numbers from 0")
     for values in itertools.product(*axes.values()):
         chosen = dict(zip(axes, values))
-        seed = chosen.pop("seed", 0)
-        changes: dict[str, Any] = {}
-        for axis, attribute in (("method", "method_name"), ("batch", "batch"), ("length", "length")):
-            if axis in chosen:
-                changes[attribute] = chosen.pop(axis)
-        found.append((replace(case, settings={**case.settings, **chosen}, **changes), seed))
-    return found
+        method, seed = chosen.pop("method", "full"), chosen.pop("seed", 0)
+        shape = {name: chosen.pop(name) for name in SHAPE if name in chosen}
+        yield method, seed, shape, chosen
 
 
 def sweep(

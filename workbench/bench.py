@@ -6,10 +6,10 @@ import json
 import shlex
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from workbench.ablate import Cell, Progress, grid, sweep
+from workbench.ablate import Cell, Progress, combinations, sweep
 from workbench.case import Case
 from workbench.core.errors import BadInput
 from workbench.core.units import format_exactly, parse_size
@@ -42,7 +42,10 @@ class Bench:
     store: RunStore = field(default_factory=RunStore)
 
     def case(self, method: str, **settings: Any) -> Case:
-        return Case(self.task, self.model, method, self.batch, self.length, settings=settings)
+        """The bench's case for one method; the profile's settings for its own task and model, then the given ones."""
+        own = self.task == self.profile.task and self.model == self.profile.model
+        known = self.profile.settings.get(method, {}) if own else {}
+        return Case(self.task, self.model, method, self.batch, self.length, settings={**known, **settings})
 
     def fit(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> list[Verdict]:
         """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained."""
@@ -77,8 +80,10 @@ class Bench:
         budget costs; their records say so by having none.
         """
         axes = {**(axes or {}), **more}
-        first = self.case(next(iter(axes.get("method") or ["full"])))
-        cells = [self._cell(case, seed, case.method_name in set(reference)) for case, seed in grid(first, axes)]
+        cells = [
+            self._cell(self.case(method, **settings), seed, method in set(reference), shape)
+            for method, seed, shape, settings in combinations(axes)
+        ]
         return list(sweep(cells, store=self.store, observe=observe, cancel=cancel))
 
     def compare(
@@ -126,7 +131,8 @@ class Bench:
             words += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         return shlex.join(words)
 
-    def _cell(self, case: Case, seed: int, reference: bool = False) -> Cell:
+    def _cell(self, case: Case, seed: int, reference: bool = False, shape: Mapping[str, int] | None = None) -> Cell:
+        case = replace(case, **(shape or {}))
         budget: int | None = self.budget
         if reference and case.refusal() is None and case.predict().peak > self.budget:
             budget = None

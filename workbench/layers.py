@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from workbench.models.structure import blocks
 
@@ -24,11 +24,18 @@ class LayerNorms:
         if parameter.grad is None:
             return
         name = self._names.get(id(parameter), "other")
-        square = float(torch.linalg.vector_norm(parameter.grad.detach().float())) ** 2
-        self._squares[name] = self._squares.get(name, 0.0) + square
+        self._squares[name] = self._squares.get(name, 0.0) + _square(parameter.grad)
 
     def values(self) -> dict[str, float]:
         return {name: math.sqrt(square) for name, square in self._squares.items()}
+
+
+def _square(gradient: Tensor) -> float:
+    """Sum of squares, read where it lies: a torch temporary would count against the budget that is being kept."""
+    if gradient.dtype is torch.float32 and gradient.is_contiguous():
+        flat = gradient.detach().numpy().reshape(-1)
+        return float(flat.dot(flat))
+    return float(torch.linalg.vector_norm(gradient.detach().float())) ** 2
 
 
 def layer_norms(model: nn.Module) -> LayerNorms:

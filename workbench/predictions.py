@@ -26,12 +26,21 @@ T = TypeVar("T")
 
 
 def predicted(case: Case, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> MemoryProfile:
-    """The profile of one step of ``case``; raises ``Incompatible`` when the method does not apply."""
+    """The profile of one step of ``case``.
+
+    Raises ``Incompatible`` naming ``method`` when the method does not apply, ``prediction`` when its step
+    cannot be followed without values.
+    """
 
     def make() -> dict[str, Any]:
         from workbench.memory.predict import predict
 
-        return _shapes_first(case, lambda build: predict(build, case.step, case.example, tier=tier)).to_dict()
+        try:
+            return _shapes_first(case, lambda build: predict(build, case.step, case.example, tier=tier)).to_dict()
+        except (NotImplementedError, RuntimeError) as error:
+            first = str(error).strip().split("\n")[0][:200]
+            reason = f"its step does not run on fake tensors ({first}); measure it instead"
+            raise Incompatible("prediction", case.method_name, reason) from error
 
     return MemoryProfile.from_dict(_cached(case, f"profile {tier}", make, fresh))
 
@@ -50,12 +59,13 @@ def counted(case: Case, *, fresh: bool = False) -> Work:
 
 def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], T]) -> T:
     """Ask with a model that has shapes only; a method that computes with the weights gets random ones instead."""
-    try:
-        return ask(lambda: case.attached(device="meta", weights=False))
-    except (Incompatible, NotImplementedError, RuntimeError) as error:
-        if "meta tensor" not in str(error) or case.spec.cost_only:
-            raise
-        return ask(lambda: case.attached(device="cpu", weights=False))
+    if not case.method.reads_weights or case.spec.cost_only:
+        try:
+            return ask(lambda: case.attached(device="meta", weights=False))
+        except (Incompatible, NotImplementedError, RuntimeError) as error:
+            if "meta" not in str(error).lower() or case.spec.cost_only:
+                raise
+    return ask(lambda: case.attached(device="cpu", weights=False))
 
 
 def _recorded(case: Case, build: Callable[[], nn.Module]) -> Recorder:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 def _silent() -> bool:
-    """A report that nobody watches being made has no use for a bar, and would keep its control characters."""
-    return bool(os.environ.get("PINTPOT_HEADLESS"))
+    """A pipe, or a report that nobody watches being made, would only keep the control characters of a bar."""
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return bool(os.environ.get("PINTPOT_HEADLESS")) or not watched
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def sweeping(total: int) -> Iterator[Callable[[Progress], None]]:
             case = progress.cell.case
             if progress.step is not None:
                 text = f"{case.method_name} seed {progress.cell.seed} step {progress.step.step}"
-                bar.set_postfix_str(f"{text} loss {progress.step.loss:.3f}")
+                bar.set_postfix_str(f"{text} loss {progress.step.loss:.3f}", refresh=progress.step.step % 10 == 0)
             else:
                 bar.update(progress.done - bar.n)
 

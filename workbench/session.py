@@ -6,7 +6,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from workbench.parts.base import TrainingStep
-    from workbench.tasks.base import Metrics, TaskData
+    from workbench.tasks.base import Batch, Metrics, TaskData
 
 OnStep = Callable[[StepRecord], None]
+
+UNLIMITED = 2**62  #: bytes; the guard then only counts
 
 #: Gradient norms by layer are taken at this many steps of a run, spread evenly.
 NORM_STEPS = 24
@@ -89,39 +90,44 @@ class Session:
     def steps(self) -> Iterator[StepRecord]:
         """Train; yields one record per step. Stops early, with what was learned kept, when cancelled.
 
-        Raises ``BudgetExceeded`` (the model is as it was before the refused step's update) and
-        ``FloatingPointError`` when the loss is no longer finite.
+        Before the first step the step itself is measured on the first batch and everything put back. Raises
+        ``BudgetExceeded`` before the allocation that would pass the budget, and ``FloatingPointError`` when
+        the loss is no longer finite.
         """
         import torch
 
         from workbench.memory.guard import guard
+        from workbench.memory.measure import measure
+        from workbench.memory.snapshot import Snapshot
 
-        case = self.case
-        batches = case.task.batches(self.data, case.spec, case.batch, derive(self.seed, "batches"))
+        limit = UNLIMITED if self.budget is None else self.budget
         norm_every = max(1, self.total // NORM_STEPS)
-        with ExitStack() as stack:
-            # The caller's random state is its own.
-            stack.enter_context(torch.random.fork_rng(devices=[]))
+        # The caller's random state is its own.
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "noise"))
-            guarded = stack.enter_context(guard(self.training, self.budget))
-            for index in range(self.total):
+            for index, micro in enumerate(self._batches()):
                 if self.cancel.is_set():
                     return
-                lr = case.config.lr * self.schedule.factor(index, self.total)
+                if index == 0:
+                    with Snapshot(self.training):
+                        self.measured = measure(self.training, micro, budget=self.budget)
+                lr = self.case.config.lr * self.schedule.factor(index, self.total)
                 self.training.set_lr(lr)
-                micro = [next(batches) for _ in range(case.accumulate)]
                 self.training.observer = norms = layer_norms(self.model) if index % norm_every == 0 else None
                 started = time.perf_counter()
-                if index == min(1, self.total - 1):
-                    # The second step: the optimizer's state exists, so its peak is every later step's.
-                    loss, self.measured = guarded.measure(micro, seed=derive(self.seed, "step", index))
-                else:
-                    loss = guarded.step(micro, seed=derive(self.seed, "step", index))
+                with guard(limit, self.training, micro) as guarded:
+                    loss = float(self.training(micro, seed=derive(self.seed, "step", index)))
                 seconds = time.perf_counter() - started
-                value = float(loss)
-                if not math.isfinite(value):
-                    raise FloatingPointError(f"the loss became {value} at step {index} (seed {self.seed})")
-                yield StepRecord(index, value, seconds, guarded.peak, lr, norms.values() if norms else {})
+                if not math.isfinite(loss):
+                    raise FloatingPointError(f"the loss became {loss} at step {index} (seed {self.seed})")
+                yield StepRecord(index, loss, seconds, guarded.peak, lr, norms.values() if norms else {})
+
+    def _batches(self) -> Iterator[list[Batch]]:
+        """The micro-batches of each step in turn."""
+        case = self.case
+        stream = case.task.batches(self.data, case.spec, case.batch, derive(self.seed, "batches"))
+        for _ in range(self.total):
+            yield [next(stream) for _ in range(case.accumulate)]
 
     def score(self) -> Metrics:
         return self.case.task.score(self.model, self.data, self.case.spec)

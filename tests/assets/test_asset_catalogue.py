@@ -40,7 +40,8 @@ def test_unknown_name_gives_the_nearest():
 
 def test_listing_loads_neither_torch_nor_numpy():
     code = (
-        "import sys; from workbench import assets; from workbench.models import models; from workbench.tasks import tasks;"
+        "import sys; from workbench import assets; from workbench.models import models;"
+        "from workbench.tasks import tasks;"
         "[assets.status(a) for a in assets.catalogue().values()]; models(); list(tasks);"
         "print([m for m in ('torch', 'numpy', 'transformers') if m in sys.modules])"
     )

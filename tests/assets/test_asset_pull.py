@@ -108,7 +108,7 @@ def test_an_interrupted_pull_leaves_nothing(monkeypatch):
         (scratch / "half").write_bytes(b"x")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("workbench.assets.pull.fetch", interrupted)
+    monkeypatch.setattr("workbench.assets.cache.fetch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pull("bfcl")
     folder = find("bfcl").folder
@@ -125,7 +125,7 @@ def test_offline_and_absent_says_what_to_do(monkeypatch):
 
 def test_failed_download_says_what_to_do(monkeypatch):
     broken = replace(find("bfcl"), source="package:bfcl-eval==0.0.0.dev999")
-    monkeypatch.setattr("workbench.assets.pull.find", lambda name: broken)
+    monkeypatch.setattr("workbench.assets.cache.find", lambda name: broken)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(ResourceMissing, match=r"could not be downloaded .*pintpot assets pull bfcl"):
         pull("bfcl")
@@ -133,15 +133,15 @@ def test_failed_download_says_what_to_do(monkeypatch):
 
 def test_opt_in_asks_first(monkeypatch):
     monkeypatch.setattr(sources, "fetch", lambda *a: pytest.fail("fetched without consent"))
-    monkeypatch.setattr("workbench.assets.pull.fetch", sources.fetch)
-    with pytest.raises(ResourceMissing, match="opt-in.*--accept"):
+    monkeypatch.setattr("workbench.assets.cache.fetch", sources.fetch)
+    with pytest.raises(ResourceMissing, match=r"opt-in.*--accept"):
         pull("dinov2-small")
 
 
 def test_standard_library_needs_no_cache():
     assert status("python-source") == "built in"
     assert (locate("python-source") / "ast.py").is_file()
-    assert verify("python-source") == ""
+    verify("python-source")
 
 
 @pytest.mark.assets
@@ -154,9 +154,12 @@ def test_real_pull_damage_and_repair(pulled):
         "simple_python.jsonl",
         "simple_python_answers.jsonl",
     ]
-    assert status("bfcl") == "cached" and verify("bfcl") == ""
+    assert status("bfcl") == "cached"
+    verify("bfcl")
     assert all(f.size == (folder / f.name).stat().st_size for f in catalogue()["bfcl"].files)
     (folder / "simple_python.jsonl").write_bytes(b"damaged")
+    with pytest.raises(ResourceMissing, match=r"simple_python\.jsonl is damaged"):
+        verify("bfcl")
     with pytest.warns(UserWarning, match="simple_python.jsonl is damaged"):
         locate("bfcl")
-    assert verify("bfcl") == ""
+    verify("bfcl")

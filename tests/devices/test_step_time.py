@@ -40,6 +40,20 @@ def test_phases_and_module_calls_are_seen() -> None:
     assert recorder.modules == 6
 
 
+def test_pages_are_those_of_the_gradients_an_optimizer_reads() -> None:
+    model = nn.Sequential(*[nn.Linear(512, 512, bias=False) for _ in range(8)])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    x = torch.ones(4, 512, requires_grad=True)
+
+    def run() -> None:
+        model(x).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    assert record(run).pages == (8 - 2) * 512 * 512 * 4 // 4096
+    assert record(lambda: model(x).sum().backward()).pages == 0
+
+
 def test_every_operator_of_a_step_can_be_timed(store) -> None:
     recorder = record(step())
     seconds, failed = time_signatures(recorder.calls, store)

@@ -44,7 +44,7 @@ def profile(method: str, tier: Tier, factor: float = 1.0, events: int = 240) -> 
     return MemoryProfile(
         tier, top.total, top.phase, top.operator, top.module, top.live,
         by_phase={top.phase: top.live},
-        by_module={name: top.total // 8 for name in LAYERS},
+        by_module=dict.fromkeys(LAYERS, top.total // 8),
         saved_by_module={f"{k}.dense": round(v) for k, v in share.items()} if saved else {},
         timeline=tuple(moments),
     )  # fmt: skip
@@ -66,7 +66,7 @@ def run(method: str, seed: int, state: State = State.DONE, **changes) -> RunReco
         for s in range(150)
     )
     done = state is State.DONE
-    base = dict(
+    base = dict(  # noqa: C408
         id=f"synthetic-{method}-{seed}", task="synthetic-task", model="synthetic-model", method=method, seed=seed,
         state=state, family={"full": "reference", "mezo": "zeroth-order", "lora": "adapter"}.get(method, "selection"),
         config={"lr": 1e-3, "rank": 8} if method == "lora" else {"lr": 1e-3}, budget=256 * MIB, batch=8, length=40,

@@ -22,6 +22,21 @@ function size(bytes) {
   return `${i === 0 ? Math.round(bytes) : bytes.toFixed(bytes >= 100 ? 0 : bytes >= 10 ? 1 : 2)} ${units[i]}`;
 }
 
+// A second sign beside the colour: none, upright, crossed, rising, falling, level.
+const TEXTURES = ["", "M4,0V8", "M0,0L8,8M8,0L0,8", "M0,8L8,0", "M0,0L8,8", "M0,4H8"];
+let serial = 0;
+
+function textures(parent, colours) {
+  const id = `pp-fit-${++serial}`;
+  const defs = svg("defs", {}, svg("svg", { width: 0, height: 0, class: "pp-defs", "aria-hidden": "true" }, parent));
+  return colours.map((colour, i) => {
+    const pattern = svg("pattern", { id: `${id}-${i}`, width: 8, height: 8, patternUnits: "userSpaceOnUse" }, defs);
+    svg("rect", { width: 8, height: 8, fill: colour }, pattern);
+    if (TEXTURES[i]) svg("path", { d: TEXTURES[i], class: "pp-texture" }, pattern);
+    return `url(#${id}-${i})`;
+  });
+}
+
 const percent = (v) => (v >= 0 && v <= 1 ? `${(v * 100).toFixed(1)} %` : v.toPrecision(4));
 const seconds = (s) => (s < 1 ? `${(s * 1000).toPrecision(3)} ms` : s < 120 ? `${s.toPrecision(3)} s` : `${(s / 60).toPrecision(3)} min`);
 const joules = (j) => (j < 1 ? `${(j * 1000).toPrecision(3)} mJ` : `${j.toPrecision(3)} J`);
@@ -44,7 +59,7 @@ function verdict(m, budget) {
 
 const SIGNS = { fits: "✓", over: "✕", cannot: "⊘", unknown: "?" };
 
-function render({ model, el }) {
+function draw({ model, el }) {
   const info = model.get("info");
   el.replaceChildren();
   el.classList.add("pp-panel");
@@ -81,6 +96,7 @@ function render({ model, el }) {
     html("th", { scope: "col", textContent: title }, head);
   }
   const body = html("tbody", {}, table);
+  const fills = textures(el, info.colours);
   const rows = info.methods.map((m) => {
     const row = html("tr", {});
     html("th", { scope: "row", textContent: m.label, title: m.family }, row);
@@ -89,7 +105,7 @@ function render({ model, el }) {
     let x = 0;
     m.by_category.forEach((bytes, i) => {
       const width = (bytes / widest) * BAR;
-      if (width > 0) svg("rect", { x: x.toFixed(2), y: 2, width: width.toFixed(2), height: 12, fill: info.colours[i] }, picture);
+      if (width > 0) svg("rect", { x: x.toFixed(2), y: 2, width: width.toFixed(2), height: 12, fill: fills[i] }, picture);
       x += width;
     });
     const line = svg("line", { class: "pp-budget", y1: 0, y2: 16 }, picture);
@@ -102,7 +118,7 @@ function render({ model, el }) {
   const legend = html("ul", { className: "pp-legend" }, el);
   info.categories.forEach((name, i) => {
     const item = html("li", {}, legend);
-    svg("rect", { width: 16, height: 16, fill: info.colours[i] }, svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, item));
+    svg("rect", { width: 16, height: 16, fill: fills[i] }, svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, item));
     html("span", { textContent: name }, item);
   });
 
@@ -137,6 +153,14 @@ function render({ model, el }) {
   arrange();
   judge();
   return () => el.replaceChildren();
+}
+
+// Draw now and again whenever the data change; the returned function takes everything away.
+function render({ model, el }) {
+  let remove = draw({ model, el });
+  const again = () => { remove?.(); remove = draw({ model, el }); };
+  model.on("change:info", again);
+  return () => { model.off("change:info", again); remove?.(); el.replaceChildren(); };
 }
 
 export default { render };

@@ -1,5 +1,6 @@
 // Score against peak memory with a budget that the reader moves. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
+const MAX_NAMES = 16; // with more points only those on the front carry their name
 const W = 900, H = 420, L = 64, R = 24, T = 34, B = 52;
 
 function svg(tag, attributes, parent, text) {
@@ -100,7 +101,7 @@ function describe(p, metric, budget) {
   return `${p.label}: ${score}; peak ${size(p.peak)} ${p.peak_kind}${room}`;
 }
 
-function render({ model, el }) {
+function draw({ model, el }) {
   const info = model.get("info");
   const points = info.points.filter((p) => p.peak != null);
   el.replaceChildren();
@@ -149,7 +150,8 @@ function render({ model, el }) {
   const name = svg("text", { class: "pp-budget-name", y: T - 8, "text-anchor": "middle" }, root);
 
   const marks = points.map((p) => {
-    const g = svg("g", { class: "pp-mark", tabindex: -1, role: "img" }, root);
+    const quiet = points.length > MAX_NAMES && !p.front;
+    const g = svg("g", { class: quiet ? "pp-mark pp-quiet" : "pp-mark", tabindex: -1, role: "img" }, root);
     for (const s of p.seeds) {
       if (s.score != null && p.score != null) svg("circle", { class: "pp-seed", cx: X(s.peak ?? p.peak), cy: Y(s.score), r: 2.5, fill: p.colour }, g);
     }
@@ -173,9 +175,11 @@ function render({ model, el }) {
       obstacles.push([x, y - 2, x2, y + 2], [x2 - 2, Math.min(y, y2), x2 + 2, Math.max(y, y2)]);
     });
     if (budget != null) obstacles.push([X(budget) - 2, T, X(budget) + 2, H - B]);
-    place(points.map(at), widths, obstacles).forEach((box, i) => {
-      marks[i].text.setAttribute("x", box[0]);
-      marks[i].text.setAttribute("y", box[1] + 12);
+    // Names that are always shown come first and get the free places.
+    const order = marks.map((m, i) => i).sort((i, j) => marks[i].g.classList.contains("pp-quiet") - marks[j].g.classList.contains("pp-quiet"));
+    place(order.map((i) => at(points[i])), order.map((i) => widths[i]), obstacles).forEach((box, n) => {
+      marks[order[n]].text.setAttribute("x", box[0]);
+      marks[order[n]].text.setAttribute("y", box[1] + 12);
     });
   }
 
@@ -217,6 +221,14 @@ function render({ model, el }) {
   redraw();
   const frame = requestAnimationFrame(labels);
   return () => { cancelAnimationFrame(frame); el.replaceChildren(); };
+}
+
+// Draw now and again whenever the data change; the returned function takes everything away.
+function render({ model, el }) {
+  let remove = draw({ model, el });
+  const again = () => { remove?.(); remove = draw({ model, el }); };
+  model.on("change:info", again);
+  return () => { model.off("change:info", again); remove?.(); el.replaceChildren(); };
 }
 
 export default { render };

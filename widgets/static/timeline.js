@@ -46,7 +46,7 @@ function ticks(high) {
   return found;
 }
 
-function render({ model, el }) {
+function draw({ model, el }) {
   const info = model.get("info");
   const id = `pp-timeline-${++serial}`;
   el.replaceChildren();
@@ -152,6 +152,14 @@ function render({ model, el }) {
   });
   choose(0);
   return () => el.replaceChildren();
+}
+
+// Draw now and again whenever the data change; the returned function takes everything away.
+function render({ model, el }) {
+  let remove = draw({ model, el });
+  const again = () => { remove?.(); remove = draw({ model, el }); };
+  model.on("change:info", again);
+  return () => { model.off("change:info", again); remove?.(); el.replaceChildren(); };
 }
 
 export default { render };

@@ -114,9 +114,10 @@ def _run(asset: Asset, command: list[str], folder: Path, progress: Progress | No
     if code:
         lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith(("ERROR", "E:"))] or lines or [f"exit code {code}"]
+        hint = "run `apt-get update` once; " if asset.form == "deb" else ""
         raise ResourceMissing(
             f"asset {asset.name} is not in the cache and {asset.source} could not be downloaded "
-            f"({errors[-1].strip()}); " + how_to_get(asset)
+            f"({errors[-1].strip()}); {hint}" + how_to_get(asset)
         )
 
 

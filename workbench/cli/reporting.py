@@ -39,9 +39,8 @@ def report(
         say(str(made.html))
         if made.failed:
             failed = True
-            note(
-                f"{each}: failed in cell {', '.join(map(str, made.failed))}: {made.error}; the page shows how far it came"
-            )
+            where = ", ".join(map(str, made.failed))
+            note(f"{each}: failed in cell {where}: {made.error}; the page shows how far it came")
     if failed:
         raise typer.Exit(1)
 

@@ -19,6 +19,7 @@ from workbench.core.units import format_size, format_time
 def add_to(app: typer.Typer) -> None:
     app.command()(run)
     app.command()(ablate)
+    app.command()(search)
     app.command()(compare)
 
 
@@ -113,6 +114,34 @@ def ablate(
     if as_json:
         return show_json([r.to_dict() for r in records])
     _show_records(records)
+    return None
+
+
+def search(
+    methods: Annotated[str, typer.Option(help="Comma-separated; the profile's if empty.")] = "",
+    trials: Annotated[int, typer.Option(min=1, help="How many proposals to try.")] = 20,
+    task: options.Task = "",
+    model: options.Model = "",
+    device: options.Device = "this-host",
+    budget: options.Budget = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search and of the runs.")] = 0,
+    batch: options.Batch = None,
+    profile: Profile = "standard",
+    as_json: options.AsJson = False,
+) -> None:
+    """Search methods and settings for the front of accuracy against memory."""
+    from workbench.bench import open as open_bench
+    from workbench.progress import sweeping
+    from workbench.search import search as look
+
+    bench = open_bench(task, model, device, budget, batch=batch, profile=profile)
+    chosen = [m.strip() for m in methods.split(",") if m.strip()]
+    with cancelling() as cancel, sweeping(trials) as observe:
+        found = look(bench, chosen, trials, seed=seed, observe=observe, cancel=cancel)
+    if as_json:
+        return show_json({"front": [r.to_dict() for r in found.front], "tried": len(found.records)})
+    note(f"{len(found.front)} of {len(found.records)} runs are on the front of score against measured peak.")
+    _show_records(list(found.front))
     return None
 
 

@@ -18,25 +18,27 @@ from torch import nn
 
 from workbench.core.phase import in_phase
 from workbench.core.profile import Phase
-from workbench.devices.host import calibration, calibration_file, memory_reserved, memory_size
-from workbench.devices.model import Device, parse
+from workbench.devices.host import as_plain, calibration, calibration_file, memory_reserved, memory_size
+from workbench.devices.model import HOST, Device, parse
 from workbench.devices.record import Signature, record
 from workbench.devices.step_time import CLASSES, ProbeStore, overhead_class, step_clock, time_signatures
 
 #: Microseconds a call of each class can plausibly cost; a noisy machine must not trade one against another.
 _BOUNDS = {"view": (-1, 6), "forward": (0, 12), "backward": (-3, 10), "optimizer": (-3, 10), "module": (0.5, 15)}
+FITTED = CLASSES[:-1]  #: the cost of a page is measured by itself
 RAPL = Path("/sys/class/powercap")
 
 
 def _time(run: Callable[[], Any], seconds: float) -> float:
     """Median seconds of ``run`` over at least three tries and about ``seconds`` in all, after one to warm up."""
     run()
+    clock = step_clock()
     taken: list[float] = []
     until = time.perf_counter() + seconds
     while len(taken) < 3 or time.perf_counter() < until:
-        before = time.perf_counter()
+        before = clock()
         run()
-        taken.append(time.perf_counter() - before)
+        taken.append(clock() - before)
     return statistics.median(taken)
 
 
@@ -141,9 +143,9 @@ def _timed_step(module: nn.Module, loss: Callable[[], torch.Tensor], kind: str) 
 def call_costs(quick: bool, store: ProbeStore) -> dict[str, float]:
     """Seconds each class of call costs beyond the operator's own time, fitted to phases of tiny steps.
 
-    A least-squares fit over (step, phase): measured time less the operators' probed time, against the number
-    of views, of other calls and of module calls in that phase. A cost may come out below zero: a probe calls its operator from
-    Python, which the backward pass does not.
+    A bounded least-squares fit over (step, phase): measured time less the operators' probed time, against the
+    number of views, of other calls and of module calls in that phase. A cost may come out below zero: a probe
+    calls its operator from Python, which the backward pass does not.
     """
     rows, rest = [], []
     for step in _tiny_steps(quick):
@@ -152,13 +154,25 @@ def call_costs(quick: bool, store: ProbeStore) -> dict[str, float]:
         measured = _phase_medians(step, 15 if quick else 60)
         for phase, taken in measured.items():
             inside = {s: n for s, n in recorder.calls.items() if s.phase == phase}
-            counts = [_calls(inside, name) for name in CLASSES[:-1]] + [recorder.modules * (phase == "forward")]
+            counts = [_calls(inside, name) for name in FITTED[:-1]] + [recorder.modules * (phase == "forward")]
             left = taken - sum(n * seconds.get(s, 0.0) for s, n in inside.items())
             rows.append([n / taken for n in counts])
             rest.append(left / taken)
-    low, high = zip(*(_BOUNDS[name] for name in CLASSES))
+    low, high = zip(*(_BOUNDS[name] for name in FITTED))
     fit = lsq_linear(np.array(rows) * 1e-6, np.array(rest), bounds=(low, high))
-    return {name: float(cost) * 1e-6 for name, cost in zip(CLASSES, fit.x, strict=True)}
+    costs = {name: float(cost) * 1e-6 for name, cost in zip(FITTED, fit.x, strict=True)}
+    return {**costs, "page": page_cost()}
+
+
+def page_cost() -> float:
+    """Seconds to get one 4 KiB page from the system, beyond writing to it."""
+    size = 64 << 20
+
+    def fresh() -> None:
+        torch.empty(size, dtype=torch.uint8).zero_()
+
+    kept = torch.empty(size, dtype=torch.uint8)
+    return max(_time(fresh, 0.1) - _time(kept.zero_, 0.1), 0.0) / (size / 4096)
 
 
 def _calls(calls: dict[Signature, int], name: str) -> int:
@@ -197,6 +211,14 @@ def power(seconds: float) -> tuple[dict[str, Any], str]:
     return {n: {"value": v, "kind": "measured", "source": source} for n, v in numbers.items() if v > 0}, ""
 
 
+def curves(quick: bool, seconds: float) -> dict[str, list[list[float]]]:
+    """Matrix-product curve of every dtype."""
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
+    sizes = (64, 256) if quick else (64, 256, 512, 1024)
+    # Half precision is slow on many processors: its large sizes would eat the minute.
+    return {n: gemm_curve(t, seconds, sizes[:2] if n == "fp16" else sizes) for n, t in types.items()}
+
+
 def calibrate(*, quick: bool = False) -> Device:
     """Measure this host and store the result; returns it as a device.
 
@@ -211,26 +233,17 @@ def calibrate(*, quick: bool = False) -> Device:
     def measured(value: float) -> dict[str, Any]:
         return {"value": value, "kind": "measured", "source": source}
 
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
-    sizes = (64, 256) if quick else (64, 256, 512, 1024)
-    curves = {}
-    for name, dtype in types.items():
-        small = name == "fp16"  # slow on many processors: large sizes would eat the minute
-        curves[name] = gemm_curve(dtype, each / 2, sizes[:2] if small else sizes)
+    gemm = curves(quick, each / 2)
     costs = call_costs(quick, ProbeStore())
     watts, reason = power(0.2 if quick else 1.0)
     size, reserved = memory_size(), memory_reserved()
     device: dict[str, Any] = {
         "title": f"This host: {platform.processor() or platform.machine()}",
         "category": "host",
-        "doc": f"Measured here. {source[0].upper()}{source[1:]}.",
-        "memory": {
-            "name": "memory",
-            "size": {"value": size.value, "kind": size.kind, "source": size.note},
-            "bandwidth": measured(memory_bandwidth(each)),
-        },
-        "reserved": {"value": reserved.value, "kind": reserved.kind, "source": reserved.note},
-        "throughput": {name: measured(max(rate for _, rate in curve)) for name, curve in curves.items()},
+        "doc": f"Measured here: {source}.",
+        "memory": {"name": "memory", "size": as_plain(size), "bandwidth": measured(memory_bandwidth(each))},
+        "reserved": as_plain(reserved),
+        "throughput": {name: measured(max(rate for _, rate in curve)) for name, curve in gemm.items()},
         "efficiency": {"value": 1.0, "kind": "measured", "source": "the rates above are what matrix products reach"},
         "overhead": measured(max(costs["forward"], 0.0) + 1e-6),
         "class_rates": {name: measured(rate) for name, rate in class_rates(each).items()},
@@ -238,8 +251,8 @@ def calibrate(*, quick: bool = False) -> Device:
         "calibrated": True,
         "notes": [reason] if reason else [],
     }
-    parsed = parse(device, "this-host")
-    _store({"device": device, "gemm_curves": curves, "torch": torch.__version__, "when": when}, threads, costs)
+    parsed = parse(device, HOST)
+    _store({"device": device, "gemm_curves": gemm, "torch": torch.__version__, "when": when}, threads, costs)
     return parsed
 
 

@@ -56,8 +56,8 @@ def host() -> Device:
     stored = calibration()
     if stored is not None:
         raw = dict(stored["device"])
-        raw["reserved"] = _raw(_within(reserved, size))
-        raw["memory"] = {**raw["memory"], "size": _raw(size)}
+        raw["reserved"] = as_plain(_within(reserved, size))
+        raw["memory"] = {**raw["memory"], "size": as_plain(size)}
         return parse(raw, HOST)
     return Device(
         name=HOST,
@@ -80,5 +80,6 @@ def _within(reserved: Quantity, size: Quantity) -> Quantity:
     return Quantity(most, "assumed", "the system holds more than this control group's limit")
 
 
-def _raw(number: Quantity) -> dict[str, Any]:
+def as_plain(number: Quantity) -> dict[str, Any]:
+    """A number as a device file writes it."""
     return {"value": number.value, "kind": number.kind, "source": number.note}

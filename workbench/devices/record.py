@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -20,8 +21,9 @@ from torch.utils.flop_counter import flop_registry
 from workbench.core.phase import listening
 from workbench.core.profile import Phase
 
-L2, L3 = 2 << 20, 32 << 20  #: reuse distance in bytes up to which an operand is taken to be in that cache
+L2, L3 = 1 << 20, 16 << 20  #: reuse distance in bytes up to which an operand is taken to be in that cache
 NEAR, MIDDLE, FAR = range(3)
+MAPPED = 32 << 20  #: larger blocks are mapped afresh at every allocation, so their probe pays for it already
 
 _NO_DATA = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
 _NO_DATA |= {"lift_fresh", "_reshape_alias", "alias", "set_", "resize_", "_local_scalar_dense", "detach_"}
@@ -43,7 +45,11 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """One kind of call: operator, class, phase and every argument; equal signatures cost the same."""
+    """One kind of call: operator, class, phase and every argument; equal signatures cost the same.
+
+    ``result`` is how far away the memory is that the result is written to: what autograd keeps goes to memory
+    not used since the last step, temporaries of the backward pass to memory just given back.
+    """
 
     op: Any
     group: str
@@ -53,11 +59,12 @@ class Signature:
     flops: int
     bytes: int
     dtype: str
+    result: int = NEAR
 
     @property
     def key(self) -> str:
         """Text that names the timing of this call, the same in every process."""
-        return f"{self.op}|{self.args}|{self.kwargs}"
+        return f"{self.op}|{self.args}|{self.kwargs}|{self.result}"
 
 
 def group_of(op: Any, phase: str) -> str:
@@ -99,14 +106,17 @@ class Recorder(TorchDispatchMode):
     """Counts operator calls by signature while a step runs; enter it inside the fake mode, if there is one.
 
     ``calls`` maps each ``Signature`` to how often it ran and ``modules`` counts module calls, whose Python
-    code takes time of its own. :meth:`reset` forgets the counts and keeps what is
-    known of the caches, so that a second, steady step can be recorded after a first.
+    code takes time of its own.
+    :meth:`reset` forgets the counts and keeps what is known of the caches, so that a second, steady step can
+    be recorded after a first.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: Counter[Signature] = Counter()
         self.modules = 0
+        self._together = self._largest = 0
+        self._kept: dict[int, StorageWeakRef] = {}
         self._clock = 0
         self._touched: dict[int, int] = {}
         self._declared: Phase | None = None
@@ -137,7 +147,16 @@ class Recorder(TorchDispatchMode):
 
     def reset(self) -> None:
         self.calls = Counter()
-        self.modules = 0
+        self.modules = self._together = self._largest = 0
+
+    @property
+    def pages(self) -> int:
+        """4 KiB pages that are given back to the system in the step and have to be faulted in again.
+
+        The C library keeps up to twice the largest block it has seen freed; of gradients freed together it
+        returns the rest. (Its own rule, for blocks below 32 MiB; a step that frees otherwise may differ.)
+        """
+        return max(self._together - 2 * self._largest, 0) // 4096
 
     def _module(self) -> None:
         self.modules += 1
@@ -169,7 +188,7 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func.namespace == "prim":
+        if func.namespace in ("prim", "profiler"):  # no work of the step's own
             return func(*args, **kwargs)
         if func._overloadpacket not in flop_registry:
             with self:  # composite operators that reach us whole (without autograd) are what they consist of
@@ -185,11 +204,34 @@ class Recorder(TorchDispatchMode):
         if (formula := flop_registry.get(func._overloadpacket)) is not None:
             flops = int(formula(*args, **kwargs, out_val=out))
         results = tensors_in(out)
+        self._follow(phase, operands, results)
         moved = self._touch(group, operands, results)
         floats = [t for t in (*operands, *results) if t.is_floating_point()]
         dtype = str((floats or operands or results or [torch.empty(0)])[0].dtype).removeprefix("torch.")
-        self.calls[Signature(func, group, phase, *encoded, flops, moved, dtype)] += 1
+        fresh = NEAR if group == "view" or not moved else FAR if self._keeps(phase) else MIDDLE
+        self.calls[Signature(func, group, phase, *encoded, flops, moved, dtype, fresh)] += 1
         return out
+
+    def _follow(self, phase: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> None:
+        """Add up the results of the backward pass that an update after it reads: they are freed together."""
+        sizes = [t.untyped_storage().nbytes() for t in results]
+        self._largest = max([self._largest, *(n for n in sizes if n < MAPPED)])
+        if phase == "backward":
+            old = {t.untyped_storage()._cdata for t in operands}
+            for storage in (t.untyped_storage() for t in results):
+                if storage._cdata not in old:
+                    self._kept[storage._cdata] = StorageWeakRef(storage)
+        elif phase == "update" and torch._C._current_graph_task_id() == -1:
+            for tensor in operands:
+                storage = tensor.untyped_storage()
+                kept = self._kept.pop(storage._cdata, None)
+                if kept is not None and not kept.expired() and storage.nbytes() < MAPPED:
+                    self._together += storage.nbytes()
+
+    @staticmethod
+    def _keeps(phase: str) -> bool:
+        """Whether results of this phase mostly outlive it (dispatch runs below autograd, so ask the mode)."""
+        return phase == "forward" and torch.is_grad_enabled()
 
     def _touch(self, group: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> int:
         """Bytes the call moves; notes that its operands and results are now the nearest ones."""

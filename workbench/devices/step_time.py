@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ import torch
 from workbench.core import paths
 from workbench.core.errors import ResourceMissing
 from workbench.devices.host import calibration
-from workbench.devices.record import FAR, MIDDLE, NEAR, Recorder, Signature, TensorSpec, record
+from workbench.devices.record import FAR, MIDDLE, NEAR, Recorder, Signature, TensorSpec, record, tensors_in
 from workbench.records.schema import Quantity
 
-#: What a step pays for beside its operators' own time: per view, per other operator by phase, per module call.
-CLASSES = ("view", "forward", "backward", "optimizer", "module")
+#: What a step pays for beside its operators' own time: per view, per other operator by phase, per module call,
+#: per page of memory that the system takes back and hands out again within a step.
+CLASSES = ("view", "forward", "backward", "optimizer", "module", "page")
 _LONG = 50e-6  #: a call longer than this is timed by the thread's own clock, which other jobs do not disturb
 _ROTATION = {MIDDLE: 4 << 20, FAR: 64 << 20}  #: bytes of copies to go through so that none is found nearer
 _ROOM = 3  #: a probe may take this many times the operands' bytes
@@ -112,23 +113,33 @@ class _Operands:
         return fill(args), {k: fill(v) for k, v in kwargs.items()}
 
 
+def _lag(signature: Signature, out: Any) -> int:
+    """How many results to hold on to, so that the next one is written as far away as in the step."""
+    size = sum(t.untyped_storage().nbytes() for t in tensors_in(out))
+    room = _ROTATION.get(signature.result, 0)
+    return min(room // size, 64) if size >= 1 << 14 else 0
+
+
 def _probe(signature: Signature) -> float:
     """Median seconds of one call. Raises whatever the operator raises when it cannot be replayed alone."""
     operands = _Operands(signature)
+    args, kwargs = operands.call(0)
+    before = time.perf_counter()
+    out = signature.op(*args, **kwargs)  # the first call also pays for choosing a kernel
+    clock = step_clock() if time.perf_counter() - before > _LONG else time.perf_counter
+    lag = 0 if any(out is a for a in args) else _lag(signature, out)
+    held: deque[Any] = deque([out], maxlen=max(lag, 1))
     taken: list[float] = []
-    clock = time.perf_counter
     started = time.perf_counter()
-    for attempt in range(42):
-        args, kwargs = operands.call(attempt)
+    for number in range(1, lag + 42):
+        args, kwargs = operands.call(number)
         before = clock()
         out = signature.op(*args, **kwargs)
         after = clock()
-        del out
-        if attempt > 1:  # the first calls pay for choosing a kernel and tell which clock to use
+        held.append(out)
+        if number > lag + 1:
             taken.append(after - before)
-        elif after - before > _LONG:
-            clock = step_clock()
-        if attempt >= 6 and time.perf_counter() - started > 0.03:
+        if len(taken) >= 5 and time.perf_counter() - started > 0.03:
             break
     return statistics.median(taken)
 
@@ -214,7 +225,7 @@ def predict(recorder: Recorder, store: ProbeStore | None = None, costs: Mapping[
     costs = overheads() if costs is None else costs
     seconds, failed = time_signatures(recorder.calls, store)
     total = kernel_seconds(recorder.calls, seconds)
-    counts: Counter[str] = Counter({"module": recorder.modules})
+    counts: Counter[str] = Counter({"module": recorder.modules, "page": recorder.pages})
     for signature, count in recorder.calls.items():
         counts[overhead_class(signature)] += count
         if signature not in seconds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from workbench.core.units import format_size
@@ -10,6 +11,7 @@ from workbench.figures.info import percent
 from workbench.records.schema import RunRecord, State
 from workbench.stats import Interval, paired_difference
 
+NAMED = 4  #: more methods than this are counted instead of named
 REFERENCE = "full"  #: the method every other one is held against
 
 
@@ -77,16 +79,21 @@ def _against_reference(best: Group, groups: Sequence[Group], lower: bool) -> str
 
 
 def _not_fitting(groups: Sequence[Group], budget: int | None) -> list[str]:
-    out = []
-    for g in groups:
-        if budget is None or g.fits(budget) is not False:
-            continue
-        need = (
-            f" needs {format_size(g.peak[0])} ({g.peak[1]})" if g.peak and g.peak[0] > budget else " passes the budget"
-        )
-        binding = f", mostly {g.profile.binding_category}" if g.profile else ""
-        out.append(f"{g.label}{need}{binding}")
-    return [f"Does not fit: {'; '.join(out)}."] if out else []
+    over = [g for g in groups if budget is not None and g.fits(budget) is False]
+    if not over:
+        return []
+    if len(over) > NAMED:
+        bound = Counter(str(g.profile.binding_category) for g in over if g.profile)
+        why = ", ".join(f"{count} mostly {category}" for category, count in bound.most_common())
+        return [f"Does not fit: {len(over)} of {len(groups)} methods ({why})."]
+    return [f"Does not fit: {'; '.join(_over(g, budget) for g in over)}."]
+
+
+def _over(group: Group, budget: int | None) -> str:
+    binding = f", mostly {group.profile.binding_category}" if group.profile else ""
+    if group.peak and budget is not None and group.peak[0] > budget:
+        return f"{group.label} needs {format_size(group.peak[0])} ({group.peak[1]}){binding}"
+    return f"{group.label} passes the budget{binding}"
 
 
 def _unfinished(groups: Sequence[Group]) -> list[str]:
@@ -104,5 +111,5 @@ def _unfinished(groups: Sequence[Group]) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    names = list(names)
+    names = list(names) if len(names) <= NAMED + 1 else [*names[:NAMED], f"{len(names) - NAMED} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

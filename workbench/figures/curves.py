@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workbench.figures.groups import Group, group
-from workbench.figures.info import FigureInfo, caption_of
+from workbench.figures.info import MAX_PANELS, FigureInfo, caption_of
 from workbench.figures.style import method_colour
 from workbench.records.schema import RunRecord
 
@@ -61,14 +61,17 @@ def curves(records: Sequence[RunRecord]) -> CurvesInfo:
     last = "; ".join(f"{c.label} from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for c in found if c.mean)
     return CurvesInfo(
         title="Training loss",
-        caption=caption_of(
-            "Strong lines are means over seeds, light ones single seeds; each point is the mean of a block of steps.",
-            runs,
-        ),
+        caption=caption_of(_caption(len(found)), runs),
         alt=f"Training loss by step: {last}." if last else "No run took a step.",
         runs=runs,
         curves=found,
     )
+
+
+def _caption(count: int) -> str:
+    if count > MAX_PANELS:
+        return "Lines are means over seeds; each point is the mean of a block of steps. The data hold every seed."
+    return "Strong lines are means over seeds, light ones single seeds; each point is the mean of a block of steps."
 
 
 def _curve(group: Group) -> Curve:

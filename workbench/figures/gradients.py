@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workbench.figures.groups import Group, group
-from workbench.figures.info import FigureInfo, caption_of
+from workbench.figures.info import MAX_PANELS, FigureInfo, caption_of, shown_of
 from workbench.figures.layers import in_order
 from workbench.records.schema import RunRecord
 
@@ -63,7 +63,8 @@ def gradients(records: Sequence[RunRecord]) -> GradientsInfo:
     return GradientsInfo(
         title="Gradient norm by layer and step",
         caption=caption_of(
-            "Mean over seeds, one logarithmic scale for all methods. Hatched rows are frozen in that method.",
+            "Mean over seeds, one logarithmic scale for all methods. Hatched rows are frozen in that method."
+            + shown_of(len(maps), MAX_PANELS, "first"),
             runs,
         ),
         alt=_alt(maps, len(layers)),

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+MAX_PANELS = 12  #: small multiples in one drawing; the data and the interactive panel hold all
+
 
 @dataclass(frozen=True)
 class FigureInfo:
@@ -46,6 +48,11 @@ def caption_of(text: str, runs: Sequence[str]) -> str:
     shown = ", ".join(runs[:4])
     more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
     return f"{text} Runs: {shown}{more}."
+
+
+def shown_of(count: int, limit: int, order: str) -> str:
+    """The sentence that says a drawing leaves some out; empty when it shows all."""
+    return f" The drawing shows the {limit} {order} of {count}; the data hold all." if count > limit else ""
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -13,6 +13,8 @@ from workbench.figures.style import method_colour, method_marker
 from workbench.records.schema import RunRecord
 from workbench.stats import pareto_front
 
+MAX_NAMES = 16  #: with more points than this only those on the front carry their name
+
 
 @dataclass(frozen=True)
 class SeedPoint:
@@ -128,9 +130,11 @@ def _caption(points: Sequence[ParetoPoint]) -> str:
     kinds = {p.interval for p in points}
     text = "Large marks are means over seeds, small ones single seeds; the line joins the methods no other beats."
     if "seeds" in kinds:
-        text += " Bars are 95 % t intervals over seeds."
+        text += " Bars are 95\u00a0% t intervals over seeds."
     if "examples" in kinds:
         text += " Where a single seed was run, bars are 95 % Wilson intervals over test examples."
+    if len(points) > MAX_NAMES:
+        text += " Only methods on that line are named; the others by pointing at them and in the data."
     if any(p.score is None for p in points):
         text += " Methods without a score stand on the rail below."
     return text

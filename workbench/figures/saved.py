@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from workbench.core.units import format_size
 from workbench.figures.groups import group
-from workbench.figures.info import FigureInfo, caption_of
+from workbench.figures.info import MAX_PANELS, FigureInfo, caption_of, shown_of
 from workbench.figures.layers import by_block, in_order
 from workbench.figures.style import method_colour
 from workbench.records.schema import RunRecord
@@ -62,7 +62,11 @@ def saved(records: Sequence[RunRecord]) -> SavedInfo:
     said = "; ".join(f"{b.label} {format_size(b.total)}" for b in bars)
     return SavedInfo(
         title="Saved for backward, by layer",
-        caption=caption_of("Bytes autograd keeps between forward and backward, added up by block.", runs),
+        caption=caption_of(
+            "Bytes autograd keeps between forward and backward, added up by block."
+            + shown_of(len(bars), MAX_PANELS, "that keep most"),
+            runs,
+        ),
         alt=f"Bytes kept for the backward pass: {said}." if said else "No run recorded a memory profile.",
         runs=runs,
         layers=layers,

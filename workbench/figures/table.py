@@ -16,7 +16,7 @@ from workbench.stats import mean
 
 @dataclass(frozen=True)
 class Column:
-    """``kind`` says how a cell is printed: text, bytes, seconds, joules, count, score or share."""
+    """``kind`` says how a cell is printed: text, bytes, seconds, joules, count, score or share, difference."""
 
     key: str
     title: str
@@ -42,6 +42,7 @@ _PRINT = {
     "count": lambda v: f"{v:,}".replace(",", "\u202f"),
     "score": percent,
     "share": lambda v: f"{v:+.2%}",
+    "difference": lambda v: ("+" if v > 0 else "") + format_size(v),
 }
 
 
@@ -68,7 +69,7 @@ def table(records: Sequence[RunRecord], budget: int | None = None) -> Table:
         Column("seeds", "Seeds"),
         Column("predicted", "Predicted peak", "bytes"),
         Column("measured", "Measured peak", "bytes"),
-        Column("difference", "Difference", "bytes"),
+        Column("difference", "Difference", "difference"),
         Column("error", "Error", "share"),
         *(Column(f"category:{c}", c.value.capitalize(), "bytes") for c in Category),
         Column("split_source", "Split is"),
@@ -78,7 +79,14 @@ def table(records: Sequence[RunRecord], budget: int | None = None) -> Table:
         Column("trainable", "Trainable", "count"),
         Column("adapter_bytes", "Saved adapter", "bytes"),
     )
-    return Table(columns, tuple(_row(g, budget) for g in group(records)), f"{len(records)} runs.")
+    return Table(columns, tuple(_row(g, budget) for g in group(records)), _caption(records))
+
+
+def _caption(records: Sequence[RunRecord]) -> str:
+    return (
+        f"{len(records)} runs. Difference is predicted minus measured peak; categories split the one highest moment of "
+        "a step; a dash is not known. Times and energies carry their kind."
+    )
 
 
 def verdict(group: Group, budget: int | None) -> str:

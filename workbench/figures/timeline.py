@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from workbench.core.profile import MemoryProfile, Moment
 from workbench.core.units import format_size
 from workbench.figures.groups import Group, budget_of, group
-from workbench.figures.info import FigureInfo, caption_of
+from workbench.figures.info import MAX_PANELS, FigureInfo, caption_of, shown_of
 from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS
 from workbench.records.schema import RunRecord
 
@@ -74,7 +74,7 @@ def timeline(records: Sequence[RunRecord], budget: int | None = None) -> Timelin
         title="Memory through one training step",
         caption=caption_of(
             "Live bytes by category after each event of one step; the peak is the highest moment of the stack. "
-            "Each panel says whether it is measured or predicted.",
+            "Each panel says whether it is measured or predicted." + shown_of(len(steps), MAX_PANELS, "highest"),
             runs,
         ),
         alt=" ".join(f"{s.label} ({s.source}): {s.peak_sentence}" for s in steps) or "No run recorded a timeline.",

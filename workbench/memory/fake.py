@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._prims_common import suggest_memory_format
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -33,13 +34,16 @@ _INDEXING = (
     torch.ops.aten._index_put_impl_.default,
 )
 
+#: Convolutions and the place of their input among the arguments.
+_CONVOLUTIONS = {torch.ops.aten.convolution.default: 0, torch.ops.aten.convolution_backward.default: 1}
+
 #: Called as ``inside(func, args, kwargs, result)``; returns the bytes the operator needs inside itself.
 InsideBytes = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], int]
 
 
 def _exact(tensor: Tensor) -> bool:
     """Whether values of this kind are computed for real: integers, truth values and single numbers."""
-    return not (tensor.is_floating_point() or tensor.is_complex()) or tensor.ndim == 0
+    return not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 1
 
 
 def mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
@@ -113,11 +117,23 @@ class FakeRunner:
                 result = func(*mapped(args, substitute), **mapped(kwargs, substitute))
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             raise _refused(func.name()) from error
+        if func in _CONVOLUTIONS:
+            result = self._in_channels_last(func, args, result)
         if not originals:
             return result
         if func._schema.is_mutable:
             self._stale.update(t.untyped_storage()._cdata for t in tensors if not isinstance(t, FakeTensor))
         return mapped(result, lambda t: originals.get(id(t), t))
+
+    def _in_channels_last(self, func: Any, args: Any, result: Any) -> Any:
+        """CPU kernels answer in channels-last if input or weight is so; the fake kernels overlook some cases."""
+        source, weight = args[_CONVOLUTIONS[func] :][:2]
+        if source.ndim != 4 or torch.channels_last not in map(suggest_memory_format, (source, weight)):
+            return result
+        with self.mode:
+            return mapped(
+                result, lambda t: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t
+            )
 
     def _read(self, tensor: Tensor) -> Any:
         """The number in a single-element tensor."""

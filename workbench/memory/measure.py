@@ -17,9 +17,8 @@ from workbench.memory.tracker import Runner, Step, Tracker, run_plainly, storage
 
 
 @contextmanager
-def collected() -> Iterator[None]:
-    """No cyclic garbage from before and no collection in the middle, so that frees come at a fixed place."""
-    gc.collect()
+def uncollected() -> Iterator[None]:
+    """No cyclic garbage collection in the middle of a step, so that frees come at a fixed place."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -65,7 +64,7 @@ def measure(step: Step, batch: Any, *, warm: int = 1, budget: int | None = None)
     runner: Runner = MeasuredRunner() if exact else run_plainly
     tracker = Tracker(step.model, runner)
     bare = None
-    with collected():
+    with uncollected():
         for _ in range(max(warm, 1)):
             with tracker.tracing():
                 tracker.step(step, batch)
@@ -81,6 +80,7 @@ def _bare_rise(step: Step, batch: Any) -> int:
     with ledger.counting() as count:
         result = step(batch)
         del result
+    gc.collect(1)
     return count.peak
 
 

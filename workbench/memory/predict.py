@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from workbench.memory import ledger
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.fake import FakeRunner, as_if_real, mapped, swap
 from workbench.memory.formula import NOTE, inside_by_formula
-from workbench.memory.measure import collected
+from workbench.memory.measure import uncollected
 from workbench.memory.outside import outside
 from workbench.memory.probe import LIMIT, Probe
 from workbench.memory.tracker import Step, Tracker
@@ -82,11 +81,10 @@ def trace(
 def _traced(tracker: Tracker, make_step: Callable[[nn.Module], Step], batch: Any, warm: int) -> Step:
     state = torch.get_rng_state()
     try:
-        with collected(), as_if_real(), tracker.tracing():
+        with uncollected(), as_if_real(), tracker.tracing():
             step = make_step(tracker.model)
             for _ in range(warm + 1):
                 tracker.step(step, batch)
-                gc.collect()
     finally:
         torch.set_rng_state(state)
     return step

@@ -6,6 +6,7 @@ that executes an operator and tells how many bytes it needed inside itself.
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.core.profile import Category, Phase
-from workbench.memory.events import Allocation, EventLog
+from workbench.memory.events import Allocation, EventLog, categories_of
 from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
 
 _SCALAR_OPERATORS = (torch.ops.aten.mul.Tensor, torch.ops.aten.div.Tensor)
@@ -72,6 +73,24 @@ def storages_of(tensor: Tensor) -> Iterator[torch.UntypedStorage]:
         return
 
 
+def held_storages(step: Step, batch: Any = None) -> dict[int, int]:
+    """Bytes by storage address of everything a step holds between steps, each storage once."""
+    model = step.model
+    parameters = list(model.parameters())
+    own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Tensor)]
+    grads = [p.grad for p in parameters if p.grad is not None]
+    everything = [parameters, list(model.buffers()), own, grads, list(step.optimizer_state()), batch]
+    return {s._cdata: s.nbytes() for t in tensors_in(everything) for s in storages_of(t)}
+
+
+class OverBudget(RuntimeError):
+    """The tracker itself saw the limit passed (only where the ledger is not available)."""
+
+    def __init__(self, asked: int, live: int) -> None:
+        super().__init__(f"{asked} bytes asked while {live} were live")
+        self.asked, self.live = asked, live
+
+
 class Tracker(TorchDispatchMode):
     """Logs when every storage begins and ends, which operator, module and phase made it, and what for."""
 
@@ -82,6 +101,9 @@ class Tracker(TorchDispatchMode):
         self.log = EventLog()
         self.where = Whereabouts(model)
         self.saved: dict[str, int] = {}
+        self.limit: int | None = None  #: bytes; enforced after each operator when set
+        self.highest = 0
+        self.refused: tuple[tuple[str, str, Category], dict[Category, int]] | None = None
         self._known: dict[int, tuple[int, weakref.ref[Any]]] = {}
         self._pending: weakref.ref[Tensor] | None = None
         self._was_backward = False
@@ -132,7 +154,7 @@ class Tracker(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func.namespace == "prim":  # a question about a fake tensor, not an operator
+        if func.namespace in ("prim", "profiler"):  # a question about a fake tensor, a mark for a profiler
             return func(*args, **kwargs)
         self._find_saved_scalar()
         node = self.where.node()
@@ -140,13 +162,22 @@ class Tracker(TorchDispatchMode):
         inputs = [s for t in tensors_in((args, kwargs)) for s in storages_of(t)]
         for storage in inputs:
             self._know(storage)
+        before = self.log.live_bytes
         from_engine = node is not None and called_by_engine()
         if from_engine and func is torch.ops.aten.add.Tensor and self._accumulates(args, node):
             func = torch.ops.aten.add_.Tensor
-        result, inside = self.run(func, args, kwargs)
+        try:
+            result, inside = self.run(func, args, kwargs)
+        except torch.OutOfMemoryError:
+            self.refused = self.asking(), self.ledger_now()
+            raise
         self._learn(func, args, result, inputs, inside)
         if from_engine and node.name() == ACCUMULATE:
             self.label((args[0], result), Category.GRADIENTS)
+        self.highest = max(self.highest, self.log.live_bytes + inside)
+        if self.limit is not None and self.log.live_bytes > self.limit:
+            self.refused = self.asking(), self.ledger_now()
+            raise OverBudget(self.log.live_bytes - before, before)
         return result
 
     def _locate(self, func: Any, node: Any) -> None:
@@ -256,6 +287,24 @@ class Tracker(TorchDispatchMode):
         for tensor in step.optimizer_state():
             self.label(tensor, Category.OPTIMIZER)
 
+    # -- a step that was cut short -------------------------------------------------------------------
+
+    def asking(self) -> tuple[str, str, Category]:
+        """Operator and module at work, and what the bytes asked would be for, as far as can be told then."""
+        if self._phase is Phase.UPDATE:
+            category = Category.OPTIMIZER if self._operator.startswith("zeros") else Category.WORKSPACE
+        elif self._phase is Phase.FORWARD and torch.is_grad_enabled():
+            category = Category.SAVED
+        else:
+            category = Category.WORKSPACE
+        return self._operator, self._module, category
+
+    def ledger_now(self) -> dict[Category, int]:
+        """Live bytes by category; in an unfinished forward pass what it made counts as saved."""
+        if self._phase is Phase.FORWARD and torch.is_grad_enabled():
+            self._keep_forward()
+        return dict(categories_of(self.log, self.log.live))
+
     # -- running -------------------------------------------------------------------------------------
 
     @contextmanager
@@ -283,8 +332,8 @@ class Tracker(TorchDispatchMode):
         finally:
             torch.get_rng_state = torch.random.get_rng_state = original
 
-    def step(self, step: Step, batch: Any) -> None:
-        """Perform and log one step; whatever was logged before becomes its baseline."""
+    def adopt(self, step: Step, batch: Any) -> None:
+        """Learn what the step holds already; it becomes the baseline of what is logged from here."""
         self._operator, self._module, self._phase = "", "", Phase.FORWARD
         self.label_model()
         self.label_optimizer(step)
@@ -292,7 +341,12 @@ class Tracker(TorchDispatchMode):
         self.log.begin()
         self.saved = {}
         self._was_backward = False
+
+    def step(self, step: Step, batch: Any) -> None:
+        """Perform and log one step; whatever was logged before becomes its baseline."""
+        self.adopt(step, batch)
         result = step(batch)
         del result
+        gc.collect(1)  # reference cycles made by this step; older objects cannot be among them
         self.label_optimizer(step)
         self.label_gradients()

@@ -7,13 +7,14 @@ inside ``parts``, which is called only when a model is at hand, so listings stay
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
 
 from workbench.core.card import Card
 from workbench.core.config import Config, Setting, setting, settings_of, validated
-from workbench.core.errors import Incompatible
+from workbench.core.errors import BadInput, Incompatible
 from workbench.core.registry import Registry
 from workbench.parts.optimizer import names as optimizer_rules
 
@@ -50,6 +51,7 @@ class Method:
     card: ClassVar[Card]
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     kinds: ClassVar[tuple[str, ...]] = ()  #: kinds of model it serves; empty means all
+    reads_weights: ClassVar[bool] = False  #: attaching decomposes weights, so shapes alone would mislead a prediction
 
     def settings(self) -> list[Setting]:
         return settings_of(self.Config)
@@ -82,8 +84,34 @@ class Method:
         return model
 
     def adapter_state(self, model: nn.Module) -> dict[str, Any]:
-        """What has to be saved to reproduce the tuned model from its base: the trained tensors by name."""
-        return {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+        """What has to be saved to reproduce the tuned model from its base, by name: the trained tensors, and the
+        running statistics of norms that move while training."""
+        trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+        return {**trained, **moving_statistics(model)}
+
+    def load_adapter(self, model: nn.Module, state: Mapping[str, Any]) -> None:
+        """Put a saved :meth:`adapter_state` into an attached model; raises ``BadInput`` when a name has no place."""
+        import torch
+
+        places = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        strangers = [name for name in state if name not in places]
+        if strangers:
+            raise BadInput("adapter", strangers[0], f"a tensor of {self.name} attached to this model")
+        with torch.no_grad():
+            for name, tensor in state.items():
+                places[name].copy_(tensor)
+
+
+def moving_statistics(model: nn.Module) -> dict[str, Any]:
+    """Buffers of batch norms that a training forward moves; without them a tuned model is not what it was."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    norms = [(n, m) for n, m in model.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    return {
+        f"{name}.{inner}" if name else inner: buffer.detach()
+        for name, norm in norms
+        for inner, buffer in norm.named_buffers(recurse=False)
+    }
 
 
 def register(method: type[Method]) -> type[Method]:

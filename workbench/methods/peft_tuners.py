@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import create_model
 
 from workbench.core.card import Card
 from workbench.core.config import setting
+from workbench.core.errors import BadInput
 from workbench.methods._peft_source import Tuner, TunerField, tuners
 from workbench.methods.base import Method, MethodConfig, methods
 
@@ -47,6 +49,7 @@ class PeftMethod(Method):
         self.kinds = tuple(facts.get("kinds", ()))  # type: ignore[misc]
         self.refusal: str = facts.get("refusal", "")
         self.layers: str = facts.get("layers", "linear")
+        self.reads_weights = bool(facts.get("reads_weights", False))  # type: ignore[misc]
 
     def applies_to(self, model: ModelSpec) -> str | None:
         if self.refusal:
@@ -67,13 +70,28 @@ class PeftMethod(Method):
         return Parts(selection, Backprop(), named(config.optimizer), AsLoaded())
 
     def adapter_state(self, model: nn.Module) -> dict[str, Any]:
-        """What peft itself would save, plus trained tensors it does not know of (a head beside a prompt)."""
+        """What peft itself would save, plus trained tensors it does not know of (a head beside an adapter)."""
+        if self.tuner.prompt or self.card.family == "prompts":
+            return super().adapter_state(model)  # peft keeps what a prompt encoder gives, which cannot be trained on
         from peft import get_peft_model_state_dict
 
         state = dict(get_peft_model_state_dict(model))
         kept = {t.data_ptr() for t in state.values()}
         extra = {n: t for n, t in super().adapter_state(model).items() if t.data_ptr() not in kept}
         return {**state, **extra}
+
+    def load_adapter(self, model: nn.Module, state: Mapping[str, Any]) -> None:
+        """peft's own names go through peft, the others to the tensors they name."""
+        from peft import set_peft_model_state_dict
+
+        places = {n for n, _ in model.named_parameters()} | {n for n, _ in model.named_buffers()}
+        named = {n: t for n, t in state.items() if n in places}
+        super().load_adapter(model, named)
+        rest = {n: t for n, t in state.items() if n not in named}
+        if rest:
+            found = set_peft_model_state_dict(model, rest)
+            if found.unexpected_keys:
+                raise BadInput("adapter", found.unexpected_keys[0], f"a tensor of {self.name} attached to this model")
 
 
 def _card(tuner: Tuner, facts: dict[str, Any]) -> Card:

@@ -160,7 +160,7 @@ def _this_interpreter() -> Iterator[None]:
     The kernel is told that nobody looks on, so that panels leave data for the page instead of live views.
     """
     spec = {
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"],
         "display_name": "Python",
         "language": "python",
         "env": {"PINTPOT_HEADLESS": "1"},

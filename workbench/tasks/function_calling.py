@@ -120,7 +120,8 @@ class FunctionCalling(LanguageModelling):
         with evaluating(model):
             for start in range(0, len(data.test), batch):
                 rows = data.test[start : start + batch]
-                made = self.collate(rows, spec)
+                used = max(sum(row["attention_mask"]) for row in rows)  # the padding beyond is not worth computing
+                made = {name: value[:, :used] for name, value in self.collate(rows, spec).items()}
                 loss += float(next_token_loss(model, made, "sum"))
                 counted += int((made["labels"] != IGNORED).sum())
                 for row, (answer, ended) in zip(

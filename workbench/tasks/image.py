@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,9 +22,11 @@ def side_of(task: str, asked: int | None, model: ModelSpec) -> int:
     """Pixels per side: what was asked for, else the model's own; a multiple of the patch size where there is one."""
     patch = int(model.config.get("patch_size", 1))
     value = model.shape[-1] if asked is None else asked
-    if isinstance(value, bool) or not isinstance(value, int) or not 8 <= value <= 1024 or value % patch:
+    strides = (model.config.get("stem_stride", 1), *(stage[2] for stage in model.config.get("stages", ())))
+    smallest = max(8, patch, math.prod(strides))  # below that a strided kernel no longer fits
+    if isinstance(value, bool) or not isinstance(value, int) or not smallest <= value <= 1024 or value % patch:
         multiple = f", a multiple of {patch}" if patch > 1 else ""
-        raise BadInput(f"{task}.length", asked, f"a side of 8 to 1024 pixels{multiple}")
+        raise BadInput(f"{task}.length", asked, f"a side of {smallest} to 1024 pixels{multiple}")
     if model.config.get("model_type") == "vit" and value != model.shape[-1]:
         raise BadInput(f"{task}.length", asked, f"{model.shape[-1]} pixels, the only side {model.name} takes")
     return value

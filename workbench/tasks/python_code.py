@@ -70,6 +70,9 @@ class PythonCode(LanguageModelling):
             raise BadInput(
                 "data", self.name, f"at least 2 source files, found {len(files)}; this Python came without them"
             )
+        longest = sum(file.stat().st_size for file in files) // length  # no token is shorter than one byte
+        for part, asked in (("train", sizes.train), ("test", sizes.test)):
+            size_of(self.name, part, asked, 1, longest)
         order = np.random.default_rng(derive(seed, "split", self.name)).permutation(len(files))
         held = max(1, round(HELD_OUT * len(files)))
         tokenizer, parts = model.tokenizer(), []

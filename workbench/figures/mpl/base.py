@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workbench.core.units import format_size
+from workbench.figures.info import MAX_PANELS
 from workbench.figures.scale import size_ticks
 from workbench.figures.style import CATEGORY_HATCHES
 from workbench.figures.svg import ALARM, INK
@@ -22,6 +23,8 @@ MARKS = {
     "pentagon": "p",
 }
 BUDGET = ALARM
+
+__all__ = ["BUDGET", "MARKS", "MAX_PANELS", "WIDTH", "blank", "category_legend", "empty", "size_axis"]
 
 
 def blank(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:

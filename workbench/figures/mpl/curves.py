@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.figures.curves import CurvesInfo
-from workbench.figures.mpl.base import blank, empty
+from workbench.figures.mpl.base import MAX_PANELS, blank, empty
 
 DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)))
 
@@ -18,7 +18,7 @@ def draw(info: CurvesInfo) -> Any:
     axis = axes[0][0]
     for i, curve in enumerate(info.curves):
         for line in curve.seeds:
-            if len(curve.seeds) > 1:
+            if len(curve.seeds) > 1 and len(info.curves) <= MAX_PANELS:
                 axis.plot(line.steps, line.losses, color=curve.colour, linewidth=0.7, alpha=0.3)
         axis.plot(curve.steps, curve.mean, color=curve.colour, linewidth=1.8, linestyle=DASHES[i % len(DASHES)])
     axis.grid(True, axis="y")

@@ -7,7 +7,7 @@ from typing import Any
 
 from workbench.figures.gradients import GradientsInfo
 from workbench.figures.layers import short
-from workbench.figures.mpl.base import blank, empty
+from workbench.figures.mpl.base import MAX_PANELS, blank, empty
 from workbench.figures.svg import INK
 
 
@@ -18,8 +18,9 @@ def draw(info: GradientsInfo) -> Any:
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm
 
-    columns = min(3, len(info.maps))
-    rows = -(-len(info.maps) // columns)
+    shown = info.maps[:MAX_PANELS]
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
     height = max(1.5, 0.16 * len(info.layers) + 0.6)
     figure, axes = blank(rows * height + 0.4, rows, columns, sharey=True)
     low, high = info.low or 1e-6, info.high or 1.0
@@ -27,12 +28,12 @@ def draw(info: GradientsInfo) -> Any:
     image = None
     for i in range(rows * columns):
         axis = axes[i // columns][i % columns]
-        if i >= len(info.maps):
+        if i >= len(shown):
             axis.axis("off")
             continue
-        grid = [[math.nan if v is None or v <= 0 else v for v in row] for row in info.maps[i].norms]
+        grid = [[math.nan if v is None or v <= 0 else v for v in row] for row in shown[i].norms]
         image = axis.imshow(grid, aspect="auto", interpolation="none", norm=norm, cmap=colormaps["viridis"])
-        _frame(axis, info, info.maps[i])
+        _frame(axis, info, shown[i])
     if image is not None:
         figure.colorbar(image, ax=axes.ravel().tolist(), label="gradient norm", aspect=30, pad=0.01)
     return figure

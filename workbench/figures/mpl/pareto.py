@@ -7,7 +7,7 @@ from typing import Any
 
 from workbench.core.units import format_size
 from workbench.figures.mpl.base import BUDGET, MARKS, blank, empty, size_axis
-from workbench.figures.pareto import ParetoInfo
+from workbench.figures.pareto import MAX_NAMES, ParetoInfo
 from workbench.figures.scale import place_labels
 from workbench.figures.svg import INK
 
@@ -44,7 +44,8 @@ def draw(info: ParetoInfo) -> Any:
     axis.plot(*zip(*front), color=INK, linewidth=0.9, alpha=0.55, drawstyle="steps-post") if len(front) > 1 else None
     for p in points:
         _mark(axis, p, rail_y)
-    _label(figure, axis, points, rail_y, info.budget)
+    named = points if len(points) <= MAX_NAMES else [p for p in points if p.front]
+    _label(figure, axis, named, rail_y, info.budget)
     return figure
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from workbench.core.units import format_size
 from workbench.figures.layers import short
-from workbench.figures.mpl.base import blank, empty, size_axis
+from workbench.figures.mpl.base import MAX_PANELS, blank, empty, size_axis
 from workbench.figures.saved import SavedInfo
 
 
@@ -14,17 +14,18 @@ def draw(info: SavedInfo) -> Any:
     """A matplotlib figure of ``info``."""
     if not info.bars or not info.layers:
         return empty("Nothing is kept for the backward pass.")
-    columns = min(4, len(info.bars))
-    rows = -(-len(info.bars) // columns)
+    shown = sorted(info.bars, key=lambda b: -b.total)[:MAX_PANELS] if len(info.bars) > MAX_PANELS else info.bars
+    columns = len(shown) if len(shown) <= 5 else 4
+    rows = -(-len(shown) // columns)
     height = max(1.2, 0.17 * len(info.layers) + 0.7)
     figure, axes = blank(rows * height, rows, columns, sharey=True, sharex=True)
     high = max(max(b.sizes) for b in info.bars) * 1.05 or 1
     for i in range(rows * columns):
         axis = axes[i // columns][i % columns]
-        if i >= len(info.bars):
+        if i >= len(shown):
             axis.axis("off")
             continue
-        bar = info.bars[i]
+        bar = shown[i]
         axis.barh(range(len(info.layers)), bar.sizes, color=bar.colour, height=0.78)
         axis.set_yticks(range(len(info.layers)), [short(name) for name in info.layers])
         axis.set_xlim(0, high)

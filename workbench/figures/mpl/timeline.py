@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.figures.mpl.base import BUDGET, blank, category_legend, empty, size_axis
+from workbench.figures.mpl.base import BUDGET, MAX_PANELS, blank, category_legend, empty, size_axis
 from workbench.figures.scale import thinned
 from workbench.figures.style import CATEGORY_HATCHES
 from workbench.figures.svg import INK
@@ -15,16 +15,17 @@ def draw(info: TimelineInfo) -> Any:
     """A matplotlib figure of ``info``."""
     if not info.steps:
         return empty("No run recorded a timeline.")
-    columns = min(3, len(info.steps))
-    rows = -(-len(info.steps) // columns)
+    shown = sorted(info.steps, key=lambda s: -s.peak)[:MAX_PANELS] if len(info.steps) > MAX_PANELS else info.steps
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
     figure, axes = blank(0.5 + 2.1 * rows, rows, columns, sharey=True)
-    high = max([s.peak for s in info.steps] + ([info.budget] if info.budget else [])) * 1.14
+    high = max([s.peak for s in shown] + ([info.budget] if info.budget else [])) * 1.14
     for i in range(rows * columns):
         axis = axes[i // columns][i % columns]
-        if i >= len(info.steps):
+        if i >= len(shown):
             axis.axis("off")
             continue
-        _panel(axis, info, info.steps[i], high)
+        _panel(axis, info, shown[i], high)
     category_legend(figure, info.categories, info.colours, info.budget)
     return figure
 

@@ -80,7 +80,9 @@ def locate(name: str, *, accept: bool = False) -> Path:
     return pull(name, accept=accept)
 
 
-def verify(name: str) -> str:
-    """Hash the cached copy against its manifest: an empty string when it is whole, else what is wrong."""
+def verify(name: str) -> None:
+    """Hash the cached copy against its manifest; raises ``ResourceMissing`` saying what is wrong with it."""
     asset = find(name)
-    return "" if asset.source == "stdlib:" else problem(asset, contents=True)
+    wrong = "" if asset.source == "stdlib:" else problem(asset, contents=True)
+    if wrong:
+        raise ResourceMissing(f"asset {name}: {wrong}; {how_to_get(asset)}")

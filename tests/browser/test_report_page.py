@@ -1,0 +1,191 @@
+"""The report in a real browser from disk, without a network: interactive, quiet, and deaf to hostile text."""
+
+import os
+from dataclasses import replace
+
+import hostile
+import pytest
+import synthetic
+from make_notebook import output, synthetic_notebook
+from nbformat.v4 import new_code_cell
+
+from workbench.report.exporter import to_html
+from workbench.report.gallery import build
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of reports: a clean one, a hostile one, one with plotly, and the gallery."""
+    root = tmp_path_factory.mktemp("reports")
+    records = synthetic.comparison()
+    bad = [replace(r, method=r.method + hostile.IMAGE, reason=hostile.SCRIPT) for r in records]
+    payload = {
+        "data": [{"type": "scatter", "x": [1, 2], "y": [3, 4], "name": hostile.SCRIPT, "text": [hostile.IMAGE] * 2}],
+        "layout": {"title": {"text": f"{hostile.IMAGE}<a href='javascript:window.pwned=10'>x</a>"}},
+    }
+    plotly = new_code_cell("p", outputs=[output("application/vnd.plotly.v1+json", payload)])
+    notebooks = {
+        "clean": synthetic_notebook(records),
+        "hostile": synthetic_notebook(bad, title=f"Title {hostile.SCRIPT}", extra=hostile.cells()),
+        "plotly": synthetic_notebook(records[:3], extra=[plotly]),
+    }
+    notebooks["hostile"].metadata["pintpot"]["params"]["task"] = hostile.SCRIPT
+    for name, notebook in notebooks.items():
+        (root / name).mkdir()
+        (root / name / "report.html").write_text(to_html(notebook)[0], encoding="utf-8")
+    build(root)
+    return root
+
+
+def quiet(visit):
+    assert visit.outside == []
+    assert visit.complaints == []
+    assert visit.page.evaluate("window.pwned") is None
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_report_opens_and_is_quiet(visit, folder, scheme, tmp_path):
+    visit.page.emulate_media(color_scheme=scheme)
+    page = visit.open(folder / "clean" / "report.html")
+    assert page.locator("figure.is-live").count() == 3
+    assert page.locator(".static:visible").count() == 5
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    where = os.environ.get("PINTPOT_SHOTS")
+    if where:
+        page.screenshot(path=f"{where}/report-{scheme}.png", full_page=True)
+    quiet(visit)
+
+
+def test_hostile_text_stays_text(visit, folder):
+    page = visit.open(folder / "hostile" / "report.html")
+    assert page.locator("figure.is-live").count() == 3
+    assert "FAILED at cell" in page.locator(".banner").first.inner_text()
+    for control in page.locator(".pp-mark").all():
+        control.hover(force=True)
+    assert page.title() == "Title"
+    assert hostile.IMAGE in page.locator("#table-1 tbody th").first.inner_text()
+    quiet(visit)
+
+
+def test_the_policy_is_what_stops_a_smuggled_script(visit, folder, tmp_path):
+    """Negative control: the same script runs without the policy, so the checks above see something."""
+    text = (folder / "clean" / "report.html").read_text(encoding="utf-8")
+    smuggled = text.replace("</main>", "<script>window.pwned=1</script><img src=x onerror='window.pwned=2'></main>")
+    (tmp_path / "with.html").write_text(smuggled, encoding="utf-8")
+    (tmp_path / "without.html").write_text(smuggled.replace("Content-Security-Policy", "Nothing"), encoding="utf-8")
+    assert visit.open(tmp_path / "with.html").evaluate("window.pwned") is None
+    assert visit.open(tmp_path / "without.html").evaluate("window.pwned") in (1, 2)
+
+
+def test_moving_the_budget_judges_the_methods_anew(visit, folder):
+    page = visit.open(folder / "clean" / "report.html")
+    pareto = page.locator("#figure-1")
+    slider = pareto.get_by_role("slider", name="Budget")
+    assert pareto.locator(".pp-verdict").inner_text().startswith("4 of 5 fit; best mean: lora")
+    slider.focus()
+    page.keyboard.press("Home")
+    assert pareto.locator(".pp-verdict").inner_text().startswith("0 of 5 fit")
+    page.keyboard.press("End")
+    assert pareto.locator(".pp-verdict").inner_text().startswith("5 of 5 fit")
+    pareto.get_by_role("button", name="Reset").click()
+    assert pareto.locator(".pp-verdict").inner_text().startswith("4 of 5 fit")
+    quiet(visit)
+
+
+def test_labels_of_marks_do_not_cover_each_other(visit, folder):
+    page = visit.open(folder / "clean" / "report.html")
+    boxes = [t.bounding_box() for t in page.locator("#figure-1 .pp-mark text").all()]
+    assert len(boxes) == 5
+    for i, a in enumerate(boxes):
+        for b in boxes[i + 1 :]:
+            apart = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
+            apart = apart or a["y"] + a["height"] <= b["y"] + 3 or b["y"] + b["height"] <= a["y"] + 3
+            assert apart, (a, b)
+
+
+def test_marks_are_walked_by_keyboard_and_said(visit, folder):
+    page = visit.open(folder / "clean" / "report.html")
+    marks = page.locator("#figure-1 .pp-mark")
+    assert page.locator("#figure-1 .pp-mark[tabindex='0']").count() == 1
+    marks.first.focus()
+    page.keyboard.press("Home")
+    said = page.locator("#figure-1 .pp-detail")
+    assert said.inner_text().startswith("head:")
+    page.keyboard.press("ArrowRight")
+    assert said.inner_text().startswith("mezo:") and "95 % over 3 seeds" in said.inner_text()
+
+
+def test_the_timeline_steps_through_a_step(visit, folder):
+    page = visit.open(folder / "clean" / "report.html")
+    panel = page.locator("figure:has([data-module=timeline])")
+    assert panel.locator(".pp-detail").inner_text().startswith("The peak of")
+    panel.get_by_label("Method").select_option(label="full")
+    assert "362 MiB" in panel.locator(".pp-detail").inner_text()
+    panel.get_by_label("Moment").focus()
+    page.keyboard.press("Home")
+    assert panel.locator(".pp-detail").inner_text().startswith("Event 0, forward:")
+    panel.get_by_role("button", name="Go to the peak").click()
+    assert "predicted" in panel.locator(".pp-detail").inner_text()
+    quiet(visit)
+
+
+def test_the_fit_explorer_redraws_in_time_and_filters(visit, folder):
+    page = visit.open(folder / "clean" / "report.html")
+    panel = page.locator("figure:has([data-module=fit])")
+    panel.get_by_role("button", name="synthetic board").click()
+    assert panel.locator("tr[data-state=fits]").count() == 5
+    panel.get_by_label("Filter").fill("zeroth")
+    assert panel.locator("tbody tr").count() == 1
+    spent = page.evaluate(
+        """() => { const s = document.querySelector('[data-module=fit] input[type=range]'); const t = performance.now();
+        for (let i = 0; i < 20; i++) { s.value = i * 20; s.dispatchEvent(new Event('input')); }
+        return (performance.now() - t) / 20; }"""
+    )
+    assert spent < 100
+    quiet(visit)
+
+
+def test_data_is_downloaded_without_a_network(visit, folder):
+    page = visit.open(folder / "clean" / "report.html")
+    with page.expect_download() as download:
+        page.locator("#figure-1 button.save").click()
+    text = open(download.value.path(), encoding="utf-8").read()  # noqa: SIM115, PTH123
+    assert text.startswith("method,seed,state,peak bytes") and len(text.splitlines()) == 16
+
+
+def test_print_shows_the_static_twins(visit, folder):
+    page = visit.open(folder / "clean" / "report.html")
+    page.emulate_media(media="print")
+    assert page.locator(".static:visible").count() == 8
+    assert page.locator(".live:visible").count() == 0
+
+
+def test_narrow_window_does_not_scroll_sideways(visit, folder):
+    visit.page.set_viewport_size({"width": 400, "height": 800})
+    page = visit.open(folder / "clean" / "report.html")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
+
+
+def test_plotly_draws_under_the_policy(visit, folder):
+    page = visit.open(folder / "plotly" / "report.html")
+    page.wait_for_selector(".plotly svg.main-svg", timeout=30_000)
+    assert page.locator(".plotly .scatterlayer .trace").count() == 1
+    page.wait_for_timeout(300)
+    assert visit.outside == [] and page.evaluate("window.pwned") is None
+
+
+def test_the_gallery_lists_filters_and_links(visit, folder):
+    page = visit.open(folder / "index.html")
+    cards = page.locator(".card")
+    assert cards.count() == 3
+    page.get_by_label("Filter").fill("failed")
+    assert page.locator(".card:visible").count() == 1
+    assert page.locator("#count").inner_text() == "1 of 3"
+    page.get_by_label("Filter").fill("")
+    quiet(visit)
+    page.locator(".card a", has_text="Synthetic").first.click()
+    page.wait_for_function("document.documentElement.dataset.ready === 'yes'")
+    assert page.locator("h1").inner_text().startswith("Synthetic")

@@ -1,0 +1,53 @@
+"""The sentence says what the runs say and no more."""
+
+import synthetic
+from synthetic import MIB, run
+
+from workbench import figures
+from workbench.records.schema import State
+
+
+def scored(method, values, **changes):
+    return [
+        run(method, s, score={"name": "accuracy", "value": v, "count": 600}, **changes) for s, v in enumerate(values)
+    ]
+
+
+def test_best_that_fits_with_interval_and_what_does_not_fit():
+    said = figures.answer(synthetic.comparison())
+    assert said.startswith("Under 256 MiB, lora scores best: 82.")
+    assert "over 3 seeds" in said and "measured peak of" in said
+    assert "Does not fit: full needs 362 MiB (predicted), mostly optimizer state." in said
+
+
+def test_overlapping_intervals_are_called_noise():
+    said = figures.answer(scored("lora", [0.80, 0.82, 0.84]) + scored("bias", [0.79, 0.82, 0.83]))
+    assert "within noise of bias" in said
+    said = figures.answer(scored("lora", [0.900, 0.901, 0.902]) + scored("bias", [0.700, 0.701, 0.702]))
+    assert "noise" not in said
+
+
+def test_distance_to_full_tuning_is_paired_and_signed():
+    runs = scored("full", [0.90, 0.91, 0.92]) + scored("lora", [0.85, 0.86, 0.87])
+    said = figures.answer(runs, 256 * MIB)
+    assert "lora scores best" in said and "5.0 points worse than full fine-tuning" in said
+    runs = scored("full", [0.90, 0.91, 0.92]) + scored("lora", [0.91, 0.90, 0.92])
+    assert "within noise of full fine-tuning" in figures.answer(runs, 256 * MIB)
+
+
+def test_lower_is_better():
+    loss = {"name": "perplexity", "count": 100, "lower_is_better": True}
+    runs = [run("lora", 0, score={**loss, "value": 9.0}), run("bias", 0, score={**loss, "value": 7.5})]
+    assert "bias scores best: 7.5 perplexity" in figures.answer(runs)
+
+
+def test_one_seed_says_so():
+    said = figures.answer(scored("lora", [0.8]))
+    assert "600 test examples of one seed" in said
+
+
+def test_nothing_that_fits_and_no_runs():
+    assert figures.answer([]) == "No runs yet, so there is no answer."
+    said = figures.answer([run("full", 0, State.OVER_BUDGET, reason="stopped by the guard")])
+    assert said.startswith("Under 256 MiB, no method that fits has a score.")
+    assert "full needs 361 MiB (predicted)" in said

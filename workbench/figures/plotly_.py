@@ -1,0 +1,175 @@
+"""The same figures for exploring: plotly drawings of the same info, never a widget of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.core.units import format_size
+from workbench.figures.categories import CategoriesInfo
+from workbench.figures.curves import CurvesInfo
+from workbench.figures.fit import FitInfo
+from workbench.figures.gradients import GradientsInfo
+from workbench.figures.info import FigureInfo
+from workbench.figures.pareto import ParetoInfo
+from workbench.figures.prediction import PredictionInfo
+from workbench.figures.saved import SavedInfo
+from workbench.figures.timeline import TimelineInfo
+
+_SYMBOLS = {
+    "circle": "circle",
+    "square": "square",
+    "triangle": "triangle-up",
+    "diamond": "diamond",
+    "cross": "x",
+    "plus": "cross",
+    "down": "triangle-down",
+    "pentagon": "pentagon",
+}
+_ALARM = "#C8102E"
+
+
+def to_plotly(info: FigureInfo) -> Any:
+    """A ``plotly.graph_objects.Figure`` of any figure info; sizes are on axes in MiB and exact in hover text."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    _DRAW[type(info)](figure, info)
+    figure.update_layout(
+        title=plain(info.title),
+        template="plotly_white",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font_color="#808890",  # readable on light and on dark pages
+        meta={"alt": plain(info.alt)},
+    )
+    return figure
+
+
+def plain(text: str) -> str:
+    """Text that plotly shows as it is: its own markup characters escaped."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _mib(size: float) -> float:
+    return size / 2**20
+
+
+def _pareto(figure: Any, info: ParetoInfo) -> None:
+    for p in info.points:
+        if p.peak is None or p.score is None:
+            continue
+        error = None
+        if p.low is not None and p.high is not None:
+            error = {"type": "data", "symmetric": False, "array": [p.high - p.score], "arrayminus": [p.score - p.low]}
+        figure.add_scatter(
+            x=[_mib(p.peak)],
+            y=[p.score],
+            error_y=error,
+            mode="markers+text",
+            text=[plain(p.label)],
+            textposition="top center",
+            name=plain(p.label),
+            marker={"color": p.colour, "symbol": _SYMBOLS[p.marker], "size": 11},
+            hovertemplate=f"{plain(p.label)}: %{{y:.3f}} at {format_size(p.peak)} ({p.peak_kind})<extra></extra>",
+        )
+    if info.budget is not None:
+        figure.add_vline(x=_mib(info.budget), line_color=_ALARM, line_dash="dash", annotation_text="budget")
+    figure.update_xaxes(title="peak memory of one step, MiB")
+    figure.update_yaxes(title=plain(info.metric))
+
+
+def _curves(figure: Any, info: CurvesInfo) -> None:
+    for c in info.curves:
+        for line in c.seeds:
+            figure.add_scatter(
+                x=line.steps, y=line.losses, mode="lines", opacity=0.3, showlegend=False, line={"color": c.colour},
+                hoverinfo="skip",
+            )  # fmt: skip
+        figure.add_scatter(x=c.steps, y=c.mean, mode="lines", name=plain(c.label), line={"color": c.colour, "width": 3})
+    figure.update_xaxes(title="step")
+    figure.update_yaxes(title="training loss")
+
+
+def _timeline(figure: Any, info: TimelineInfo) -> None:
+    """The highest step; the other methods are in the interactive panel and in the printed small multiples."""
+    if not info.steps:
+        return
+    step = max(info.steps, key=lambda s: s.peak)
+    for name, colour in zip(info.categories, info.colours):
+        figure.add_scatter(
+            x=step.events, y=[_mib(v) for v in step.live[name]], stackgroup="live", name=name, line={"color": colour},
+            mode="lines",
+        )  # fmt: skip
+    if info.budget is not None:
+        figure.add_hline(y=_mib(info.budget), line_color=_ALARM, line_dash="dash", annotation_text="budget")
+    figure.update_xaxes(title=f"event of one step, {plain(step.label)}")
+    figure.update_yaxes(title="live, MiB")
+
+
+def _gradients(figure: Any, info: GradientsInfo) -> None:
+    """Methods side by side on one axis of columns; frozen and unrecorded cells stay empty."""
+    import math
+
+    columns = [(plain(f"{m.label} {s}"), m, j) for m in info.maps for j, s in enumerate(m.steps)]
+    figure.add_heatmap(
+        x=[name for name, _, _ in columns],
+        y=[plain(layer) for layer in info.layers],
+        z=[[math.log10(v) if (v := m.norms[i][j]) else None for _, m, j in columns] for i in range(len(info.layers))],
+        colorscale="Viridis",
+        colorbar={"title": "log10 norm"},
+    )
+    figure.update_yaxes(autorange="reversed")
+
+
+def _saved(figure: Any, info: SavedInfo) -> None:
+    for b in info.bars:
+        figure.add_bar(
+            y=[plain(layer) for layer in info.layers], x=[_mib(v) for v in b.sizes], orientation="h",
+            name=plain(b.label), marker_color=b.colour,
+        )  # fmt: skip
+    figure.update_xaxes(title="saved for backward, MiB")
+    figure.update_yaxes(autorange="reversed")
+
+
+def _prediction(figure: Any, info: PredictionInfo) -> None:
+    for p in info.points:
+        figure.add_scatter(
+            x=[_mib(p.measured)], y=[_mib(p.predicted)], mode="markers", name=plain(p.label),
+            marker={"color": p.colour, "symbol": _SYMBOLS[p.marker], "size": 9},
+            hovertemplate=f"{plain(p.run)}: {p.error:+.2%}<extra></extra>",
+        )  # fmt: skip
+    ends = (
+        [_mib(f(v for p in info.points for v in (p.measured, p.predicted))) for f in (min, max)] if info.points else []
+    )
+    figure.add_scatter(x=ends, y=ends, mode="lines", line={"dash": "dot", "color": "#808890"}, name="no error")
+    figure.update_xaxes(title="measured peak, MiB")
+    figure.update_yaxes(title="predicted peak, MiB")
+
+
+def _categories(figure: Any, info: CategoriesInfo | FitInfo) -> None:
+    if isinstance(info, FitInfo):
+        bars = [(m.label, m.by_category) for m in info.methods if m.peak is not None]
+    else:
+        bars = [(b.label, b.sizes) for b in info.bars]
+    for i, (name, colour) in enumerate(zip(info.categories, info.colours)):
+        figure.add_bar(
+            y=[plain(label) for label, _ in bars], x=[_mib(sizes[i]) for _, sizes in bars], orientation="h",
+            name=name, marker_color=colour,
+        )  # fmt: skip
+    if info.budget is not None:
+        figure.add_vline(x=_mib(info.budget), line_color=_ALARM, line_dash="dash", annotation_text="budget")
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title="peak, MiB")
+    figure.update_yaxes(autorange="reversed")
+
+
+_DRAW: dict[type[FigureInfo], Any] = {
+    ParetoInfo: _pareto,
+    CurvesInfo: _curves,
+    TimelineInfo: _timeline,
+    GradientsInfo: _gradients,
+    SavedInfo: _saved,
+    PredictionInfo: _prediction,
+    CategoriesInfo: _categories,
+    FitInfo: _categories,
+}

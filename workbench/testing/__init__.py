@@ -1,0 +1,6 @@
+"""Contract checks that every method passes, shipped so that methods of other packages can be held to them."""
+
+from workbench.testing.contract import CHECKS, MethodContract, checks_of
+from workbench.testing.subject import Subject, subject_of
+
+__all__ = ["CHECKS", "MethodContract", "Subject", "checks_of", "subject_of"]
