@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from workbench.core.names import plain
 from workbench.models.structure import blocks
 
 
@@ -49,18 +50,5 @@ def layer_names(model: nn.Module) -> dict[int, str]:
     found = {}
     for name, parameter in model.named_parameters():
         block = next((p for p in prefixes if name.startswith(p + ".")), None)
-        found[id(parameter)] = _short(block or name.rpartition(".")[0] or name)
+        found[id(parameter)] = plain(block or name.rpartition(".")[0] or name)
     return found
-
-
-def _short(name: str) -> str:
-    """Drop the wrappers that adapters put around a model, so that methods can be compared layer by layer."""
-    for wrapper in (
-        "base_model.model.",
-        "base_model.",
-        "modules_to_save.default",
-        "original_module",
-        "_checkpoint.",
-    ):
-        name = name.replace(wrapper, "")
-    return name.strip(".")

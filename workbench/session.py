@@ -169,7 +169,7 @@ def run(
     )
     try:
         if predict:
-            record = replace(record, predicted=case.predict())
+            record = replace(record, predicted=_prediction(case))
             if session.budget is not None and record.predicted and record.predicted.peak > session.budget:
                 return replace(record, state=State.REFUSED, reason=_passes(record.predicted, session.budget))
         session.prepare()
@@ -178,6 +178,16 @@ def run(
             raise
         return replace(record, state=State.REFUSED, reason=error.reason)
     return replace(_train(session, record, on_step), seconds=time.monotonic() - started)
+
+
+def _prediction(case: Case) -> MemoryProfile | None:
+    """The predicted profile; ``None`` for a step that only a measurement can answer for, which may still train."""
+    try:
+        return case.predict()
+    except Incompatible as error:
+        if error.field != "prediction":
+            raise
+        return None
 
 
 def _passes(profile: MemoryProfile, budget: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from memory_cases import CASES
+
 from workbench.core.profile import Category, Phase, Tier
 from workbench.memory import ledger
 from workbench.memory.measure import measure
@@ -66,6 +67,7 @@ def test_without_ledger_everything_works_and_says_so(monkeypatch):
 
 def test_ties_are_kept_and_position_buffers_have_values():
     import torch
+
     from workbench.memory.fake import FakeRunner, swap
 
     model = swap(CASES["tied llama"].build("meta"), FakeRunner())
@@ -77,6 +79,7 @@ def test_ties_are_kept_and_position_buffers_have_values():
 def test_value_dependent_step_is_refused():
     import torch
     from memory_cases import PlainStep
+
     from workbench.core.errors import Incompatible
 
     class Choosing(PlainStep):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 from memory_cases import CASES
+
 from workbench.core.errors import BudgetExceeded
 from workbench.memory import ledger
 from workbench.memory.guard import guard
@@ -54,6 +57,7 @@ def test_refusal_releases_everything_and_keeps_weights():
     step, batch = case.make(case.build("cpu")), case.batch()
     peak = measure(step, batch).peak
     before = [p.detach().clone() for p in step.model.parameters()]
+    gc.collect()
     with ledger.counting() as count:
         with pytest.raises(BudgetExceeded), guard(peak // 2 + peak // 8, step, batch):
             step(batch)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+
 from workbench.memory import ledger
 
 pytestmark = pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")

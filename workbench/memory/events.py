@@ -55,9 +55,7 @@ class EventLog:
     def allocate(self, allocation: Allocation) -> int:
         index = len(self.allocations)
         self.allocations.append(allocation)
-        self.events.append(
-            Event(Kind.ALLOCATED, index, allocation.operator, allocation.module, allocation.phase)
-        )
+        self.events.append(Event(Kind.ALLOCATED, index, allocation.operator, allocation.module, allocation.phase))
         self.live.add(index)
         self.live_bytes += allocation.size
         return index
@@ -139,8 +137,7 @@ def _timeline(log: EventLog, moments: list[tuple[int, int]], peak_at: int) -> tu
     """At most ``TIMELINE`` moments: the highest of each stretch, so the peak is always among them."""
     stretch = max(1, -(-len(moments) // TIMELINE))
     chosen = {
-        max(moments[i : i + stretch], key=lambda m: (m[1], m[0] == peak_at))[0]
-        for i in range(0, len(moments), stretch)
+        max(moments[i : i + stretch], key=lambda m: (m[1], m[0] == peak_at))[0] for i in range(0, len(moments), stretch)
     }
     running = categories_of(log, log.baseline)
     timeline = []

@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from workbench.core.errors import Incompatible
-from workbench.memory.tracker import tensors_in
+from workbench.memory.step import tensors_in
 
 _READ = torch.ops.aten._local_scalar_dense.default
 _INDEXING = (
@@ -37,8 +37,11 @@ _INDEXING = (
 #: Convolutions and the place of their input among the arguments.
 _CONVOLUTIONS = {torch.ops.aten.convolution.default: 0, torch.ops.aten.convolution_backward.default: 1}
 
+#: Strides of every tensor an operator returns, or ``None`` where the fake kernel has them right.
+Strides = list[list[int]] | None
+
 #: Called as ``inside(func, args, kwargs, result)``; returns the bytes the operator needs inside itself.
-InsideBytes = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], int]
+InsideBytes = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], tuple[int, Strides]]
 
 
 def _exact(tensor: Tensor) -> bool:
@@ -82,12 +85,26 @@ class FakeRunner:
         if not fakes and (tensors or self._makes_exact(func, args, kwargs)):
             result = func(*args, **kwargs)
             if all(_exact(t) for t in tensors_in(result)) or not func._schema.name.startswith("aten::"):
-                return result, self._inside(func, args, kwargs, result)
+                return result, self._inside(func, args, kwargs, result)[0]
         result = self._fake_call(func, args, kwargs, tensors)
-        return result, self._inside(func, args, kwargs, result)
+        inside, strides = self._inside(func, args, kwargs, result)
+        return (result if strides is None else self._restrided(result, strides)), inside
 
-    def _inside(self, func: Any, args: Any, kwargs: Any, result: Any) -> int:
-        return self.inside(func, args, kwargs, result) if self.inside is not None else 0
+    def _inside(self, func: Any, args: Any, kwargs: Any, result: Any) -> tuple[int, Strides]:
+        return self.inside(func, args, kwargs, result) if self.inside is not None else (0, None)
+
+    def _restrided(self, result: Any, strides: list[list[int]]) -> Any:
+        """``result`` laid out as the real kernel was seen to lay it out."""
+        wanted = iter(strides)
+
+        def lay_out(tensor: Tensor) -> Tensor:
+            stride = tuple(next(wanted))
+            if stride == tensor.stride():
+                return tensor
+            with self.mode:
+                return torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype, device="cpu")
+
+        return mapped(result, lay_out)
 
     def _makes_exact(self, func: Any, args: Any, kwargs: Any) -> bool:
         """Whether an operator without tensor arguments makes integers or a single number."""
@@ -131,9 +148,7 @@ class FakeRunner:
         if source.ndim != 4 or torch.channels_last not in map(suggest_memory_format, (source, weight)):
             return result
         with self.mode:
-            return mapped(
-                result, lambda t: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t
-            )
+            return mapped(result, lambda t: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t)
 
     def _read(self, tensor: Tensor) -> Any:
         """The number in a single-element tensor."""

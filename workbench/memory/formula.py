@@ -11,7 +11,7 @@ from torch import Tensor
 NOTE = "workspace of convolutions by a formula read off six shapes, of other operators taken as none"
 
 
-def inside_by_formula(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> int:
+def inside_by_formula(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> tuple[int, None]:
     """Bytes oneDNN needs to reorder an NCHW convolution; none in channels-last.
 
     Forward: the larger of source and destination. Backward: source and destination together.
@@ -19,11 +19,11 @@ def inside_by_formula(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
     aten = torch.ops.aten
     if func is aten.convolution.default and isinstance(result, Tensor):
         source = args[0]
-        return 0 if _channels_last(source) else max(_size(source), _size(result))
+        return (0 if _channels_last(source) else max(_size(source), _size(result))), None
     if func is aten.convolution_backward.default:
         gradient, source = args[0], args[1]
-        return 0 if _channels_last(source) else _size(source) + _size(gradient)
-    return 0
+        return (0 if _channels_last(source) else _size(source) + _size(gradient)), None
+    return 0, None
 
 
 def _size(tensor: Tensor) -> int:

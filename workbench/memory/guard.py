@@ -22,7 +22,8 @@ from workbench.memory import ledger
 from workbench.memory.events import EventLog, Kind, categories_of
 from workbench.memory.ledger import Refusal
 from workbench.memory.snapshot import Snapshot
-from workbench.memory.tracker import OverBudget, Step, Tracker, held_storages
+from workbench.memory.step import Step, held_storages
+from workbench.memory.tracker import OverBudget, Tracker
 
 #: Operator, module and category of a refused allocation, and the ledger by category at that moment.
 Found = tuple[tuple[str, str, Category], dict[Category, int]]
@@ -89,9 +90,7 @@ def guard(
                 traceback.clear_frames(error.__traceback__)
     if refused is not None:
         _release(step, broom)
-        raise refused if isinstance(refused, BudgetExceeded) else explain(
-            limit, refused, step, batch, log, suggestions
-        )
+        raise refused if isinstance(refused, BudgetExceeded) else explain(limit, refused, step, batch, log, suggestions)
 
 
 def _broom() -> Tensor:
@@ -184,4 +183,3 @@ def _error(
         ledger=ledger_then,
         suggestions=suggestions,
     )
-

@@ -13,7 +13,8 @@ from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.events import profile_of
 from workbench.memory.outside import outside
-from workbench.memory.tracker import Runner, Step, Tracker, run_plainly, storages_of, tensors_in
+from workbench.memory.step import Step, storages_of, tensors_in
+from workbench.memory.tracker import Runner, Tracker, run_plainly
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from workbench.memory.formula import NOTE, inside_by_formula
 from workbench.memory.measure import uncollected
 from workbench.memory.outside import outside
 from workbench.memory.probe import LIMIT, Probe
-from workbench.memory.tracker import Step, Tracker
+from workbench.memory.step import Step
+from workbench.memory.tracker import Tracker
 
 TIERS = (Tier.FAKE, Tier.FORMULA, Tier.PROBE)
 
@@ -72,9 +73,7 @@ def trace(
     if tier is Tier.FORMULA:
         notes.append(NOTE)
     notes += [*_shapes(batch), f"{torch.get_num_threads()} threads", *runner.assumptions]
-    profile = profile_of(
-        tracker.log, tier, saved=tracker.saved, outside=outside(step.model), assumptions=notes
-    )
+    profile = profile_of(tracker.log, tier, saved=tracker.saved, outside=outside(step.model), assumptions=notes)
     return profile, tracker.log
 
 

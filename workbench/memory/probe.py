@@ -14,12 +14,12 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from workbench.core import paths
 from workbench.memory import ledger
-from workbench.memory.fake import _without_generator, mapped
+from workbench.memory.fake import Strides, _without_generator, mapped
 from workbench.memory.measure import fresh_bytes
-from workbench.memory.tracker import storages_of, tensors_in
+from workbench.memory.step import storages_of, tensors_in
 
 LIMIT = 2**30  #: operators whose tensors exceed this many bytes are not executed
-VERSION = 1
+VERSION = 2
 
 
 def host_key() -> str:
@@ -29,23 +29,27 @@ def host_key() -> str:
     return f"{VERSION}-{torch.__version__}-{capability}-{mkldnn}-{torch.get_num_threads()}-threads"
 
 
+#: Bytes inside an operator, and the strides it returns where the fake kernel has them wrong.
+Entry = tuple[int, Strides]
+
+
 class Book:
-    """Workspace bytes by operator signature for this host, kept in one JSON file."""
+    """Workspace by operator signature for this host, kept in one JSON file."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or paths.cache() / "workspace" / f"{host_key()}.json"
-        self.entries: dict[str, int] = self._read()
-        self._fresh: dict[str, int] = {}
+        self.entries: dict[str, Entry] = self._read()
+        self._fresh: dict[str, Entry] = {}
 
-    def _read(self) -> dict[str, int]:
+    def _read(self) -> dict[str, Entry]:
         try:
             found = json.loads(self.path.read_text())
-        except (OSError, ValueError):
+            return {str(k): (int(inside), strides) for k, (inside, strides) in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
             return {}
-        return {str(k): int(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
-    def add(self, signature: str, size: int) -> None:
-        self.entries[signature] = self._fresh[signature] = size
+    def add(self, signature: str, entry: Entry) -> None:
+        self.entries[signature] = self._fresh[signature] = entry
 
     def save(self) -> None:
         """Merge what is new into the file; a full disk loses only the cache."""
@@ -71,9 +75,9 @@ class Probe:
         self.executed = 0
         self._window = ledger.Window()
 
-    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> int:
+    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Entry:
         if func.is_view:
-            return 0  # a view has no storage of its own and no kernel
+            return 0, None  # a view has no storage of its own and no kernel
         key = signature(func, args, kwargs)
         found = self.book.entries.get(key)
         if found is not None:
@@ -81,16 +85,16 @@ class Probe:
         size = sum({s._cdata: s.nbytes() for s in _storages((args, kwargs, result))}.values())
         if size > self.limit:
             self.skipped[func.name()] = self.skipped.get(func.name(), 0) + 1
-            return 0
-        inside = self._execute(func, args, kwargs)
-        if inside is None:
+            return 0, None
+        entry = self._execute(func, args, kwargs, result)
+        if entry is None:
             self.skipped[func.name()] = self.skipped.get(func.name(), 0) + 1
-            return 0
-        self.book.add(key, inside)
-        return inside
+            return 0, None
+        self.book.add(key, entry)
+        return entry
 
-    def _execute(self, func: Any, args: Any, kwargs: Any) -> int | None:
-        """Bytes inside the operator, or ``None`` when it refuses invented values."""
+    def _execute(self, func: Any, args: Any, kwargs: Any, expected: Any) -> Entry | None:
+        """What the operator does on real tensors, or ``None`` when it refuses invented values."""
         self.executed += 1
         real: dict[int, Tensor] = {}
         kwargs = _without_generator(kwargs)
@@ -101,11 +105,23 @@ class Probe:
             self._window.open()
             result = func(*values[0], **values[1])
             rise = self._window.rise()
-            return max(0, rise - fresh_bytes(result, before))
+            return max(0, rise - fresh_bytes(result, before)), _strides(func, result, expected)
         except (RuntimeError, IndexError, ValueError):
             return None
         finally:
             torch.default_generator.set_state(state)
+
+
+def _strides(func: Any, result: Any, expected: Any) -> Strides:
+    """Strides of a real result where they differ from the expected ones (of equal shapes)."""
+    if func._schema.is_mutable:
+        return None
+    real, fake = list(tensors_in(result)), list(tensors_in(expected))
+    strided = all(t.layout is torch.strided for t in (*real, *fake))
+    if not strided or [t.shape for t in real] != [t.shape for t in fake]:
+        return None
+    strides = [list(t.stride()) for t in real]
+    return strides if strides != [list(t.stride()) for t in fake] else None
 
 
 def _storages(value: Any) -> list[torch.UntypedStorage]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.memory.tracker import Step
+from workbench.memory.step import Step
 
 
 class Snapshot:

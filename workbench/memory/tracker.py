@@ -19,23 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.core.profile import Category, Phase
 from workbench.memory.events import Allocation, EventLog, categories_of
+from workbench.memory.step import Step, storages_of, tensors_in
 from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
 
 _SCALAR_OPERATORS = (torch.ops.aten.mul.Tensor, torch.ops.aten.div.Tensor)
-
-
-class Step(Protocol):
-    """What the instrument needs of a training step; ``workbench.parts.base.TrainingStep`` is one."""
-
-    model: nn.Module
-
-    def optimizer_state(self) -> Iterable[Tensor]:
-        """Every tensor the optimizer keeps between steps."""
-        ...
-
-    def __call__(self, batch: Any) -> Any:
-        """Perform one step."""
-        ...
 
 
 class Runner(Protocol):
@@ -47,40 +34,6 @@ class Runner(Protocol):
 def run_plainly(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, int]:
     """Execute on whatever the tensors are; inside bytes not known."""
     return func(*args, **kwargs), 0
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
-
-
-def storages_of(tensor: Tensor) -> Iterator[torch.UntypedStorage]:
-    """The storages behind a tensor: two for a sparse one, none for an opaque one."""
-    if tensor.layout is torch.sparse_coo:
-        yield tensor._indices().untyped_storage()
-        yield tensor._values().untyped_storage()
-        return
-    try:
-        yield tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):
-        return
-
-
-def held_storages(step: Step, batch: Any = None) -> dict[int, int]:
-    """Bytes by storage address of everything a step holds between steps, each storage once."""
-    model = step.model
-    parameters = list(model.parameters())
-    own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Tensor)]
-    grads = [p.grad for p in parameters if p.grad is not None]
-    everything = [parameters, list(model.buffers()), own, grads, list(step.optimizer_state()), batch]
-    return {s._cdata: s.nbytes() for t in tensors_in(everything) for s in storages_of(t)}
 
 
 class OverBudget(RuntimeError):

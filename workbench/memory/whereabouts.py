@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules import module as module_hooks
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from workbench.core.names import plain
 from workbench.core.phase import listening
 from workbench.core.profile import Phase
 
@@ -29,11 +30,11 @@ class Whereabouts:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.names = {id(m): name for name, m in model.named_modules()}
+        self.names = {id(m): plain(name) for name, m in model.named_modules()}
         self.owners: dict[int, str] = {}
         for name, module in model.named_modules():
             for parameter in module.parameters(recurse=False):
-                self.owners.setdefault(id(parameter), name)
+                self.owners.setdefault(id(parameter), plain(name))
         self._calls: list[str] = []
         self._numbers: list[int] = [0]
         self._modules: list[str] = [""]

@@ -72,7 +72,9 @@ class PeftMethod(Method):
     def adapter_state(self, model: nn.Module) -> dict[str, Any]:
         """What peft itself would save, plus trained tensors it does not know of (a head beside an adapter)."""
         if self.tuner.prompt or self.card.family == "prompts":
-            return super().adapter_state(model)  # peft keeps what a prompt encoder gives, which cannot be trained on
+            # peft keeps only what a prompt encoder gives, which cannot be trained on; some of it is frozen noise.
+            noise = {n: p.detach() for n, p in model.named_parameters() if "prompt_encoder" in n.split(".")}
+            return {**super().adapter_state(model), **noise}
         from peft import get_peft_model_state_dict
 
         state = dict(get_peft_model_state_dict(model))

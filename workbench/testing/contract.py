@@ -27,8 +27,9 @@ INEXACT: Mapping[str, tuple[int, str]] = {
 #: Methods whose step cannot be predicted, with the cause; they train and are measured like every other.
 UNPREDICTED: Mapping[str, str] = {
     "shira": "its update is a sparse tensor, whose backward fake tensors do not model",
+    "vblora": "its forward asks whether a logit has become infinite, which only values answer",
 }
-#: Steps and lowest fall of the loss on one repeated batch at the method's own learning rate.
+#: Steps on one repeated batch at the method's own learning rate after which its loss is lower.
 OVERFIT_STEPS = 20
 
 

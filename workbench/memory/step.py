@@ -1,0 +1,57 @@
+"""What the instrument needs of a training step, and the storages such a step holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Step(Protocol):
+    """What the instrument needs of a training step; ``workbench.parts.base.TrainingStep`` is one."""
+
+    model: nn.Module
+
+    def optimizer_state(self) -> Iterable[Tensor]:
+        """Every tensor the optimizer keeps between steps."""
+        ...
+
+    def __call__(self, batch: Any) -> Any:
+        """Perform one step."""
+        ...
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+
+
+def storages_of(tensor: Tensor) -> Iterator[torch.UntypedStorage]:
+    """The storages behind a tensor: two for a sparse one, none for an opaque one."""
+    if tensor.layout is torch.sparse_coo:
+        yield tensor._indices().untyped_storage()
+        yield tensor._values().untyped_storage()
+        return
+    try:
+        yield tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):
+        return
+
+
+def held_storages(step: Step, batch: Any = None) -> dict[int, int]:
+    """Bytes by storage address of everything a step holds between steps, each storage once."""
+    model = step.model
+    parameters = list(model.parameters())
+    own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Tensor)]
+    grads = [p.grad for p in parameters if p.grad is not None]
+    everything = [parameters, list(model.buffers()), own, grads, list(step.optimizer_state()), batch]
+    return {s._cdata: s.nbytes() for t in tensors_in(everything) for s in storages_of(t)}
