@@ -45,9 +45,8 @@ class Case:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise BadInput(name, value, "a whole number of at least 1")
         self.task.check(self.spec)
-        if self.accumulate > 1 and self.method_name == "update-in-backward":
-            raise Incompatible("accumulate", self.accumulate, "update-in-backward drops each gradient at once")
-        _ = self.config
+        if self.accumulate > 1 and self.config.update_in_backward:
+            raise Incompatible("accumulate", self.accumulate, "an update in backward drops each gradient at once")
 
     @cached_property
     def task(self) -> Task:
@@ -90,7 +89,7 @@ class Case:
 
     def refusal(self) -> str | None:
         """Why the method cannot serve the model, from what both declare; ``None`` when nothing speaks against it."""
-        return self.method.applies_to(self.spec)
+        return self.method.refuses(self.spec, self.config)
 
     def attached(self, *, device: str = "cpu", weights: bool = True, seed: int = 0) -> nn.Module:
         """The model with the method applied. Raises ``Incompatible`` when the method does not apply."""

@@ -128,7 +128,7 @@ def _candidates(case: Case) -> Iterator[tuple[str, Case]]:
     """In order of what they cost: the same arithmetic first, then less state, then less tuned."""
     batches = [b for b in (case.batch // 2, case.batch // 4, case.batch // 8, 1) if 1 <= b < case.batch]
     batches = sorted(set(batches), reverse=True)
-    accumulates = case.method_name != "update-in-backward"
+    accumulates = not case.config.update_in_backward
     for batch in batches:
         steps = case.accumulate * -(-case.batch // batch) if accumulates else case.accumulate
         words = f"batch {batch}" + (f" accumulated {steps} times" if steps > 1 else "")
@@ -153,16 +153,35 @@ def _with(case: Case, **settings: Any) -> Case:
     return replace(case, settings={**case.settings, **settings})
 
 
-def _cost(case: Case, device: Device) -> tuple[Quantity | None, Quantity | None]:
-    """Step time and energy on the device by roofline, absent where the device states no speed."""
+def on_device(case: Case, device: Device) -> tuple[Quantity, Quantity]:
+    """Seconds and joules of one step on a device by roofline, extrapolated; absent with the reason where unknown."""
     from workbench.devices.roofline import roofline
     from workbench.predictions import counted
 
     try:
         line = roofline(counted(case), device)
-    except ResourceMissing as error:
-        return Quantity(None, "extrapolated", str(error)), None
+    except (ResourceMissing, Incompatible) as error:
+        absent = Quantity(None, "extrapolated", str(error))
+        return absent, absent
     return line.time, line.energy
+
+
+def _cost(case: Case, device: Device) -> tuple[Quantity, Quantity]:
+    """Step time and energy: predicted from timed operators on this host, else by roofline."""
+    from workbench.devices.model import HOST
+    from workbench.predictions import predicted_step_time
+
+    if device.name != HOST or not device.calibrated:
+        return on_device(case, device)
+    try:
+        time = predicted_step_time(case)
+    except (ResourceMissing, Incompatible) as error:
+        time = Quantity(None, "predicted", str(error))
+    if time.value is None or device.active is None or device.active.value is None:
+        return time, Quantity(None, "predicted", f"{device.name} states no active power, so no energy is given")
+    return time, Quantity(
+        time.value * device.active.value, "predicted", f"{device.active.value:g} W for the whole step"
+    )
 
 
 def cases_for(

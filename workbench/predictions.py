@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from workbench.core import paths
 from workbench.core.errors import Incompatible
 from workbench.core.profile import MemoryProfile, Tier
+from workbench.records.schema import Quantity
 from workbench.records.store import content_key
 
 if TYPE_CHECKING:
@@ -31,10 +32,14 @@ def predicted(case: Case, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> Me
     Raises ``Incompatible`` naming ``method`` when the method does not apply, ``prediction`` when its step
     cannot be followed without values.
     """
+    reason = case.refusal()
+    if reason is not None:
+        raise Incompatible("method", case.method_name, reason)
 
     def make() -> dict[str, Any]:
         from workbench.memory.predict import predict
 
+        case.example()  # a batch that cannot be made is bad input, and known before anything is compiled
         try:
             return _shapes_first(case, lambda build: predict(build, case.step, case.example, tier=tier)).to_dict()
         except (NotImplementedError, RuntimeError) as error:
@@ -52,9 +57,38 @@ def counted(case: Case, *, fresh: bool = False) -> Work:
     def make() -> dict[str, Any]:
         from workbench.devices.work import work_of
 
-        return work_of(_shapes_first(case, lambda build: _recorded(case, build))).to_dict()
+        return work_of(_traced(case, lambda build: _recorded(case, build))).to_dict()
 
     return Work.from_dict(_cached(case, "work", make, fresh))
+
+
+def predicted_step_time(case: Case, *, fresh: bool = False) -> Quantity:
+    """Seconds of one step of ``case`` on this host, at the pace it had when it was calibrated.
+
+    The step is recorded on fake tensors; each kind of operator call in it is timed once on this host. Raises
+    ``ResourceMissing`` before a calibration, ``Incompatible`` naming ``prediction`` like :func:`predicted`.
+    """
+    from workbench.devices.host import calibration
+
+    def make() -> dict[str, Any]:
+        from workbench.devices.step_time import calibrated_pace, relative_time
+
+        at_calibration = calibrated_pace()  # before any work: without a calibration there is none to do
+        units, note = relative_time(_traced(case, lambda build: _recorded(case, build)))
+        return {"units": units, "pace": at_calibration, "note": note}
+
+    made = _cached(case, f"step time {(calibration() or {}).get('when')}", make, fresh)
+    return Quantity(made["units"] * made["pace"], "predicted", f"{made['note']}; at the pace of the calibration")
+
+
+def _traced(case: Case, ask: Callable[[Callable[[], nn.Module]], T]) -> T:
+    """What ``ask`` finds out on fake tensors; ``Incompatible`` when the step does not run on them."""
+    try:
+        return _shapes_first(case, ask)
+    except (NotImplementedError, RuntimeError) as error:
+        first = str(error).strip().split("\n")[0][:200]
+        reason = f"its step does not run on fake tensors ({first}); measure it instead"
+        raise Incompatible("prediction", case.method_name, reason) from error
 
 
 def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], T]) -> T:

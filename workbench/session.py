@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.case import Case
-from workbench.core.errors import BadInput, BudgetExceeded, Incompatible
+from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, ResourceMissing
 from workbench.core.profile import MemoryProfile
 from workbench.core.seeds import derive
 from workbench.layers import layer_norms
@@ -75,8 +75,8 @@ class Session:
     total: int = field(init=False, default=0)
     measured: MemoryProfile | None = field(init=False, default=None)
 
-    def prepare(self) -> None:
-        """Load data, build the model, attach the method. Nothing is trained yet."""
+    def load(self) -> None:
+        """Load the data and count the steps; refuses a batch that the data cannot fill."""
         case = self.case
         sizes = replace(self.sizes, length=self.sizes.length or case.length)
         self.data = case.task.load(case.spec, sizes, self.split_seed)
@@ -84,6 +84,12 @@ class Session:
         if per_step > len(self.data.train):
             raise BadInput("batch", per_step, f"at most the {len(self.data.train)} training examples per step")
         self.total = self.schedule.total(len(self.data.train), per_step)
+
+    def prepare(self) -> None:
+        """Load data, build the model, attach the method. Nothing is trained yet."""
+        case = self.case
+        if not hasattr(self, "data"):
+            self.load()
         self.model = case.attached(seed=self.seed)
         self.training = case.step(self.model)
 
@@ -146,7 +152,9 @@ def run(
     A budget the prediction already passes is not tried: the record's state says refused and why. Bad input
     is raised, never recorded.
     """
+    from workbench.devices import get as find_device
     from workbench.environment import environment, new_id, now
+    from workbench.plan import on_device
 
     started = time.monotonic()
     case = session.case
@@ -167,9 +175,14 @@ def run(
         environment=environment(),
         created=now(),
     )
+    if case.spec.cost_only:
+        raise ResourceMissing(f"{case.model_name} ships as shapes only; it can be predicted but not trained here")
+    session.load()
     try:
         if predict:
             record = replace(record, predicted=_prediction(case))
+            seconds, joules = on_device(case, find_device(device))
+            record = replace(record, device_step_time=seconds, device_step_energy=joules)
             if session.budget is not None and record.predicted and record.predicted.peak > session.budget:
                 return replace(record, state=State.REFUSED, reason=_passes(record.predicted, session.budget))
         session.prepare()

@@ -24,16 +24,18 @@ MORE = [
     (name, model)
     for name in NAMES
     for model in TINY
-    if (first := FIRST[name]) is not None
-    and model != first.model_name
-    and subject_of(name, (model,)) is not None
+    if (first := FIRST[name]) is not None and model != first.model_name and subject_of(name, (model,)) is not None
 ]
-DEEP = ("frozen_tensors_stay", "same_seed_same_losses", "prediction_is_exact", "adapter_reproduces_the_model", "loss_falls")
-
-
-@pytest.mark.parametrize(
-    ("name", "check"), [pytest.param(n, c, id=f"{n}::{c}") for n in NAMES for c in checks_of(n)]
+DEEP = (
+    "frozen_tensors_stay",
+    "same_seed_same_losses",
+    "prediction_is_exact",
+    "adapter_reproduces_the_model",
+    "loss_falls",
 )
+
+
+@pytest.mark.parametrize(("name", "check"), [pytest.param(n, c, id=f"{n}::{c}") for n in NAMES for c in checks_of(n)])
 def test_contract(name: str, check: str) -> None:
     CHECKS[check](FIRST[name] or Subject(name))
 

@@ -53,8 +53,8 @@ const ORDERS = {
 function verdict(m, budget) {
   if (m.reason) return ["cannot", `cannot: ${m.reason}`];
   if (m.peak == null) return ["unknown", "peak not known"];
-  if (budget == null || m.peak <= budget) return ["fits", budget == null ? "no budget" : `fits, ${size(budget - m.peak)} to spare`];
-  return ["over", `${size(m.peak - budget)} over, mostly ${m.binding}${m.layer ? ` (${m.layer})` : ""}`];
+  if (budget == null || m.peak <= budget) return ["fits", budget == null ? "no budget" : `fits, ${size(budget - m.peak)} free`];
+  return ["over", `${size(m.peak - budget)} over, ${m.binding}`];
 }
 
 const SIGNS = { fits: "✓", over: "✕", cannot: "⊘", unknown: "?" };
@@ -66,7 +66,7 @@ function draw({ model, el }) {
   const peaks = info.methods.map((m) => m.peak).filter((p) => p != null);
   if (!peaks.length) { html("p", { textContent: "No method has a known peak." }, el); return undefined; }
   const anchors = [...peaks, ...(info.budget ? [info.budget] : []), ...info.marks.map((m) => m[1])];
-  const low = Math.min(...anchors) / 1.5, high = Math.max(...anchors) * 1.5, widest = Math.max(...peaks) * 1.05;
+  const low = Math.min(...anchors) / 2, high = Math.max(...anchors) * 2, widest = Math.max(...peaks) * 1.05;
   const toBytes = (s) => Math.round(low * (high / low) ** (s / 500));
   const toSlider = (b) => (Math.log(b / low) / Math.log(high / low)) * 500;
   let budget = info.budget ?? null, order = "peak memory", wanted = "";
@@ -76,7 +76,7 @@ function draw({ model, el }) {
   const slider = html("input", { type: "range", min: 0, max: 500, step: 1 }, budgetLabel);
   const shown = html("output", {}, budgetLabel);
   for (const [name, bytes] of info.marks) {
-    const mark = html("button", { type: "button", textContent: `${name} ${size(bytes)}` }, bar);
+    const mark = html("button", { type: "button", textContent: name }, bar);
     mark.addEventListener("click", () => { budget = bytes; judge(); });
   }
   const orderLabel = html("label", { textContent: "Sort by " }, bar);
@@ -87,12 +87,14 @@ function draw({ model, el }) {
   const summary = html("p", { className: "pp-detail" }, el);
   summary.setAttribute("aria-live", "polite");
 
+  const known = (part) => info.methods.some((m) => m[part] != null);
+  const timed = known("step_time"), powered = known("energy");
   const frame = html("div", { className: "pp-scroll", tabIndex: 0 }, el);
   frame.setAttribute("role", "region");
   frame.setAttribute("aria-label", info.title);
   const table = html("table", { className: "pp-table" }, frame);
   const head = html("tr", {}, html("thead", {}, table));
-  for (const title of ["Method", "Verdict", "Peak by category", "Peak", "Step", "Energy", info.metric]) {
+  for (const title of ["Method", "Verdict", "Peak by category", "Peak", ...(timed ? ["Step"] : []), ...(powered ? ["Energy"] : []), info.metric]) {
     html("th", { scope: "col", textContent: title }, head);
   }
   const body = html("tbody", {}, table);
@@ -110,8 +112,8 @@ function draw({ model, el }) {
     });
     const line = svg("line", { class: "pp-budget", y1: 0, y2: 16 }, picture);
     html("td", { textContent: m.peak == null ? "–" : `${size(m.peak)} (${m.source.startsWith("measured") ? "measured" : "predicted"})`, title: m.source }, row);
-    html("td", { textContent: absent(m.step_time, seconds, m.step_time_kind) }, row);
-    html("td", { textContent: absent(m.energy, joules, m.energy_kind) }, row);
+    if (timed) html("td", { textContent: absent(m.step_time, seconds, m.step_time_kind) }, row);
+    if (powered) html("td", { textContent: absent(m.energy, joules, m.energy_kind) }, row);
     html("td", { textContent: absent(m.score, percent) }, row);
     return { m, row, said, line };
   });
@@ -129,6 +131,7 @@ function draw({ model, el }) {
       fitting += state === "fits";
       row.dataset.state = state;
       said.textContent = `${SIGNS[state]} ${text}`;
+      said.title = state === "over" && m.layer ? `peak reached in ${m.layer}` : "";
       const x = budget == null ? -5 : Math.min(BAR + 5, (budget / widest) * BAR);
       line.setAttribute("x1", x);
       line.setAttribute("x2", x);

@@ -91,14 +91,17 @@ function limits(info, points) {
   const bottom = values.length ? Math.min(...values) : 0, top = values.length ? Math.max(...values) : 1;
   const span = top - bottom || Math.abs(top) * 0.1 || 0.1;
   const rail = points.some((p) => p.score == null);
-  return { x, log: x[1] / x[0] > 6, y: [bottom - span * (rail ? 0.28 : 0.12), top + span * 0.12], rail };
+  const y = [bottom - span * 0.12, top + span * 0.12];
+  // A share: nothing lies outside of 0 and 1.
+  if (bottom >= 0 && top <= 1) { y[0] = Math.max(y[0], -0.02 * span); y[1] = Math.min(y[1], 1 + 0.04 * span); }
+  return { x, log: x[1] / x[0] > 6, y, rail };
 }
 
 function describe(p, metric, budget) {
   const score = p.score == null ? `${p.state}${p.reason ? `: ${p.reason}` : ""}` : `${percent(p.score)} ${metric}` +
     (p.low == null ? "" : ` (${percent(p.low)} to ${percent(p.high)}, ${p.interval === "seeds" ? `95 % over ${p.seeds.length} seeds` : "95 % over test examples"})`);
   const room = budget == null ? "" : p.peak <= budget ? `; fits with ${size(budget - p.peak)} to spare` : `; ${size(p.peak - budget)} over the budget`;
-  return `${p.label}: ${score}; peak ${size(p.peak)} ${p.peak_kind}${room}`;
+  return `${p.label}${p.reference ? " (reference, run without the budget)" : ""}: ${score}; peak ${size(p.peak)} ${p.peak_kind}${room}`;
 }
 
 function draw({ model, el }) {
@@ -110,8 +113,9 @@ function draw({ model, el }) {
   const { x: [x0, x1], log, y: [y0, y1], rail } = limits(info, points);
   const f = log ? Math.log : (v) => v;
   const X = (v) => L + ((f(v) - f(x0)) / (f(x1) - f(x0))) * (W - L - R);
-  const Y = (v) => H - B - ((v - y0) / (y1 - y0)) * (H - T - B);
-  const railY = H - B - 14;
+  const floor = H - B - (rail ? 40 : 0);
+  const Y = (v) => floor - ((v - y0) / (y1 - y0)) * (floor - T);
+  const railY = H - B - 16;
   const at = (p) => [X(p.peak), p.score == null ? railY : Y(p.score)];
 
   const bar = html("div", { className: "pp-controls" }, el);
@@ -134,12 +138,12 @@ function draw({ model, el }) {
     svg("line", { class: "pp-tick", x1: X(t), x2: X(t), y1: H - B, y2: H - B + 4 }, root);
     svg("text", { x: X(t), y: H - B + 19, "text-anchor": "middle" }, root, size(t));
   }
-  for (const t of scoreTicks(y0 + (rail ? (y1 - y0) * 0.12 : 0), y1)) {
+  for (const t of scoreTicks(y0, y1)) {
     svg("line", { class: "pp-grid", x1: L, x2: W - R, y1: Y(t), y2: Y(t) }, root);
     svg("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, root, y1 <= 1.2 && y0 >= -0.5 ? `${+(t * 100).toFixed(2)} %` : +t.toPrecision(4));
   }
   svg("path", { class: "pp-axis", d: `M${L},${T}V${H - B}H${W - R}` }, root);
-  if (rail) svg("line", { class: "pp-rail", x1: L, x2: W - R, y1: railY - 16, y2: railY - 16 }, root);
+  if (rail) svg("line", { class: "pp-rail", x1: L, x2: W - R, y1: floor + 6, y2: floor + 6 }, root);
   svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, `peak memory of one step${log ? ", logarithmic" : ""}`);
   svg("text", { x: 8, y: 16, class: "pp-strong" }, root, `${info.metric} (${info.lower_is_better ? "lower" : "higher"} is better)`);
   const front = points.filter((p) => p.front).sort((a, b) => a.peak - b.peak);
@@ -158,8 +162,9 @@ function draw({ model, el }) {
     if (p.low != null) svg("line", { x1: X(p.peak), x2: X(p.peak), y1: Y(p.low), y2: Y(p.high), stroke: p.colour, "stroke-width": 2 }, g);
     const [x, y] = at(p);
     svg("circle", { class: "pp-focus", cx: x, cy: y, r: 13 }, g);
+    if (p.reference) svg("circle", { class: "pp-reference", cx: x, cy: y, r: 10.5 }, g);
     const shape = svg("path", { d: SHAPES[p.marker] ?? SHAPES.circle, transform: `translate(${x},${y})`, stroke: p.colour, "stroke-width": 1.8 }, g);
-    const text = svg("text", {}, g, p.label + (p.score == null ? `: ${p.state}` : "") + (p.peak_kind === "measured" ? "" : " (predicted)"));
+    const text = svg("text", {}, g, p.label + (p.score == null ? `: ${p.state}` : "") + (p.peak_kind === "measured" ? "" : " (predicted)") + (p.reference ? ": reference, no budget" : ""));
     const show = () => { detail.textContent = describe(p, info.metric, budget); };
     g.addEventListener("pointerenter", show);
     g.addEventListener("focus", show);

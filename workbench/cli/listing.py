@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -207,7 +208,7 @@ def assets(context: typer.Context, as_json: options.AsJson = False) -> None:
 
     found = list(catalogue().values())
     if as_json:
-        return show_json([{**a.to_dict(), "status": status(a)} for a in found])
+        return show_json([{**asdict(a), "size": a.size, "version": a.version, "status": status(a)} for a in found])
     rows = [(a.name, a.kind, status(a), format_size(a.size), a.licence, a.use, a.source) for a in found]
     show_table("", ("asset", "kind", "status", "size", "licence", "allowed use", "source"), rows, "No assets.")
     return None

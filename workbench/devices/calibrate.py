@@ -20,8 +20,9 @@ from workbench.core.phase import in_phase
 from workbench.core.profile import Phase
 from workbench.devices.host import as_plain, calibration, calibration_file, memory_reserved, memory_size
 from workbench.devices.model import HOST, Device, parse
+from workbench.devices.pace import pace, step_clock
 from workbench.devices.record import Signature, record
-from workbench.devices.step_time import CLASSES, ProbeStore, overhead_class, step_clock, time_signatures
+from workbench.devices.step_time import CLASSES, ProbeStore, kernel_time, overhead_class, time_signatures
 
 #: Microseconds a call of each class can plausibly cost; a noisy machine must not trade one against another.
 _BOUNDS = {"view": (-1, 6), "forward": (0, 12), "backward": (-3, 10), "optimizer": (-3, 10), "module": (0.5, 15)}
@@ -140,28 +141,30 @@ def _timed_step(module: nn.Module, loss: Callable[[], torch.Tensor], kind: str) 
     return step
 
 
-def call_costs(quick: bool, store: ProbeStore) -> dict[str, float]:
-    """Seconds each class of call costs beyond the operator's own time, fitted to phases of tiny steps.
+def call_costs(quick: bool, store: ProbeStore) -> tuple[dict[str, float], float]:
+    """Seconds each class of call costs beyond the operator's own time, and the host's pace that they belong to.
 
     A bounded least-squares fit over (step, phase): measured time less the operators' probed time, against the
     number of views, of other calls and of module calls in that phase. A cost may come out below zero: a probe
     calls its operator from Python, which the backward pass does not.
     """
     rows, rest = [], []
+    common = pace()
     for step in _tiny_steps(quick):
         recorder = record(lambda step=step: step({}))  # type: ignore[misc]
-        seconds, _ = time_signatures(recorder.calls, store)
+        times, _ = time_signatures(recorder.calls, store)
+        before = pace()
         measured = _phase_medians(step, 15 if quick else 60)
+        now = (before + pace()) / 2
         for phase, taken in measured.items():
             inside = {s: n for s, n in recorder.calls.items() if s.phase == phase}
             counts = [_calls(inside, name) for name in FITTED[:-1]] + [recorder.modules * (phase == "forward")]
-            left = taken - sum(n * seconds.get(s, 0.0) for s, n in inside.items())
-            rows.append([n / taken for n in counts])
-            rest.append(left / taken)
+            rows.append([n * now / (taken * common) for n in counts])
+            rest.append(1 - kernel_time(inside, times) * now / taken)
     low, high = zip(*(_BOUNDS[name] for name in FITTED))
     fit = lsq_linear(np.array(rows) * 1e-6, np.array(rest), bounds=(low, high))
     costs = {name: float(cost) * 1e-6 for name, cost in zip(FITTED, fit.x, strict=True)}
-    return {**costs, "page": page_cost()}
+    return {**costs, "page": page_cost() * common / pace()}, common
 
 
 def page_cost() -> float:
@@ -234,7 +237,7 @@ def calibrate(*, quick: bool = False) -> Device:
         return {"value": value, "kind": "measured", "source": source}
 
     gemm = curves(quick, each / 2)
-    costs = call_costs(quick, ProbeStore())
+    costs, common = call_costs(quick, ProbeStore())
     watts, reason = power(0.2 if quick else 1.0)
     size, reserved = memory_size(), memory_reserved()
     device: dict[str, Any] = {
@@ -252,13 +255,13 @@ def calibrate(*, quick: bool = False) -> Device:
         "notes": [reason] if reason else [],
     }
     parsed = parse(device, HOST)
-    _store({"device": device, "gemm_curves": gemm, "torch": torch.__version__, "when": when}, threads, costs)
+    _store({"device": device, "gemm_curves": gemm, "torch": torch.__version__, "when": when}, threads, costs, common)
     return parsed
 
 
-def _store(result: dict[str, Any], threads: int, costs: dict[str, float]) -> None:
-    kept = (calibration() or {}).get("overheads", {})
-    result["overheads"] = {**kept, str(threads): costs}
+def _store(result: dict[str, Any], threads: int, costs: dict[str, float], common: float) -> None:
+    kept = (calibration() or {}).get("calls", {})
+    result["calls"] = {**kept, str(threads): {"costs": costs, "pace": common}}
     path = calibration_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")

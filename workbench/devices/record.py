@@ -94,9 +94,11 @@ def _moved(spec_shape: tuple[int, ...], stride: tuple[int, ...], itemsize: int) 
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
-    """Tensors of a nested argument, in order."""
+    """Tensors of a nested argument, in order; of a sparse one its indices and values, of an opaque one nothing."""
     if isinstance(value, torch.Tensor):
-        return [value]
+        if value.layout is torch.sparse_coo:
+            return [value._indices(), value._values()]
+        return [value] if value.layout is torch.strided else []
     if isinstance(value, list | tuple):
         return [t for item in value for t in tensors_in(item)]
     return []
@@ -181,6 +183,8 @@ class Recorder(TorchDispatchMode):
 
     def _encode(self, value: Any, group: str) -> Any:
         if isinstance(value, torch.Tensor):
+            if value.layout is not torch.strided:  # cannot be made again from its shape: the call is not timed
+                return f"{value.layout} {tuple(value.shape)}"
             return self._spec(value, group)
         if isinstance(value, list | tuple):
             return tuple(self._encode(item, group) for item in value)

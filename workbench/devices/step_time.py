@@ -1,4 +1,8 @@
-"""Step time on this host: each kind of operator call is timed once on real tensors, plus calibrated call costs."""
+"""Step time on this host: each kind of operator call is timed on real tensors, plus calibrated call costs.
+
+Everything is kept in units of the host's pace (see :mod:`workbench.devices.pace`), so that a timing taken on a busy
+machine is worth the same as one taken on a quiet one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import platform
 import statistics
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ import torch
 from workbench.core import paths
 from workbench.core.errors import ResourceMissing
 from workbench.devices.host import calibration
+from workbench.devices.pace import pace, step_clock
 from workbench.devices.record import FAR, MIDDLE, NEAR, Recorder, Signature, TensorSpec, record, tensors_in
 from workbench.records.schema import Quantity
 
@@ -27,11 +32,8 @@ CLASSES = ("view", "forward", "backward", "optimizer", "module", "page")
 _LONG = 50e-6  #: a call longer than this is timed by the thread's own clock, which other jobs do not disturb
 _ROTATION = {MIDDLE: 4 << 20, FAR: 64 << 20}  #: bytes of copies to go through so that none is found nearer
 _ROOM = 3  #: a probe may take this many times the operands' bytes
-
-
-def step_clock() -> Callable[[], float]:
-    """The clock steps are timed by: on one thread its own time, so that other jobs do not enter; else wall time."""
-    return time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+_VISITS = 3  #: an operator is timed again on later occasions until it has been visited this often
+_SPELL = 0.3  #: seconds of probing between two looks at the pace
 
 
 def overhead_class(signature: Signature) -> str:
@@ -145,96 +147,141 @@ def _probe(signature: Signature) -> float:
 
 
 class ProbeStore:
-    """Timings of operator calls, kept per host, torch build and number of threads."""
+    """Timings of operator calls in units of the host's pace, kept per host, torch build and number of threads."""
 
     def __init__(self, folder: Path | None = None) -> None:
         host = f"{platform.node()}|{platform.processor()}|{os.cpu_count()}|{torch.__version__}"
         name = hashlib.sha256(host.encode()).hexdigest()[:12]
         folder = folder or paths.cache() / "devices"
-        self.path = folder / f"operator-times-{name}-{torch.get_num_threads()}.json"
+        self.path = folder / f"operator-paces-{name}-{torch.get_num_threads()}.json"
         try:
-            self.seconds: dict[str, float] = json.loads(self.path.read_text(encoding="utf-8"))
+            self.visits: dict[str, list[float]] = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            self.seconds = {}
+            self.visits = {}
 
     @staticmethod
     def key(signature: Signature) -> str:
         return hashlib.sha256(signature.key.encode()).hexdigest()[:24]
 
+    def wanting(self, signature: Signature) -> bool:
+        """Whether another visit would still tell something."""
+        return len(self.visits.get(self.key(signature), ())) < _VISITS
+
+    def add(self, timings: Mapping[Signature, float]) -> None:
+        for signature, timing in timings.items():
+            self.visits.setdefault(self.key(signature), []).append(timing)
+
+    def get(self, signature: Signature) -> float | None:
+        """Median of the visits, or ``None`` before the first."""
+        seen = self.visits.get(self.key(signature))
+        return statistics.median(seen) if seen else None
+
     def save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(self.seconds), encoding="utf-8")
+        partial.write_text(json.dumps(self.visits), encoding="utf-8")
         partial.replace(self.path)
+
+
+def _spells(signatures: Iterable[Signature]) -> Iterator[dict[Signature, float]]:
+    """Timings of one visit to each signature, in units of the pace just before and after its spell."""
+    import psutil
+
+    first = pace()
+    raw: dict[Signature, float] = {}
+    until = time.perf_counter() + _SPELL
+    for signature in signatures:
+        if signature.bytes * _ROOM > psutil.virtual_memory().available:
+            continue
+        try:
+            raw[signature] = _probe(signature)
+        except Exception:  # an operator that needs more than its shapes; it is named in the result
+            continue
+        if time.perf_counter() > until:
+            last = pace()
+            yield {s: 2 * seconds / (first + last) for s, seconds in raw.items()}
+            first, raw, until = last, {}, time.perf_counter() + _SPELL
+    if raw:
+        last = pace()
+        yield {s: 2 * seconds / (first + last) for s, seconds in raw.items()}
 
 
 def time_signatures(
     signatures: Iterable[Signature], store: ProbeStore | None = None
 ) -> tuple[dict[Signature, float], list[str]]:
-    """Seconds of one call of each signature, and the names of operators that could not be timed.
+    """Time of one call of each signature in units of the pace, and the names of operators that could not be timed.
 
     Each is run alone on real tensors of its own size, its operands at the distance in memory they had in the
-    step. What the store already knows is not run again. A call too large for the free memory is not timed.
+    step. What the store has visited often enough is not run again; of several visits the median counts. A call
+    too large for the free memory is not timed.
     """
-    import psutil
-
     store = store or ProbeStore()
-    seconds: dict[Signature, float] = {}
-    failed: list[str] = []
-    fresh = False
+    signatures = list(signatures)
+    wanting = [s for s in signatures if store.wanting(s)]
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        for signature in signatures:
-            key = store.key(signature)
-            if key not in store.seconds:
-                if signature.bytes * _ROOM > psutil.virtual_memory().available:
-                    failed.append(str(signature.op))
-                    continue
-                try:
-                    store.seconds[key] = _probe(signature)
-                    fresh = True
-                except Exception:  # an operator that needs more than its shapes; it is named in the result
-                    failed.append(str(signature.op))
-                    continue
-            seconds[signature] = store.seconds[key]
-    if fresh:
+        for timings in _spells(wanting):
+            store.add(timings)
+    if wanting:
         store.save()
-    return seconds, sorted(set(failed))
+    known = {s: cost for s in signatures if (cost := store.get(s)) is not None}
+    return known, sorted({str(s.op) for s in signatures if s not in known})
 
 
 def overheads() -> dict[str, float]:
-    """Calibrated seconds per call of each class. Raises ``ResourceMissing`` before a calibration exists."""
-    stored = calibration()
-    threads = str(torch.get_num_threads())
-    found = (stored or {}).get("overheads", {})
+    """Calibrated cost per call of each class in units of the pace.
+
+    Raises ``ResourceMissing`` before a calibration exists.
+    """
+    stored = _calibrated()
+    return {name: seconds / stored["pace"] for name, seconds in stored["costs"].items()}
+
+
+def calibrated_pace() -> float:
+    """The pace of this host when it was calibrated, seconds. Raises ``ResourceMissing`` before that."""
+    return float(_calibrated()["pace"])
+
+
+def _calibrated() -> dict[str, Any]:
+    found = (calibration() or {}).get("calls", {})
     if not found:
         raise ResourceMissing("this-host has not been calibrated yet; run: pintpot devices calibrate")
-    return found.get(threads) or next(iter(found.values()))
+    return found.get(str(torch.get_num_threads())) or next(iter(found.values()))
 
 
-def kernel_seconds(calls: Mapping[Signature, int], seconds: Mapping[Signature, float]) -> float:
-    """Time inside operators alone."""
-    return sum(count * seconds[s] for s, count in calls.items() if s in seconds)
+def kernel_time(calls: Mapping[Signature, int], costs: Mapping[Signature, float]) -> float:
+    """Time inside operators alone, in the units of ``costs``."""
+    return sum(count * costs[s] for s, count in calls.items() if s in costs)
+
+
+def relative_time(
+    recorder: Recorder, store: ProbeStore | None = None, costs: Mapping[str, float] | None = None
+) -> tuple[float, str]:
+    """Time of the recorded step in units of the pace with the present number of threads, and what it rests on.
+
+    ``costs`` per call default to the stored calibration. Operators that could not be timed are named in the
+    note and estimated from the bytes they move at 10 GB/s, which is an assumption.
+    """
+    costs = overheads() if costs is None else costs
+    times, failed = time_signatures(recorder.calls, store)
+    total = kernel_time(recorder.calls, times)
+    counts: Counter[str] = Counter({"module": recorder.modules, "page": recorder.pages})
+    missing = 0
+    for signature, count in recorder.calls.items():
+        counts[overhead_class(signature)] += count
+        if signature not in times:
+            missing += count * signature.bytes
+    total += missing / 10e9 / pace() if missing else 0.0
+    total += sum(counts[name] * costs.get(name, 0.0) for name in CLASSES)
+    note = f"{len(times)} kinds of operator call timed alone on {torch.get_num_threads()} thread(s)"
+    if failed:
+        note += f"; not timed, taken to move 10 GB/s: {', '.join(failed)}"
+    return total, note
 
 
 def predict(recorder: Recorder, store: ProbeStore | None = None, costs: Mapping[str, float] | None = None) -> Quantity:
-    """Seconds of the recorded step on this host with the present number of threads.
-
-    ``costs`` defaults to the stored calibration. Operators that could not be timed are named in the note and
-    estimated from the bytes they move at 10 GB/s, which is an assumption.
-    """
-    costs = overheads() if costs is None else costs
-    seconds, failed = time_signatures(recorder.calls, store)
-    total = kernel_seconds(recorder.calls, seconds)
-    counts: Counter[str] = Counter({"module": recorder.modules, "page": recorder.pages})
-    for signature, count in recorder.calls.items():
-        counts[overhead_class(signature)] += count
-        if signature not in seconds:
-            total += count * signature.bytes / 10e9
-    total += sum(counts[name] * costs.get(name, 0.0) for name in CLASSES)
-    note = f"{len(seconds)} kinds of operator call timed alone on {torch.get_num_threads()} thread(s)"
-    if failed:
-        note += f"; not timed: {', '.join(failed)}"
-    return Quantity(total, "predicted", note)
+    """Seconds of the recorded step on this host at its present pace; see :func:`relative_time`."""
+    units, note = relative_time(recorder, store, costs)
+    return Quantity(units * pace(), "predicted", note)
 
 
 def predict_step_time(run: Callable[[], Any], *, warm: int = 1) -> Quantity:

@@ -9,7 +9,7 @@ from workbench.figures.info import FigureInfo
 from workbench.figures.pareto import pareto
 from workbench.figures.prediction import prediction
 from workbench.figures.saved import saved
-from workbench.figures.table import table
+from workbench.figures.table import split, table
 from workbench.figures.timeline import timeline
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "pareto",
     "prediction",
     "saved",
+    "split",
     "table",
     "timeline",
 ]

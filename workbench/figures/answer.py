@@ -16,7 +16,9 @@ REFERENCE = "full"  #: the method every other one is held against
 
 
 def answer(records: Sequence[RunRecord], budget: int | None = None) -> str:
-    """Which method that fits scores best, how sure that is, how far from full tuning, and what does not fit.
+    """Which method that fits scores best, how sure that is, how far from full tuning; below, what does not fit.
+
+    The first line is the answer in one sentence, a second line holds what else must be said.
 
     ``budget`` is bytes; without it the one the runs share. Nothing is claimed beyond the intervals: a method
     whose interval overlaps the best one's is named as within noise of it.
@@ -34,8 +36,8 @@ def answer(records: Sequence[RunRecord], budget: int | None = None) -> str:
         sentences.append(_best(under, scored, groups, metric, lower))
     else:
         sentences.append(f"{under}, no method that fits has a score.")
-    sentences += _not_fitting(groups, budget) + _unfinished(groups)
-    return " ".join(sentences)
+    rest = " ".join(_not_fitting(groups, budget) + _unfinished(groups))
+    return "\n".join([*sentences, rest] if rest else sentences)
 
 
 def _best(under: str, scored: Sequence[Group], groups: Sequence[Group], metric: str, lower: bool) -> str:
@@ -92,7 +94,8 @@ def _not_fitting(groups: Sequence[Group], budget: int | None) -> list[str]:
 def _over(group: Group, budget: int | None) -> str:
     binding = f", mostly {group.profile.binding_category}" if group.profile else ""
     if group.peak and budget is not None and group.peak[0] > budget:
-        return f"{group.label} needs {format_size(group.peak[0])} ({group.peak[1]}){binding}"
+        without = "; it ran as a reference, without the budget" if group.reference else ""
+        return f"{group.label} needs {format_size(group.peak[0])} ({group.peak[1]}){binding}{without}"
     return f"{group.label} passes the budget{binding}"
 
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from workbench.figures.groups import Group, group
 from workbench.figures.info import MAX_PANELS, FigureInfo, caption_of
-from workbench.figures.style import method_colour
 from workbench.records.schema import RunRecord
 
 MAX_POINTS = 120
@@ -79,7 +78,7 @@ def _curve(group: Group) -> Curve:
     shared = min((len(line.steps) for line in lines), default=0)
     steps = lines[0].steps[:shared] if lines else ()
     average = tuple(math.fsum(line.losses[i] for line in lines) / len(lines) for i in range(shared))
-    return Curve(group.label, group.method, method_colour(group.method), group.state.value, steps, average, lines)
+    return Curve(group.label, group.method, group.colour, group.state.value, steps, average, lines)
 
 
 def _line(record: RunRecord) -> Line:

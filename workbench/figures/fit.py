@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 from workbench.core.units import format_size
 from workbench.figures.groups import budget_of, group
 from workbench.figures.info import FigureInfo, caption_of
-from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS, method_colour
+from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS
 from workbench.records.schema import RunRecord, State
+
+RANGE = 2.0  #: the slider reaches this many times beyond the smallest and largest peak
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def fit(
                 label=g.label,
                 method=g.method,
                 family=g.family,
-                colour=method_colour(g.method),
+                colour=g.colour,
                 peak=profile.peak if profile else None,
                 source=profile.source.value if profile else "not known",
                 by_category=tuple(int(profile.by_category.get(c, 0)) for c in CATEGORIES) if profile else (),  # type: ignore[call-overload]
@@ -129,8 +131,22 @@ def fit_info(
         budget=budget,
         device=device,
         metric=metric,
-        marks=tuple((marks or {}).items()),
+        marks=_useful(marks or {}, [m.peak for m in methods if m.peak is not None] + ([budget] if budget else [])),
         categories=CATEGORIES,
         colours=tuple(CATEGORY_COLOURS[c] for c in CATEGORIES),
         methods=methods,
     )
+
+
+def _useful(marks: Mapping[str, int], sizes: Sequence[int]) -> tuple[tuple[str, int], ...]:
+    """Marks that could change a verdict, each named once: those within the range that the slider spans."""
+    if not sizes:
+        return ()
+    low, high = min(sizes) / RANGE, max(sizes) * RANGE
+    return tuple((_short(label, size), size) for label, size in marks.items() if low <= size <= high)
+
+
+def _short(label: str, size: int) -> str:
+    """Size and meaning, whether or not the label begins with the size already."""
+    meaning = label.removeprefix(f"{format_size(size)}: ").replace("of what is free", "of free memory")
+    return f"{format_size(size)} ({meaning})"

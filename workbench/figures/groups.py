@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.core.profile import MemoryProfile
+from workbench.figures.style import looks
 from workbench.records.schema import RunRecord, State
 from workbench.stats import Interval, score_interval
+
+REFERENCE = "reference, run without the budget"
 
 #: A run is judged by its worst state: one diverged seed is not hidden by two that went well.
 _WORST = (
@@ -23,12 +26,23 @@ _WORST = (
 
 @dataclass(frozen=True)
 class Group:
-    """All seeds of one method in one configuration. ``label`` is unique among the groups of one call."""
+    """All seeds of one method in one configuration. ``label`` is unique among the groups of one call.
+
+    ``reference``: run without the budget that the other runs had, so that one sees what the budget costs.
+    """
 
     label: str
     method: str
     family: str
     runs: tuple[RunRecord, ...]
+    colour: str
+    marker: str
+    reference: bool = False
+
+    @property
+    def name(self) -> str:
+        """The label with the word that it is a reference."""
+        return f"{self.label} ({REFERENCE})" if self.reference else self.label
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -106,7 +120,12 @@ def group(records: Sequence[RunRecord]) -> list[Group]:
     for record in records:
         keyed.setdefault((record.method, _key(record)), []).append(record)
     labels = _labels([runs[0] for runs in keyed.values()])
-    return [Group(label, runs[0].method, runs[0].family, tuple(runs)) for label, runs in zip(labels, keyed.values())]
+    drawn = looks([runs[0].method for runs in keyed.values()])
+    limited = any(r.budget is not None for r in records)
+    return [
+        Group(label, runs[0].method, runs[0].family, tuple(runs), *look, limited and not any(r.budget for r in runs))
+        for label, runs, look in zip(labels, keyed.values(), drawn)
+    ]
 
 
 def _settings(record: RunRecord) -> dict[str, str]:
@@ -140,7 +159,10 @@ def metric_of(records: Sequence[RunRecord]) -> tuple[str, bool]:
 
 
 def budget_of(records: Sequence[RunRecord], budget: int | None = None) -> int | None:
-    """The budget in bytes to draw: the one given, else the only one the runs were made under."""
+    """The budget in bytes to draw: the one given, else the only one that runs were made under.
+
+    Runs without one, the references, have no say.
+    """
     if budget is not None:
         return budget
     found = {r.budget for r in records if r.budget is not None}

@@ -30,7 +30,7 @@ def by_block(sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Inputs first, numbered blocks by number, heads last."""
+    """Inputs first, numbered blocks by number, heads, the classifier, and last what belongs to no module."""
     return sorted(set(names), key=lambda n: (_rank(n), [_part(p) for p in re.split(r"(\d+)", n)]))
 
 
@@ -38,9 +38,11 @@ def _rank(name: str) -> int:
     lowered = name.lower()
     if any(word in lowered for word in ("embed", "stem", "patch")):
         return 0
-    if any(word in lowered for word in ("head", "classifier", "pooler", "final", "score")):
+    if any(word in lowered for word in ("classifier", "score", "lm_head")):
+        return 3
+    if any(word in lowered for word in ("head", "pool", "final")):
         return 2
-    return 1
+    return 4 if lowered.startswith("(") else 1
 
 
 def _part(text: str) -> tuple[int, int, str]:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from workbench.core.units import format_size
 from workbench.figures.groups import Group, budget_of, group, metric_of
 from workbench.figures.info import FigureInfo, caption_of, percent
-from workbench.figures.style import method_colour, method_marker
 from workbench.records.schema import RunRecord
 from workbench.stats import pareto_front
 
@@ -43,6 +42,7 @@ class ParetoPoint:
     high: float | None
     interval: str
     fits: bool | None
+    reference: bool  #: run without the budget that the others had
     front: bool
     seeds: tuple[SeedPoint, ...]
 
@@ -72,6 +72,7 @@ class ParetoInfo(FigureInfo):
                 "interval low": p.low,
                 "interval high": p.high,
                 "fits": p.fits,
+                "reference without the budget": p.reference,
                 "on the front": p.front,
             }
             for p in self.points
@@ -110,8 +111,8 @@ def _point(group: Group, budget: int | None, front: bool) -> ParetoPoint:
         label=group.label,
         method=group.method,
         family=group.family,
-        colour=method_colour(group.method),
-        marker=method_marker(group.method),
+        colour=group.colour,
+        marker=group.marker,
         state=group.state.value,
         reason=group.reason,
         peak=peak,
@@ -121,6 +122,7 @@ def _point(group: Group, budget: int | None, front: bool) -> ParetoPoint:
         high=interval.high if interval else None,
         interval=interval.kind if interval else "none",
         fits=group.fits(budget),
+        reference=group.reference,
         front=front,
         seeds=tuple(SeedPoint(r.seed, r.measured.peak if r.measured else None, r.accuracy) for r in group.runs),
     )
@@ -135,6 +137,8 @@ def _caption(points: Sequence[ParetoPoint]) -> str:
         text += " Where a single seed was run, bars are 95 % Wilson intervals over test examples."
     if len(points) > MAX_NAMES:
         text += " Only methods on that line are named; the others by pointing at them and in the data."
+    if any(p.reference for p in points):
+        text += " A dashed ring marks a reference that was run without the budget."
     if any(p.score is None for p in points):
         text += " Methods without a score stand on the rail below."
     return text
@@ -147,6 +151,7 @@ def _alt(points: Sequence[ParetoPoint], metric: str, budget: int | None) -> str:
     for p in sorted(points, key=lambda p: p.peak or 0):
         size = "peak not known" if p.peak is None else f"{format_size(p.peak)} {p.peak_kind}"
         score = f"{percent(p.score)} {metric}" if p.score is not None else p.state
-        parts.append(f"{p.label} {score} at {size}")
+        name = f"{p.label} (reference, run without the budget)" if p.reference else p.label
+        parts.append(f"{name} {score} at {size}")
     limit = f" The budget is {format_size(budget)}." if budget else ""
     return "; ".join(parts) + "." + limit

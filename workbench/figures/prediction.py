@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from workbench.figures.groups import group
 from workbench.figures.info import FigureInfo, caption_of
-from workbench.figures.style import method_colour, method_marker
 from workbench.records.schema import RunRecord
 
 
@@ -57,8 +56,8 @@ def prediction(records: Sequence[RunRecord]) -> PredictionInfo:
         PredictionPoint(
             g.label,
             g.method,
-            method_colour(g.method),
-            method_marker(g.method),
+            g.colour,
+            g.marker,
             r.id,
             r.predicted.peak,
             r.measured.peak,

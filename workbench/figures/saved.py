@@ -10,7 +10,6 @@ from workbench.core.units import format_size
 from workbench.figures.groups import group
 from workbench.figures.info import MAX_PANELS, FigureInfo, caption_of, shown_of
 from workbench.figures.layers import by_block, in_order
-from workbench.figures.style import method_colour
 from workbench.records.schema import RunRecord
 
 
@@ -51,7 +50,7 @@ def saved(records: Sequence[RunRecord]) -> SavedInfo:
         SavedBars(
             g.label,
             g.method,
-            method_colour(g.method),
+            g.colour,
             profile.source.value,
             sum(sizes.values()),
             tuple(sizes.get(layer, 0) for layer in layers),

@@ -1,4 +1,4 @@
-"""The main table of a comparison: one row for each method, nothing dropped."""
+"""The tables of a comparison: one row for each method, nothing dropped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.core.profile import Category
 from workbench.core.units import format_energy, format_size, format_time
-from workbench.figures.groups import Group, budget_of, group, metric_of
+from workbench.figures.groups import REFERENCE, Group, budget_of, group, metric_of
 from workbench.figures.info import percent
 from workbench.records.schema import Quantity, RunRecord, State
 from workbench.stats import mean
@@ -16,20 +16,28 @@ from workbench.stats import mean
 
 @dataclass(frozen=True)
 class Column:
-    """``kind`` says how a cell is printed: text, bytes, seconds, joules, count, score or share, difference."""
+    """``kind`` says how a cell is printed: text, verdict, bytes, seconds, joules, count, score or share, difference.
+
+    ``detail`` is the key of a longer text for the same cell, shown on demand.
+    """
 
     key: str
     title: str
     kind: str = "text"
+    detail: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Raw values by column key; absent is None. ``shown`` prints one cell."""
+    """Raw values by column key; absent is None. ``shown`` prints one cell.
+
+    Columns in ``data_only`` are in the file of data and not on the page.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[dict[str, Any], ...]
     caption: str = ""
+    data_only: tuple[Column, ...] = ()
 
     def shown(self, row: dict[str, Any], column: Column) -> str:
         return show_value(row.get(column.key), column.kind)
@@ -58,53 +66,76 @@ def show_value(value: Any, kind: str = "text") -> str:
 
 
 def table(records: Sequence[RunRecord], budget: int | None = None) -> Table:
-    """Raw rows: verdict, predicted and measured peak by category, time, sizes and score with interval."""
+    """The main table: verdict, score with interval, predicted and measured peak, step time and sizes.
+
+    Its file of data holds the columns of :func:`split` and the reasons as well.
+    """
     budget = budget_of(records, budget)
     metric, _ = metric_of(records)
     columns = (
         Column("method", "Method"),
-        Column("family", "Family"),
-        Column("verdict", "Fits"),
+        Column("verdict", "Fits", "verdict", "why"),
         Column("score_text", f"{metric.capitalize()} (95 %)"),
-        Column("seeds", "Seeds"),
         Column("predicted", "Predicted peak", "bytes"),
         Column("measured", "Measured peak", "bytes"),
-        Column("difference", "Difference", "difference"),
-        Column("error", "Error", "share"),
-        *(Column(f"category:{c}", c.value.capitalize(), "bytes") for c in Category),
-        Column("split_source", "Split is"),
+        Column("difference", "Error of prediction", "difference"),
         Column("step_time_text", "Step time"),
-        Column("device_time_text", "Step on device"),
-        Column("device_energy_text", "Energy on device"),
         Column("trainable", "Trainable", "count"),
         Column("adapter_bytes", "Saved adapter", "bytes"),
     )
-    return Table(columns, tuple(_row(g, budget) for g in group(records)), _caption(records))
+    others = ("family", "state", "why", "seeds", "error", "score", "score_low", "score_high", "reference")
+    hidden = (*(Column(key, key) for key in others), *_split_columns()[1:])
+    return Table(columns, tuple(_row(g, budget) for g in group(records)), _caption(records), hidden)
 
 
-def _caption(records: Sequence[RunRecord]) -> str:
+def split(records: Sequence[RunRecord], budget: int | None = None) -> Table:
+    """The peak of each method by category, and what a step takes on the chosen device."""
+    text = f"The categories add up to the peak of one step. {_EMPTY}"
+    return Table(_split_columns(), tuple(_row(g, budget_of(records, budget)) for g in group(records)), text)
+
+
+def _split_columns() -> tuple[Column, ...]:
     return (
-        f"{len(records)} runs. Difference is predicted minus measured peak; categories split the one highest moment of "
-        "a step; a dash is not known. Times and energies carry their kind."
+        Column("method", "Method"),
+        *(Column(f"category:{c}", c.value.capitalize(), "bytes") for c in Category),
+        Column("split_source", "Split is", "text", "split_detail"),
+        Column("device_time_text", "Step on device"),
+        Column("device_energy_text", "Energy on device"),
     )
 
 
+_EMPTY = "A dash is not known. Times and energies carry their kind."
+
+
+def _caption(records: Sequence[RunRecord]) -> str:
+    return f"{len(records)} runs. The error of the prediction is predicted minus measured peak. {_EMPTY}"
+
+
 def verdict(group: Group, budget: int | None) -> str:
-    """One short phrase: fits, or the state and why not."""
-    reason = f": {group.reason}" if group.reason else ""
-    if group.state not in (State.DONE, State.RUNNING):
-        return f"{group.state.value}{reason}"
-    fits = group.fits(budget)
+    """One short phrase: fits, or by how much not and what binds; :func:`why` says it in full."""
     running = "running, " if group.state is State.RUNNING else ""
+    over = budget is not None and group.peak is not None and group.peak[0] > budget
+    if group.state not in (State.DONE, State.RUNNING) and not (over and group.state is State.REFUSED):
+        return group.state.value
     if budget is None:
         return f"{running}no budget"
-    if fits is None:
+    if group.peak is None:
         return f"{running}peak not known"
-    if fits:
+    if not over:
         return f"{running}fits"
-    peak, kind = group.peak or (0, "")
-    binding = f", mostly {group.profile.binding_category}" if group.profile else ""
-    return f"{running}no: {format_size(peak - budget)} over ({kind}){binding}"
+    binding = f", {group.profile.binding_category}" if group.profile else ""
+    marked = "reference, " if group.reference else ""
+    return f"{running}{marked}no: {format_size(group.peak[0] - budget)} over{binding}"
+
+
+def why(group: Group, budget: int | None) -> str:
+    """The reasons that the runs gave, and what the verdict rests on; empty when there is nothing to add."""
+    said = [group.reason] if group.reason else []
+    if group.reference:
+        said.append(REFERENCE)
+    if not said and budget is not None and group.fits(budget) is False and group.peak and group.profile:
+        said.append(f"{group.peak[1]} peak {format_size(group.peak[0])}; {group.profile.binding_category} binds")
+    return "; ".join(said)
 
 
 def _row(group: Group, budget: int | None) -> dict[str, Any]:
@@ -119,11 +150,14 @@ def _row(group: Group, budget: int | None) -> dict[str, Any]:
         "state": group.state.value,
         "fits": group.fits(budget),
         "verdict": verdict(group, budget),
+        "why": why(group, budget) or None,
+        "reference": group.reference,
         "predicted": predicted,
         "measured": measured,
         "difference": predicted - measured if both else None,
         "error": (predicted - measured) / measured if both and measured else None,
-        "split_source": group.profile.source.value if group.profile else None,
+        "split_source": group.profile.source.value.partition(":")[0] if group.profile else None,
+        "split_detail": group.profile.source.value if group.profile else None,
         "step_time_text": _quantity([r.step_time for r in group.runs], "seconds"),
         "device_time_text": _quantity([r.device_step_time for r in group.runs], "seconds"),
         "device_energy_text": _quantity([r.device_step_energy for r in group.runs], "joules"),

@@ -24,8 +24,10 @@ from torch._subclasses.fake_tensor import (
 )
 
 from workbench.core.errors import Incompatible
-from workbench.memory.step import tensors_in
+from workbench.memory.signature import signature
+from workbench.memory.step import storages_of, tensors_in
 
+_CPU = torch.device("cpu")
 _READ = torch.ops.aten._local_scalar_dense.default
 _INDEXING = (
     torch.ops.aten.index.Tensor,
@@ -69,6 +71,7 @@ class FakeRunner:
         self.inside = inside
         self.assumptions: dict[str, None] = {}
         self._stale: set[int] = set()
+        self._outputs: dict[str, tuple[Any, ...]] = {}
 
     def fake(self, tensor: Tensor) -> Tensor:
         """A fake CPU tensor with this one's shape, strides and dtype, not connected to it."""
@@ -86,7 +89,7 @@ class FakeRunner:
             result = func(*args, **kwargs)
             if all(_exact(t) for t in tensors_in(result)) or not func._schema.name.startswith("aten::"):
                 return result, self._inside(func, args, kwargs, result)[0]
-        result = self._fake_call(func, args, kwargs, tensors)
+        result = self._remembered(func, args, kwargs, tensors)
         inside, strides = self._inside(func, args, kwargs, result)
         return (result if strides is None else self._restrided(result, strides)), inside
 
@@ -114,6 +117,25 @@ class FakeRunner:
         with self.mode:
             made = func(*args, **_without_generator(kwargs))
         return all(_exact(t) for t in tensors_in(made))
+
+    def _remembered(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
+        """``_fake_call``, with the outputs of pure operators on fake tensors remembered by signature."""
+        pure = not (func.is_view or func._schema.is_mutable) and func.namespace == "aten"
+        if not pure or not tensors or not all(isinstance(t, FakeTensor) for t in tensors):
+            return self._fake_call(func, args, kwargs, tensors)
+        key = signature(func, args, kwargs)
+        shapes = self._outputs.get(key)
+        if shapes is None:
+            result = self._fake_call(func, args, kwargs, tensors)
+            self._outputs[key] = _fresh_shapes(result, tensors)
+            return result
+        if shapes == ():
+            return self._fake_call(func, args, kwargs, tensors)
+        made = [
+            FakeTensor(self.mode, torch.empty_strided(size, stride, dtype=dtype, device="meta"), _CPU)
+            for size, stride, dtype in shapes
+        ]
+        return made[0] if len(func._schema.returns) == 1 else tuple(made)
 
     def _fake_call(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
         kwargs = _without_generator(kwargs)
@@ -159,6 +181,25 @@ class FakeRunner:
             raise _refused("reading an integer or a truth value computed from floating-point data")
         self.assumptions["numbers read from floating-point tensors (losses, norms) were taken as 1.0"] = None
         return 1.0
+
+
+def _fresh_shapes(result: Any, inputs: list[Tensor]) -> tuple[Any, ...]:
+    """Size, strides and dtype of each output; empty if any is no whole storage of its own."""
+    outputs = list(result) if isinstance(result, tuple) else [result]
+    if not all(isinstance(t, FakeTensor) and _is_whole(t) for t in outputs):
+        return ()
+    taken = [s._cdata for t in (*inputs, *outputs) for s in storages_of(t)]
+    own = [s._cdata for t in outputs for s in storages_of(t)]
+    if len(set(own)) < len(own) or any(taken.count(key) > 1 for key in own):
+        return ()
+    return tuple((tuple(t.shape), t.stride(), t.dtype) for t in outputs)
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    if tensor.layout is not torch.strided:
+        return False
+    span = 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride())) if tensor.numel() else 0
+    return tensor.untyped_storage().nbytes() == span * tensor.element_size()
 
 
 def _refused(what: str) -> Incompatible:

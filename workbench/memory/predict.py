@@ -72,7 +72,7 @@ def trace(
         notes += [f"workspace of {n} calls of {name} not probed" for name, n in probe.skipped.items()]
     if tier is Tier.FORMULA:
         notes.append(NOTE)
-    notes += [*_shapes(batch), f"{torch.get_num_threads()} threads", *runner.assumptions]
+    notes += [*_shapes(batch), *_kinds(model), f"{torch.get_num_threads()} threads", *runner.assumptions]
     profile = profile_of(tracker.log, tier, saved=tracker.saved, outside=outside(step.model), assumptions=notes)
     return profile, tracker.log
 
@@ -95,3 +95,11 @@ def _shapes(batch: Any) -> list[str]:
         return []
     shapes = {k: tuple(v.shape) for k, v in first.items() if isinstance(v, Tensor)}
     return ["batch " + ", ".join(f"{k} {'x'.join(map(str, s))}" for k, s in shapes.items())]
+
+
+def _kinds(model: nn.Module) -> list[str]:
+    """Number formats of the weights, and the attention code a transformers model was told to use."""
+    dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()})
+    attention = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    found = ["weights " + ", ".join(dtypes)]
+    return [*found, f"attention {attention}"] if attention else found

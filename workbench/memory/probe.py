@@ -16,6 +16,7 @@ from workbench.core import paths
 from workbench.memory import ledger
 from workbench.memory.fake import Strides, _without_generator, mapped
 from workbench.memory.measure import fresh_bytes
+from workbench.memory.signature import signature
 from workbench.memory.step import storages_of, tensors_in
 
 LIMIT = 2**30  #: operators whose tensors exceed this many bytes are not executed
@@ -140,22 +141,3 @@ def _real(tensor: Tensor, bases: dict[int, Tensor]) -> Tensor:
         bases[storage._cdata] = base
     typed = torch.empty(0, dtype=tensor.dtype)
     return typed.set_(base.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
-
-
-def signature(func: Any, args: Any, kwargs: Any) -> str:
-    """The operator and everything its workspace can depend on: layout of every tensor, every other argument."""
-    return f"{func.name()}{_written(args)}{_written(sorted(kwargs.items()))}"
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, Tensor):
-        shape = ",".join(map(str, value.shape))
-        stride = ",".join(map(str, value.stride())) if value.layout is torch.strided else str(value.layout)
-        return f"<{str(value.dtype).removeprefix('torch.')}|{shape}|{stride}>"
-    if isinstance(value, list | tuple):
-        return "(" + ";".join(_written(v) for v in value) + ")"
-    if isinstance(value, bool | int | str) or value is None:
-        return repr(value)
-    if isinstance(value, float | complex):
-        return type(value).__name__  # its value changes no size
-    return str(value) if isinstance(value, torch.dtype | torch.device | torch.layout) else type(value).__name__

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import AfterValidator
 
 from workbench.core.card import Card
-from workbench.core.config import Config, Setting, setting, settings_of, validated
+from workbench.core.config import Setting, setting, settings_of, validated
 from workbench.core.errors import BadInput, Incompatible
 from workbench.core.registry import Registry
+from workbench.methods import levers
+from workbench.methods.levers import Levers
 from workbench.parts.optimizer import names as optimizer_rules
 
 if TYPE_CHECKING:
@@ -37,8 +39,8 @@ def _known_rule(name: str) -> str:
 OptimizerName = Annotated[str, AfterValidator(_known_rule)]
 
 
-class MethodConfig(Config):
-    """Settings every method shares. Subclasses add their own fields and may change defaults."""
+class MethodConfig(Levers):
+    """Settings every method shares, levers included. Subclasses add their own fields and may change defaults."""
 
     optimizer: OptimizerName = setting("adamw", "update rule", choices=optimizer_rules())
     lr: float = setting(1e-3, "peak learning rate", gt=0, le=10)
@@ -66,8 +68,12 @@ class Method:
             return f"{self.card.title} serves {' and '.join(self.kinds)} models; {model.name} is a {model.kind}"
         return None
 
+    def refuses(self, model: ModelSpec, config: Any) -> str | None:
+        """Like :meth:`applies_to`, with the levers that this config pulls."""
+        return self.applies_to(model) or levers.refusal(config, model)
+
     def parts(self, config: Any) -> Parts:
-        """The four parts for this config."""
+        """The four parts for this config, without its levers."""
         raise NotImplementedError
 
     def attach(self, model: nn.Module, config: Any) -> nn.Module:
@@ -75,7 +81,7 @@ class Method:
 
         The attached model carries its parts as ``pintpot_parts`` for the training step to use.
         """
-        parts = self.parts(config)
+        parts = levers.applied(self.parts(config), config)
         model = parts.storage.encode(parts.selection.attach(model))
         parts.estimator.prepare(model)
         if not any(p.requires_grad for p in model.parameters()):
@@ -94,9 +100,9 @@ class Method:
         import torch
 
         places = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        strangers = [name for name in state if name not in places]
-        if strangers:
-            raise BadInput("adapter", strangers[0], f"a tensor of {self.name} attached to this model")
+        for name, tensor in state.items():
+            if name not in places or places[name].shape != tensor.shape:
+                raise BadInput("adapter", name, f"a tensor of {self.name} attached to this model, of its shape")
         with torch.no_grad():
             for name, tensor in state.items():
                 places[name].copy_(tensor)

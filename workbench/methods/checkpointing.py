@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from workbench.core.card import Card
 from workbench.core.config import setting
 from workbench.methods.base import Method, MethodConfig, register
+from workbench.methods.levers import refusal
 
 if TYPE_CHECKING:
     from workbench.models.base import ModelSpec
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 class CheckpointingConfig(MethodConfig):
     lr: float = setting(1e-4, "peak learning rate", gt=0, le=10)
-    every: int = setting(1, "recompute every n-th block", ge=1, le=200, unit="blocks")
+    recompute: int = setting(1, "recompute every n-th block in backward", ge=1, le=200, unit="blocks")
 
 
 @register
@@ -33,20 +34,13 @@ class Checkpointing(Method):
     Config = CheckpointingConfig
 
     def applies_to(self, model: ModelSpec) -> str | None:
-        if model.kind in ("image-classifier", "sensor-classifier") and "transformer" not in model.doc.lower():
-            if model.config.get("model_type") in ("vit", "dinov2"):
-                return None
-            return (
-                f"recomputing a block of {model.name} would update its batch-norm statistics twice, "
-                "so the result would not be full fine-tuning's"
-            )
-        return super().applies_to(model)
+        return refusal(self.Config(), model)
 
     def parts(self, config: CheckpointingConfig) -> Parts:
         from workbench.parts.base import Parts
-        from workbench.parts.estimator.checkpointed import Checkpointed
+        from workbench.parts.estimator.backprop import Backprop
         from workbench.parts.optimizer import named
         from workbench.parts.selection.all import All
         from workbench.parts.storage.as_loaded import AsLoaded
 
-        return Parts(All(), Checkpointed(config.every), named(config.optimizer), AsLoaded())
+        return Parts(All(), Backprop(), named(config.optimizer), AsLoaded())

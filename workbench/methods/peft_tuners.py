@@ -65,7 +65,7 @@ class PeftMethod(Method):
         from workbench.parts.selection.peft_adapter import PeftAdapter
         from workbench.parts.storage.as_loaded import AsLoaded
 
-        values = config.model_dump(exclude={"optimizer", "lr", "targets"}, exclude_none=True)
+        values = config.model_dump(exclude={*MethodConfig.model_fields, "targets"}, exclude_none=True)
         selection = PeftAdapter(self.tuner.name, values, config.targets, self.layers)
         return Parts(selection, Backprop(), named(config.optimizer), AsLoaded())
 
@@ -90,10 +90,14 @@ class PeftMethod(Method):
         named = {n: t for n, t in state.items() if n in places}
         super().load_adapter(model, named)
         rest = {n: t for n, t in state.items() if n not in named}
-        if rest:
-            found = set_peft_model_state_dict(model, rest)
-            if found.unexpected_keys:
-                raise BadInput("adapter", found.unexpected_keys[0], f"a tensor of {self.name} attached to this model")
+        if not rest:
+            return
+        try:
+            unexpected = set_peft_model_state_dict(model, rest).unexpected_keys
+        except (KeyError, RuntimeError):  # a tensor is missing, or of another shape
+            unexpected = list(rest)
+        if unexpected:
+            raise BadInput("adapter", unexpected[0], f"a tensor of {self.name} attached to this model, of its shape")
 
 
 def _card(tuner: Tuner, facts: dict[str, Any]) -> Card:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from workbench.core.card import Card
 from workbench.core.config import setting
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 class UpdateInBackwardConfig(MethodConfig):
     lr: float = setting(1e-4, "peak learning rate", gt=0, le=10)
+    update_in_backward: Literal[True] = setting(True, "what this method is: full fine-tuning with this lever")
 
 
 @register
@@ -32,9 +33,9 @@ class UpdateInBackwardMethod(Method):
 
     def parts(self, config: UpdateInBackwardConfig) -> Parts:
         from workbench.parts.base import Parts
-        from workbench.parts.estimator.update_in_backward import UpdateInBackward
+        from workbench.parts.estimator.backprop import Backprop
         from workbench.parts.optimizer import named
         from workbench.parts.selection.all import All
         from workbench.parts.storage.as_loaded import AsLoaded
 
-        return Parts(All(), UpdateInBackward(), named(config.optimizer), AsLoaded(), per_parameter=True)
+        return Parts(All(), Backprop(), named(config.optimizer), AsLoaded())

@@ -1,0 +1,1 @@
+"""Lean autograd functions, packing and layers that several parts share."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,9 @@ class Optimizer(Protocol):
 @runtime_checkable
 class Estimator(Protocol):
     """Where the gradient comes from."""
+
+    uses_backward: ClassVar[bool]
+    """Whether autograd saves tensors for a backward pass; levers on saved tensors ask."""
 
     def prepare(self, model: nn.Module) -> None:
         """Change the model once before training (recompute wrappers, hooks); called after ``encode``."""

@@ -127,6 +127,8 @@ class RunStore:
 
     def get(self, run: str) -> RunRecord:
         """One record by id or unambiguous beginning of it; raises ``UnknownName``."""
+        if not self.file.exists():
+            raise UnknownName("run", run, [])
         with Session(self._open()) as session:
             rows = session.scalars(select(RunRow).where(RunRow.id.startswith(run, autoescape=True))).all()
             record = _read(rows[0]) if len(rows) == 1 else None

@@ -16,7 +16,8 @@ ANSWER = "application/vnd.pintpot.answer+json"
 TABLE = "application/vnd.pintpot.table+json"
 PROVENANCE = "application/vnd.pintpot.provenance+json"
 COMMAND = "application/vnd.pintpot.command+json"
-MIMES = (FIGURE, ANSWER, TABLE, PROVENANCE, COMMAND)
+PARAMETERS = "application/vnd.pintpot.parameters+json"
+MIMES = (FIGURE, ANSWER, TABLE, PROVENANCE, COMMAND, PARAMETERS)
 
 
 class Emitted:
@@ -87,8 +88,16 @@ def show(info: FigureInfo) -> None:
 
 
 def answer(text: str) -> None:
-    """Put the one-sentence answer at the head of the report."""
-    _display({ANSWER: {"text": text}, "text/html": f"<p><strong>{html.escape(text)}</strong></p>", "text/plain": text})
+    """Put the answer at the head of the report: one sentence, and what else must be said in further lines."""
+    first, _, rest = text.partition("\n")
+    shown = f"<p><strong>{html.escape(first)}</strong></p>" + (f"<p>{html.escape(rest)}</p>" if rest else "")
+    _display({ANSWER: {"text": text}, "text/html": shown, "text/plain": text})
+
+
+def parameters(values: Mapping[str, Any]) -> None:
+    """Put the resolved values of the parameters into the head of the report, in place of those that were given."""
+    text = "\n".join(f"{k}: {v}" for k, v in values.items())
+    _display({PARAMETERS: dict(values), "text/html": f"<pre>{html.escape(text)}</pre>", "text/plain": text})
 
 
 def table(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") -> None:
@@ -104,15 +113,16 @@ def table(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") -> None:
 def table_payload(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") -> dict[str, Any]:
     """Printed cells, which columns are numbers, the verdict of each row, and the raw values as CSV."""
     if isinstance(rows, Table):
-        keys = {c.key for c in rows.columns}
+        data = [c.key for c in (*rows.columns, *rows.data_only)]
         return {
             "caption": caption or rows.caption,
             "columns": [c.title for c in rows.columns],
-            "numeric": [c.kind != "text" for c in rows.columns],
+            "numeric": [c.kind not in ("text", "verdict") for c in rows.columns],
+            "verdict": next((i for i, c in enumerate(rows.columns) if c.kind == "verdict"), None),
             "rows": [[rows.shown(row, c) for c in rows.columns] for row in rows.rows],
+            "details": [[str(row.get(c.detail) or "") if c.detail else "" for c in rows.columns] for row in rows.rows],
             "fits": [row.get("fits") for row in rows.rows],
-            "csv": to_csv([{k: v for k, v in r.items() if k in keys or k in ("score", "score_low", "score_high")}
-                           for r in rows.rows]),
+            "csv": to_csv([{key: row.get(key) for key in data} for row in rows.rows]),
         }  # fmt: skip
     header = list(dict.fromkeys(k for row in rows for k in row))
     numbers = [all(isinstance(r.get(k), int | float | None) for r in rows) for k in header]

@@ -24,7 +24,7 @@ class BuildPage(Preprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         contents, outputs = Contents(), Outputs(page.modules())
-        facts = _facts(nb)
+        facts = _facts(nb, resources["parameters"])
         cells = [_cell(cell, i, contents, outputs) for i, cell in enumerate(nb.cells)]
         heads = [text for level, _, text in contents if level == 1]
         resources["title"] = heads[0] if heads else facts["name"] or "Report"
@@ -38,13 +38,13 @@ class BuildPage(Preprocessor):
         return nb, resources
 
 
-def _facts(nb: NotebookNode) -> dict[str, Any]:
-    """What the runner noted in the notebook's metadata, and only that."""
+def _facts(nb: NotebookNode, resolved: dict[str, Any]) -> dict[str, Any]:
+    """What the runner noted in the notebook's metadata; parameters as the notebook resolved them, empty ones not."""
     noted = nb.metadata.get("pintpot", {})
-    params = noted.get("params", {})
+    params = {**noted.get("params", {}), **resolved}
     return {
         "name": str(noted.get("name", "")),
-        "params": {str(k): _shown(v) for k, v in params.items()},
+        "params": {str(k): _shown(v) for k, v in params.items() if v not in ("", None, [], ())},
         "created": str(noted.get("created", "")),
         "profile": str(noted.get("profile", "")),
         "seconds": noted.get("seconds"),
@@ -70,7 +70,8 @@ def _cell(cell: NotebookNode, index: int, contents: Contents, outputs: Outputs) 
     if not shown and not code:
         return {}
     number = cell.metadata.get("pintpot_number")
-    return {"kind": "code", "anchor": anchor, "number": number, "failed": failed, "outputs": shown, "code": code}
+    kind = "code" if shown else "bare"
+    return {"kind": kind, "anchor": anchor, "number": number, "failed": failed, "outputs": shown, "code": code}
 
 
 def _without_title(cell: dict[str, Any]) -> dict[str, Any]:

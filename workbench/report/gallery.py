@@ -67,9 +67,10 @@ def build(folder: Path | None = None) -> Path:
 
 def _card(path: Path, folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
     params = summary.get("params") if isinstance(summary.get("params"), dict) else {}
-    shown = {str(k): str(v) for k, v in (params or {}).items()}
+    shown = {str(k): str(v) for k, v in (params or {}).items() if str(v)}
     fields = ("title", "answer", "status", "created", "name", "profile")
     card: dict[str, Any] = {key: str(summary.get(key) or "") for key in fields}
+    card["answer"] = card["answer"].partition("\n")[0]
     card |= {
         "href": "/".join(quote(part) for part in path.relative_to(folder).parts),
         "params": shown,

@@ -17,6 +17,7 @@ from workbench.report.markdown import sanitised
 from workbench.report.page import packed
 
 PACK_FROM = 6000
+LONG = 28  #: a text of more characters may break into lines
 PLOTLY = "application/vnd.plotly.v1+json"
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
@@ -142,10 +143,11 @@ class Outputs:
         )
         save = save.format(name, re.sub(r"[^a-z0-9-]", "", kind) or "figure")
         return Markup(
-            '<figure id="{}" aria-label="{}"><div class="figure-title">{}</div>{}'
+            '<figure id="{}" class="{}" aria-label="{}"><div class="figure-title">{}</div>{}'
             '<div class="static" role="img" aria-label="{}">{}</div><figcaption>{} {}</figcaption>{}</figure>'
         ).format(
             name,
+            f"kind-{re.sub(r'[^a-z]', '', kind)}",
             title,
             title,
             live if module else "",
@@ -160,12 +162,17 @@ class Outputs:
         self.tables += 1
         numeric = list(payload.get("numeric", []))
         fits = list(payload.get("fits", []))
+        details = list(payload.get("details", []))
         columns = [str(c) for c in payload.get("columns", [])]
         head = Markup("").join(Markup('<th scope="col">{}</th>').format(c) for c in columns)
         rows = []
         for i, row in enumerate(payload.get("rows", [])):
             state = {True: "fits", False: "over"}.get(fits[i] if i < len(fits) else None, "")  # type: ignore[call-overload]
-            cells = Markup("").join(_cell(j, str(c), j < len(numeric) and numeric[j]) for j, c in enumerate(row))
+            said = details[i] if i < len(details) else []
+            cells = Markup("").join(
+                _cell(j, str(c), _class(j, str(c), numeric, payload.get("verdict")), said[j] if j < len(said) else "")
+                for j, c in enumerate(row)
+            )
             rows.append(Markup('<tr data-state="{}">{}</tr>').format(state, cells))
         name = f"table-{self.tables}"
         return Markup(
@@ -201,7 +208,19 @@ class Outputs:
         return Markup('<figure><img src="{}" alt="{}"></figure>').format(source, alt)
 
 
-def _cell(index: int, text: str, numeric: bool) -> Markup:
+def _class(index: int, text: str, numeric: list[bool], verdict: Any) -> str:
+    if index == verdict:
+        return "verdict"
+    if index < len(numeric) and numeric[index]:
+        return "number"
+    return "long" if len(text) > LONG else ""
+
+
+def _cell(index: int, text: str, kind: str, detail: str = "") -> Markup:
+    """One cell; a longer text behind it opens on demand."""
     if index == 0:
-        return Markup('<th scope="row">{}</th>').format(text)
-    return Markup("<td{}>{}</td>").format(Markup(' class="number"') if numeric else "", escape(text))
+        return Markup('<th scope="row" class="{}">{}</th>').format(kind, text)
+    said = escape(text)
+    if detail and detail != text:
+        said = Markup("<details><summary>{}</summary>{}</details>").format(text, detail)
+    return Markup("<td{}>{}</td>").format(Markup(f' class="{kind}"') if kind else "", said)

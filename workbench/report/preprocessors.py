@@ -75,9 +75,14 @@ class MarkFailures(Preprocessor):
 
 
 class LiftParts(Preprocessor):
-    """Take answer, provenance and command out of their cells into ``resources``: they have fixed places."""
+    """Take answer, provenance, command and parameters out of their cells into ``resources``: they have fixed places."""
 
-    _PLACES = {emit.ANSWER: "answer", emit.PROVENANCE: "provenance", emit.COMMAND: "command"}
+    _PLACES = {
+        emit.ANSWER: "answer",
+        emit.PROVENANCE: "provenance",
+        emit.COMMAND: "command",
+        emit.PARAMETERS: "parameters",
+    }
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         for place in self._PLACES.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.tasks.base import Batch, Task
@@ -26,12 +27,18 @@ def next_token_loss(model: nn.Module, batch: Batch, reduction: str = "mean") -> 
     import torch
     from torch.nn.functional import cross_entropy
 
+    from workbench.nn.chunked_loss import deferring_head
+
     labels = batch["labels"]
-    logits = model(input_ids=batch["input_ids"]).logits
+    head = deferring_head(model)
+    with nullcontext() if head is None else head.deferred():
+        logits = model(input_ids=batch["input_ids"]).logits
     if logits.shape[1] != labels.shape[1]:  # virtual tokens of prompt tuning stand in front
         logits = logits[:, -labels.shape[1] :]
     end = torch.full_like(labels[:, :1], IGNORED)
     targets = torch.cat([labels[:, 1:], end], 1)
+    if head is not None:  # what came out are hidden states: their logits are made a few tokens at a time
+        return head.loss(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), IGNORED, reduction)
     return cross_entropy(
         logits.reshape(-1, logits.shape[-1]).float(), targets.reshape(-1), ignore_index=IGNORED, reduction=reduction
     )

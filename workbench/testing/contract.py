@@ -195,7 +195,12 @@ CHECKS: Mapping[str, Check] = {
     )
 }
 #: The checks that make sense of a method that serves none of the models at hand.
-DECLARED = ("card_is_complete", "unknown_setting_is_refused", "every_model_is_served_or_refused", "listing_needs_no_torch")
+DECLARED = (
+    "card_is_complete",
+    "unknown_setting_is_refused",
+    "every_model_is_served_or_refused",
+    "listing_needs_no_torch",
+)
 
 
 def checks_of(method: str) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ def draw(info: ParetoInfo) -> Any:
     axis.grid(True, axis="y")
     axis.set_xlabel("peak memory of one step" + (", logarithmic" if log else ""))
     axis.set_ylabel(f"{info.metric} ({'lower' if info.lower_is_better else 'higher'} is better)")
+    if rail:
+        axis.set_yticks([t for t in axis.get_yticks() if floor + (ceiling - floor) * 0.12 <= t <= ceiling])
     if all(p.score is None or 0 <= p.score <= 1 for p in points):
         axis.yaxis.set_major_formatter(lambda v, _: f"{v * 100:.4g} %" if 0 <= v <= 1 else "")
     rail_y = floor + (ceiling - floor) * 0.05
@@ -59,7 +61,10 @@ def _score_limits(points: list[Any], rail: bool) -> tuple[float, float]:
     values = [v for p in points for v in (p.low, p.high, p.score, *(s.score for s in p.seeds)) if v is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span = (high - low) or abs(high) * 0.1 or 0.1
-    return low - span * (0.28 if rail else 0.12), high + span * 0.12
+    bottom, top = low - span * 0.12, high + span * 0.12
+    if low >= 0 and high <= 1:  # a share: nothing lies outside of 0 and 1
+        bottom, top = max(bottom, -0.02 * span), min(top, 1 + 0.04 * span)
+    return bottom - (top - bottom) * (0.16 if rail else 0), top
 
 
 def _mark(axis: Any, p: Any, rail_y: float) -> None:
@@ -74,6 +79,9 @@ def _mark(axis: Any, p: Any, rail_y: float) -> None:
         axis.plot([p.peak, p.peak], [p.low, p.high], color=p.colour, linewidth=1.6)
     fill = p.colour if p.fits is not False else "none"
     axis.plot(p.peak, p.score, marker, markersize=8.5, markerfacecolor=fill, markeredgecolor=p.colour)
+    if p.reference:
+        (ring,) = axis.plot(p.peak, p.score, "o", markersize=15, markerfacecolor="none", markeredgecolor=INK)
+        ring.set(markeredgewidth=0.9, alpha=0.8)
 
 
 def _label(figure: Any, axis: Any, points: list[Any], rail_y: float, budget: int | None) -> None:
@@ -85,6 +93,7 @@ def _label(figure: Any, axis: Any, points: list[Any], rail_y: float, budget: int
         y = rail_y if p.score is None else p.score
         text = p.label if p.score is not None else f"{p.label}: {p.state}"
         text += "" if p.peak_kind == "measured" else " (predicted)"
+        text += ": reference, no budget" if p.reference else ""
         artist = axis.text(p.peak, y, text, fontsize=8.5, va="bottom", ha="left")
         box = artist.get_window_extent(renderer)
         texts.append(artist)

@@ -30,7 +30,8 @@ def draw(info: SavedInfo) -> Any:
         axis.set_yticks(range(len(info.layers)), [short(name) for name in info.layers])
         axis.set_xlim(0, high)
         size_axis(axis.xaxis, 0, high)
-        axis.xaxis.set_ticks([t for k, t in enumerate(axis.get_xticks()) if k % 2 == 0])
+        ticks = [t for t in axis.get_xticks() if t <= high]
+        axis.xaxis.set_ticks(ticks if columns <= 2 else [ticks[0], ticks[-1]])  # more would run into each other
         axis.xaxis.set_major_formatter(lambda v, _: format_size(v) if v else "0")
         axis.grid(True, axis="x")
         axis.set_title(f"{bar.label}\n{format_size(bar.total)} in all")

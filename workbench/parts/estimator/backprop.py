@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from workbench.parts.base import Step
 @dataclass(frozen=True)
 class Backprop:
     """Forward, backward, update; gradients of micro-batches accumulate."""
+
+    uses_backward: ClassVar[bool] = True
 
     def prepare(self, model: nn.Module) -> None:
         """Nothing to change."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ class UpdateInBackward:
     It lowers the peak only where gradients dominate it: with large activations the peak stands at the
     start of backward, when no gradient exists yet.
     """
+
+    uses_backward: ClassVar[bool] = True
 
     def prepare(self, model: nn.Module) -> None:
         """Hooks are put on per step, so that the model stays clean."""
@@ -43,5 +46,5 @@ class UpdateInBackward:
         value = loss.detach()
         del loss
         if next(losses, None) is not None:
-            raise Incompatible("accumulate", "more than 1", "update-in-backward drops each gradient at once")
+            raise Incompatible("accumulate", "more than 1", "an update in backward drops each gradient at once")
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ class ZerothOrder:
     forwards run in evaluation mode (dropout off, norm statistics frozen). The walk +eps, -2 eps, +eps
     restores weights to fp32 rounding only.
     """
+
+    uses_backward: ClassVar[bool] = False
 
     eps: float = 1e-3
     probes: int = 1

@@ -60,6 +60,22 @@ for (const button of document.querySelectorAll("button.copy")) {
   });
 }
 
+// The code is one switch away; without this script every cell's code stands behind its own line.
+const codeSwitch = document.getElementById("code");
+if (codeSwitch) {
+  const root = document.documentElement;
+  const blocks = [...document.querySelectorAll(".cell:not(.failed) > details.code")];
+  const show = (shown) => {
+    root.dataset.code = shown ? "shown" : "hidden";
+    for (const block of blocks) block.open = shown;
+    codeSwitch.textContent = shown ? "Hide code" : "Show code";
+    codeSwitch.setAttribute("aria-pressed", shown);
+  };
+  codeSwitch.hidden = !blocks.length;
+  codeSwitch.addEventListener("click", () => show(root.dataset.code !== "shown"));
+  show(false);
+}
+
 const theme = document.getElementById("theme");
 if (theme) {
   const next = { auto: "light", light: "dark", dark: "auto" };

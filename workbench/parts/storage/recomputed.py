@@ -6,26 +6,30 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from workbench.core.errors import Incompatible
 from workbench.models.structure import blocks
-from workbench.parts.estimator.backprop import Backprop
 
 
 @dataclass(frozen=True)
-class Checkpointed(Backprop):
+class Recomputed:
     """Recompute every ``every``-th block in backward (1: all of them). Costs up to one more forward."""
 
     every: int = 1
 
-    def prepare(self, model: nn.Module) -> None:
+    def encode(self, model: nn.Module) -> nn.Module:
         found = blocks(model)
         if not found:
-            raise Incompatible("method", "checkpointing", "the model has no repeated blocks to recompute")
+            raise Incompatible("recompute", self.every, "the model has no repeated blocks to recompute")
+        if any(isinstance(m, _BatchNorm) for _, block in found for m in block.modules()):
+            reason = "recomputing a block would update its batch-norm statistics twice"
+            raise Incompatible("recompute", self.every, reason)
         for index, (_, block) in enumerate(found):
             if index % self.every == 0:
                 _recompute(block)
+        return model
 
 
 def _recompute(block: nn.Module) -> None:

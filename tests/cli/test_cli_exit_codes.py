@@ -1,0 +1,84 @@
+"""Each exit code by a real case: 0 done, 1 failed, 2 bad input, 3 over budget, 4 resources, 5 interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TINY = ("--task", "docstring-topic", "--model", "tiny-bert")
+SHORT = (*TINY, "--profile", "quick", "--length", "8")
+SCRIPT = str(Path(sys.executable).with_name("pintpot"))
+
+
+def test_0_fit_prints_a_verdict_for_each_method(pintpot) -> None:
+    words = ("fit", *TINY, "--methods", "full,head", "--budget", "64MiB", "--batch", "2", "--length", "8", "--json")
+    outcome = pintpot(*words)
+    assert outcome.code == 0, outcome.err
+    rows = {row["method"]: row for row in json.loads(outcome.out)}
+    assert rows["full"]["fits"] == "fits" and rows["head"]["peak"] < rows["full"]["peak"]
+
+
+def test_0_predict_and_measure_agree(pintpot) -> None:
+    outcome = pintpot("measure", "--model", "tiny-bert", "--method", "lora", "--batch", "2", "--length", "8", "--json")
+    assert outcome.code == 0, outcome.err
+    data = json.loads(outcome.out)
+    assert data["difference"] == 0
+    assert not any(data["difference_by_category"].values())
+
+
+def test_1_a_fault_is_a_sentence_and_a_log(pintpot, folders) -> None:
+    """A store that is no database is nobody's bad input; the trace goes to a file."""
+    (folders.root / "runs" / "runs.sqlite").write_text("this is no database" * 100)
+    outcome = pintpot("runs")
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err and "fault of pintpot" in outcome.err
+    assert list((folders.root / "cache" / "log").glob("*.txt"))
+
+
+def test_3_a_budget_that_cannot_hold_refuses(pintpot) -> None:
+    outcome = pintpot("run", "--method", "full", *SHORT, "--budget", "64KiB", "--json")
+    assert outcome.code == 3, outcome.err
+    record = json.loads(outcome.out)
+    assert record["state"] == "refused" and "passes the budget" in record["reason"]
+    assert record["steps"] == []
+
+
+def test_3_measuring_over_the_budget_names_ways_out(pintpot) -> None:
+    words = ("measure", "--model", "tiny-bert", "--method", "full", "--batch", "2", "--length", "8")
+    outcome = pintpot(*words, "--budget", "3MiB")
+    assert outcome.code == 3, outcome.err
+    assert "budget of 3.00 MiB" in outcome.err and "Cheapest ways out" in outcome.err
+
+
+def test_4_shapes_only_cannot_be_trained(pintpot) -> None:
+    outcome = pintpot("run", "--method", "lora", "--task", "tokens", "--model", "llama-2-7b", "--budget", "1TiB")
+    assert outcome.code == 4, outcome.err
+    assert "shapes only" in outcome.err
+
+
+def test_5_interrupted_keeps_what_was_finished(folders) -> None:
+    """TERM during a sweep: exit 5 within seconds, the store opens, and what was done is there."""
+    words = [SCRIPT, "ablate", "method=head,full", "seed=0,1,2,3,4,5,6,7", *TINY, "--profile", "quick", "--json"]
+    child = subprocess.Popen(words, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    store = folders.root / "runs" / "runs.sqlite"
+    try:
+        until = time.monotonic() + 120
+        while not store.exists() and child.poll() is None and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(1)
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=30)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 5, err
+    assert "same command resumes" in err and "Traceback" not in err
+    from workbench.records.store import RunStore
+
+    finished = [line for line in RunStore().lines() if line.state == "done"]
+    assert finished

@@ -1,0 +1,127 @@
+"""The store loses nothing it acknowledged, isolates what is damaged, and finds what was finished."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from workbench.core.errors import UnknownName
+from workbench.records.schema import Quantity, RunRecord, State, StepRecord
+from workbench.records.store import RunStore, content_key
+
+RECORD = RunRecord(
+    id="260101-aaaaaaaa",
+    task="tokens",
+    model="tiny-bert",
+    method="lora",
+    seed=0,
+    state=State.DONE,
+    config={"r": 8},
+    steps=(StepRecord(0, 0.7, 0.1, 1000, 1e-3, {"encoder.0": 0.5}),),
+    step_time=Quantity(0.1, "measured", "median"),
+    score={"name": "accuracy", "value": 0.75, "count": 4, "lower_is_better": False, "details": {}},
+    created="2026-01-01T00:00:00+00:00",
+)
+
+WRITER = """
+import sys
+from pathlib import Path
+from dataclasses import replace
+sys.path.insert(0, {here!r})
+from test_run_store import RECORD
+from workbench.records.store import RunStore
+store = RunStore(Path({folder!r}))
+for number in range({start}, {start} + 10_000):
+    store.put(f"key-{{number}}", replace(RECORD, id=f"run-{{number}}"))
+    print(number, flush=True)
+"""
+
+
+def test_a_record_comes_back_equal(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.put("key", RECORD)
+    assert store.get(RECORD.id) == RECORD
+    assert store.get(RECORD.id[:8]) == RECORD
+    assert store.finished("key") == RECORD
+    assert [line.accuracy for line in store.lines()] == [0.75]
+
+
+def test_one_cell_is_stored_once(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.put("key", dataclasses.replace(RECORD, state=State.CANCELLED))
+    assert store.finished("key") is None
+    store.put("key", dataclasses.replace(RECORD, id="260101-bbbbbbbb"))
+    assert [line.id for line in store.lines()] == ["260101-bbbbbbbb"]
+    assert store.finished("key") is not None
+
+
+def test_looking_makes_no_store(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "absent")
+    assert store.lines() == [] and store.damaged() == [] and list(store.records()) == []
+    assert store.finished("key") is None
+    with pytest.raises(UnknownName):
+        store.get("x")
+    assert not (tmp_path / "absent").exists()
+
+
+def test_an_ambiguous_beginning_is_refused(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.put("a", RECORD)
+    store.put("b", dataclasses.replace(RECORD, id="260101-aaaaabbb"))
+    with pytest.raises(UnknownName):
+        store.get("260101-aaaaa")
+
+
+def test_wildcards_in_a_name_are_plain_characters(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.put("a", RECORD)
+    for pattern in ("%", "_" * len(RECORD.id)):
+        with pytest.raises(UnknownName):
+            store.get(pattern)
+
+
+def test_a_damaged_record_is_named_and_hides_no_other(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    for name in ("good", "bad"):
+        store.put(name, dataclasses.replace(RECORD, id=name))
+    with sqlite3.connect(tmp_path / "runs.sqlite") as connection:
+        connection.execute("update runs set record = replace(record, '0.75', '0.99') where id = 'bad'")
+    assert store.damaged() == ["bad"]
+    assert [r.id for r in store.records()] == ["good"]
+    assert store.finished("bad") is None
+    assert {line.id for line in store.lines()} == {"good", "bad"}
+
+
+def test_killed_writers_lose_nothing_acknowledged(tmp_path: Path) -> None:
+    """SIGKILL in the middle of writing, three times; every acknowledged run is there and whole."""
+    acknowledged: set[str] = set()
+    for turn in range(3):
+        code = WRITER.format(here=str(Path(__file__).parent), folder=str(tmp_path), start=turn * 10_000)
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ)
+        assert child.stdout is not None
+        first = child.stdout.readline()
+        time.sleep(0.2 + 0.05 * turn)
+        child.send_signal(signal.SIGKILL)
+        rest, _ = child.communicate(timeout=20)
+        # The last line may be torn by the kill; a line with its end was acknowledged.
+        acknowledged |= {line.strip() for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")}
+    store = RunStore(tmp_path)
+    stored = {line.id.removeprefix("run-") for line in store.lines()}
+    assert len(acknowledged) > 3
+    assert acknowledged <= stored
+    assert store.damaged() == []
+    with sqlite3.connect(tmp_path / "runs.sqlite") as connection:
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def test_the_key_depends_on_content_not_on_order() -> None:
+    assert content_key({"a": 1, "b": [2]}) == content_key({"b": [2], "a": 1})
+    assert content_key({"a": 1}) != content_key({"a": 2})

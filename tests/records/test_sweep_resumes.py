@@ -1,0 +1,73 @@
+"""A finished cell costs nothing; a cancelled sweep stops within half a second and goes on where it stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from workbench.ablate import Cell, Progress, grid, sweep
+from workbench.case import Case
+from workbench.core.errors import BadInput, Interrupted
+from workbench.records.schema import State
+from workbench.records.store import RunStore
+from workbench.session import Schedule
+from workbench.tasks.base import Sizes
+
+CASE = Case("tokens", "tiny-bert", "head", 4, 8)
+
+
+def _cells(steps: int, seeds: int = 2) -> list[Cell]:
+    return [Cell(CASE, s, None, Schedule(steps=steps), Sizes(16, 8)) for s in range(seeds)]
+
+
+def test_a_finished_cell_costs_nothing(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    first = list(sweep(_cells(3), store=store))
+    seen: list[Progress] = []
+    started = time.monotonic()
+    second = list(sweep(_cells(3), store=store, observe=seen.append))
+    assert time.monotonic() - started < 1
+    assert second == first
+    assert all(p.stored and p.step is None for p in seen)
+    assert [r.state for r in first] == [State.DONE, State.DONE]
+    assert all(len(r.steps) == 3 for r in first)
+
+
+def test_another_seed_or_schedule_is_another_cell() -> None:
+    keys = {cell.key() for cell in (*_cells(3), *_cells(4))}
+    assert len(keys) == 4
+
+
+def test_cancel_is_quick_keeps_what_was_done_and_resumes(tmp_path: Path) -> None:
+    store, cancel = RunStore(tmp_path), threading.Event()
+    asked: list[float] = []
+
+    def observe(progress: Progress) -> None:
+        if progress.step is not None and progress.done == 1 and progress.step.step == 5 and not cancel.is_set():
+            asked.append(time.monotonic())
+            cancel.set()
+
+    with pytest.raises(Interrupted, match="resumes"):
+        list(sweep(_cells(40), store=store, observe=observe, cancel=cancel))
+    assert time.monotonic() - asked[0] < 0.5
+    states = sorted(line.state for line in store.lines())
+    assert states == [State.CANCELLED, State.DONE]
+    partial = next(r for r in store.records() if r.state is State.CANCELLED)
+    assert len(partial.steps) == 6 and partial.score
+
+    whole = list(sweep(_cells(40), store=store))
+    assert [r.state for r in whole] == [State.DONE, State.DONE]
+    # The interrupted cell was run again from its seed: the same losses, now to the end.
+    assert [s.loss for s in whole[1].steps[:6]] == [s.loss for s in partial.steps]
+    assert len(store.lines()) == 2
+
+
+def test_the_grid_names_what_it_cannot_use() -> None:
+    assert len(grid(CASE, {"method": ["head", "full"], "seed": [0, 1, 2]})) == 6
+    with pytest.raises(BadInput, match="seeds"):
+        grid(CASE, {"seed": []})
+    with pytest.raises(BadInput, match="rank"):
+        grid(CASE, {"rank": [4]})
