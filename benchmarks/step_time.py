@@ -1,167 +1,163 @@
-"""Predicted beside measured step time on this host, one run, and the distribution of the error.
+"""Predicted beside measured step time of shipped models and methods on this host, and the distribution of the error.
 
-    python benchmarks/step_time.py [--quick] [--json FILE]
+    OMP_NUM_THREADS=1 python benchmarks/step_time.py [--only TEXT] [--out FILE]
 
-Every case is timed (median of repeated steps), then predicted from a recording of one step; operator timings
-come from the store of this host. Run it on a quiet machine: the load is printed with the table.
+The product predicts each case from a recording on fake tensors; a fresh process then measures it (median of
+repeated steps), looking at the host's pace in between. None of the cases was used to fit the call costs. Two
+errors are printed: of the prediction at the pace of the measurement, and of the one at the calibration's pace,
+which cannot know what other jobs do meanwhile. The load is part of the result.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
+from workbench.case import Case
+from workbench.core.errors import Incompatible
 
-from workbench.devices.calibrate import call_costs
-from workbench.devices.record import record
-from workbench.devices.step_time import ProbeStore, predict, step_clock
-
-Step = Callable[[], Any]
-
-
-def bert(layers: int = 6, width: int = 384) -> nn.Module:
-    from transformers import BertConfig, BertForSequenceClassification
-
-    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": width // 32}
-    return BertForSequenceClassification(BertConfig(num_hidden_layers=layers, **sizes))
-
-
-def llama(layers: int = 8, width: int = 512) -> nn.Module:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    sizes = {"hidden_size": width, "intermediate_size": 1376, "num_attention_heads": 8, "vocab_size": 8192}
-    return LlamaForCausalLM(LlamaConfig(num_hidden_layers=layers, **sizes))
+RESULTS = Path(__file__).with_name("results") / "step_time.json"
+ERRORS = ("error", "error at calibration")
+METHODS = ("full", "lora", "last-blocks", "mezo")
+#: Task and model, and two shapes (batch, length or side).
+MODELS = {
+    ("tokens", "minilm"): ((1, 32), (4, 64)),
+    ("pixels", "efficientnet-lite0"): ((1, 64), (4, 96)),
+    ("tokens", "tiny-llama"): ((2, 16), (8, 64)),
+    ("tokens", "smollm2"): ((1, 16), (1, 48)),
+    ("tokens", "tiny-bert"): ((2, 16), (16, 64)),
+    ("pixels", "tiny-vit"): ((4, 16), (32, 16)),
+}
 
 
-def mobilenet() -> nn.Module:
-    from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
-
-    return MobileNetV2ForImageClassification(MobileNetV2Config(num_labels=10))
-
-
-def select(model: nn.Module, method: str, layers: str) -> nn.Module:
-    """What is trained: everything, adapters, or the last two blocks and the head."""
-    if method == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        return get_peft_model(model, LoraConfig(r=8, target_modules="all-linear"))
-    if method == "sparse":
-        blocks = model.get_submodule(layers)
-        model.requires_grad_(False)
-        for block in list(blocks)[-2:]:
-            block.requires_grad_(True)
-        for name in ("classifier", "lm_head"):
-            if hasattr(model, name):
-                getattr(model, name).requires_grad_(True)
-    return model
+def cases() -> Iterator[Case]:
+    """Every combination whose method says that it serves the model."""
+    for (task, model), shapes in MODELS.items():
+        for (batch, length), method in itertools.product(shapes, METHODS):
+            case = Case(task, model, method, batch, length)
+            if case.refusal() is None:
+                yield case
 
 
-def step_of(model: nn.Module, batch: dict[str, torch.Tensor], fused: bool = True) -> Step:
-    """One training step with AdamW."""
-    model.train()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=fused)
-
-    def run() -> None:
-        loss = model(**batch).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return run
+def label(case: Case) -> str:
+    return f"{case.model_name} {case.method_name} B{case.batch} L{case.length}"
 
 
-def cases(quick: bool) -> Iterator[tuple[str, Step]]:
-    """Name and step of every case; a model lives only while its case runs."""
-    shapes = [(1, 32), (4, 64), (8, 128)] if not quick else [(1, 32), (4, 64)]
-    for batch, length in shapes:
-        ids = torch.randint(1000, (batch, length))
-        text = {
-            "input_ids": ids,
-            "attention_mask": torch.ones_like(ids),
-            "labels": torch.zeros(batch, dtype=torch.long),
-        }
-        for method in ("full", "lora", "sparse"):
-            yield f"bert {method} B{batch} T{length}", step_of(select(bert(), method, "bert.encoder.layer"), text)
-        if batch == 4:
-            yield f"bert full unfused B{batch} T{length}", step_of(bert(), text, fused=False)
-        if batch == 8:
-            ids = ids[:4]
-        causal = {"input_ids": ids, "labels": ids}
-        for method in ("full", "lora", "sparse"):
-            yield f"llama {method} B{len(ids)} T{length}", step_of(select(llama(), method, "model.layers"), causal)
-    for batch in (1,) if quick else (1, 8):
-        pixels = {"pixel_values": torch.rand(batch, 3, 96, 96), "labels": torch.zeros(batch, dtype=torch.long)}
-        for method in ("full", "sparse"):
-            model = select(mobilenet(), method, "mobilenet_v2.layer")
-            yield f"mobilenetv2 {method} B{batch} 96px", step_of(model, pixels)
+def measure(case: Case, seconds: float) -> dict[str, Any]:
+    """Median step, its spread, page faults a step and the pace of the host meanwhile; run in a fresh process."""
+    from workbench.devices.pace import pace, step_clock
 
-
-def measured(run: Step, seconds: float) -> tuple[float, float]:
-    """Median and spread (inter-quartile range over median) of a step after two to warm up.
-
-    On one thread the clock counts the thread's own time, so that other jobs on the machine do not enter.
-    """
-    run()
-    run()
-    clock = step_clock()
-    taken: list[float] = []
-    until = time.perf_counter() + seconds
-    while len(taken) < 9 or time.perf_counter() < until:
-        before = clock()
-        run()
-        taken.append(clock() - before)
+    model = case.attached(weights=False)
+    step, batch = case.step(model), case.example()
+    for _ in range(2):
+        step(batch)
+    clock, taken, paces, faults = step_clock(), [], [pace(3)], []
+    for _ in range(4):
+        until = time.perf_counter() + seconds / 4
+        block = 0
+        step(batch)  # the look at the pace emptied the caches
+        while block < 3 or time.perf_counter() < until:
+            before, old = clock(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            step(batch)
+            taken.append(clock() - before)
+            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - old)
+            block += 1
+        paces.append(pace(3))
     low, middle, high = statistics.quantiles(taken, n=4)
-    return middle, (high - low) / middle
+    return {
+        "measured": middle, "spread": (high - low) / middle, "steps": len(taken),
+        "pace": statistics.median(paces), "page faults": statistics.median(faults),
+    }  # fmt: skip
 
 
-def compare(name: str, run: Step, store: ProbeStore, costs: dict[str, float]) -> dict[str, Any]:
-    """Measure one case, predict it, print both."""
-    truth, spread = measured(run, 1.5)
-    started = time.perf_counter()
-    guess = predict(record(run), store, costs)
-    probing = time.perf_counter() - started
-    error = (guess.value or 0.0) / truth - 1
-    text = f"{name:32s} {truth * 1e3:8.2f}ms {spread:7.1%} {(guess.value or 0) * 1e3:8.2f}ms {error:+7.1%}"
-    print(f"{text} {probing:8.1f}", flush=True)
-    if "not timed" in guess.note:
-        print("   " + guess.note)
-    return {"case": name, "measured": truth, "spread": spread, "predicted": guess.value, "error": error}
+def in_fresh_process(index: int) -> dict[str, Any]:
+    """:func:`measure` of the case with this number, in a process that has done nothing else."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--measure", str(index)], capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def distribution(rows: list[dict[str, Any]]) -> dict[str, float]:
+def compare(index: int, case: Case) -> dict[str, Any] | None:
+    """Predict one case, measure it, print both; ``None`` where the method turns out not to apply."""
+    from workbench.devices.step_time import calibrated_pace
+    from workbench.predictions import predicted_step_time
+
+    try:
+        guess = predicted_step_time(case, fresh=True)
+    except Incompatible as error:
+        print(f"{label(case):38s} {error.reason}")
+        return None
+    truth = in_fresh_process(index)
+    now = (guess.value or 0.0) * truth["pace"] / calibrated_pace()
+    row = {
+        "case": label(case), "predicted": now, **truth, "error": now / truth["measured"] - 1,
+        "predicted at calibration": guess.value, "error at calibration": (guess.value or 0.0) / truth["measured"] - 1,
+        "load": os.getloadavg()[0], "note": guess.note,
+    }  # fmt: skip
+    print(
+        f"{row['case']:38s} {now * 1e3:9.2f} {row['measured'] * 1e3:9.2f} ms {row['spread']:6.1%} "
+        f"{row['error']:+7.1%} {row['error at calibration']:+7.1%} {row['load']:5.1f}",
+        flush=True,
+    )
+    return row
+
+
+def distribution(errors: list[float]) -> dict[str, float]:
     """Median, 90th percentile and maximum of the absolute error."""
-    sizes = sorted(abs(row["error"]) for row in rows)
+    sizes = sorted(abs(error) for error in errors)
     ninth = sizes[min(len(sizes) - 1, int(0.9 * len(sizes)))]
     return {"median": statistics.median(sizes), "p90": ninth, "max": sizes[-1]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small shapes only")
-    parser.add_argument("--json", type=Path, help="write the rows here")
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="file for the rows")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of measuring per case")
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.manual_seed(0)
-    store = ProbeStore()
-    print(f"threads {torch.get_num_threads()}, load at start {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores")
-    costs = call_costs(quick=options.quick, store=store)
-    print("cost per call, microseconds: " + ", ".join(f"{n} {v * 1e6:.2f}" for n, v in costs.items()))
-    print(f"{'case':32s} {'measured':>10s} {'spread':>7s} {'predicted':>10s} {'error':>7s} {'probe s':>8s}")
-    rows = [compare(n, run, store, costs) for n, run in cases(options.quick) if options.only in n]
-    summary = distribution(rows)
-    print("absolute error: " + ", ".join(f"{name} {value:.1%}" for name, value in summary.items()))
-    print(f"load at end {os.getloadavg()[0]:.2f}")
-    if options.json:
-        options.json.write_text(json.dumps({"rows": rows, "summary": summary}, indent=1), encoding="utf-8")
+    numbered = list(enumerate(cases()))
+    if options.measure is not None:
+        print(json.dumps(measure(numbered[options.measure][1], options.seconds)))
+        return
+    from workbench.devices.calibrate import calibrate
+
+    load = os.getloadavg()
+    print(f"load {load[0]:.1f} on {os.cpu_count()} cores; calibrating", flush=True)
+    calibrate()
+    head = ("predicted", "measured", "spread", "error", "at cal.", "load")
+    print(f"{'case':38s} {head[0]:>9s} {head[1]:>9s}    {head[2]:>6s} {head[3]:>7s} {head[4]:>7s} {head[5]:>5s}")
+    rows: list[dict[str, Any]] = []
+    for index, case in numbered:
+        if options.only in label(case) and (row := compare(index, case)):
+            rows.append(row)
+            save(options.out, rows, load)
+    for name in ERRORS:
+        numbers = distribution([row[name] for row in rows])
+        print(f"absolute {name}: " + ", ".join(f"{k} {v:.1%}" for k, v in numbers.items()))
+
+
+def save(out: Path, rows: list[dict[str, Any]], load: tuple[float, ...]) -> None:
+    """Write what there is so far, so that an interrupted run is not lost."""
+    from workbench.environment import environment
+
+    summary = {name: distribution([row[name] for row in rows]) for name in ERRORS}
+    loads = {"at the start": load, "at the end": os.getloadavg()}
+    result = {"host": environment(), "load": loads, "cases": len(rows), "summary": summary, "rows": rows}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -122,6 +122,9 @@ class Bench:
             "methods": list(methods),
             "seeds": list(seeds),
             "batch": self.batch,
+            "train": self.sizes.train or 0,
+            "test": self.sizes.test or 0,
+            "epochs": self.schedule.epochs,
         }
 
     def command(self, methods: Sequence[str], seeds: Sequence[int]) -> str:
@@ -148,8 +151,16 @@ def open(
     batch: int | None = None,
     length: int | None = None,
     profile: str = "standard",
+    train: int | None = None,
+    test: int | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
 ) -> Bench:
-    """A bench; whatever is left empty comes from the profile. Every name and value is checked here."""
+    """A bench; whatever is left empty comes from the profile, and for another task than the profile's from the task.
+
+    ``train`` and ``test`` are numbers of examples, ``epochs`` passes over the training examples (``steps``
+    overrides them). Every name and value is checked here.
+    """
     from workbench.devices.model import get
     from workbench.models import resolve
     from workbench.profiles import profile as named
@@ -162,10 +173,22 @@ def open(
     task_class().check(resolve(model))
     found = get(device)
     limit = parse_size(budget) if budget != "" else parse_size(chosen.budget)
-    sizes = Sizes(chosen.train, chosen.test, length)
+    for name, value in (("train", train), ("test", test), ("steps", steps), ("epochs", epochs)):
+        if value is not None and not value > 0:
+            raise BadInput(name, value, "a number above 0")
+    sizes = Sizes(train or (chosen.train if own_task else None), test or (chosen.test if own_task else None), length)
     size = batch if batch is not None else (chosen.batch if own_task else task_class.default_batch)
     bench = Bench(
-        task_class.name, model, found, limit, size, length, Schedule(chosen.epochs), sizes, chosen, RunStore()
+        task_class.name,
+        model,
+        found,
+        limit,
+        size,
+        length,
+        Schedule(epochs or chosen.epochs, steps),
+        sizes,
+        chosen,
+        RunStore(),
     )
     bench.case("full")
     return bench
@@ -173,10 +196,11 @@ def open(
 
 def check(values: Mapping[str, Any]) -> None:
     """Refuse the parameters of a comparison that cannot mean anything, before a kernel is started for them."""
-    names = ("task", "model", "device", "budget", "profile", "batch", "length")
+    names = ("task", "model", "device", "budget", "profile", "batch", "length", "train", "test", "epochs")
     given = {n: values[n] for n in names if values.get(n) not in (None, "", 0)}
-    if values.get("batch") is not None and values["batch"] < 0:
-        raise BadInput("batch", values["batch"], "a whole number of at least 1, or 0 for the task's own")
+    for name in ("batch", "train", "test", "epochs"):
+        if values.get(name) is not None and values[name] < 0:
+            raise BadInput(name, values[name], "a number of at least 1, or 0 for the profile's own")
     bench = open(**given)
     bench.methods(values.get("methods") or ())
     for seed in values.get("seeds") or ():

@@ -45,7 +45,8 @@ class Case:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise BadInput(name, value, "a whole number of at least 1")
         self.task.check(self.spec)
-        if self.accumulate > 1 and self.config.update_in_backward:
+        # The config first: reading it checks the method's name and every setting.
+        if self.config.update_in_backward and self.accumulate > 1:
             raise Incompatible("accumulate", self.accumulate, "an update in backward drops each gradient at once")
 
     @cached_property
@@ -117,8 +118,12 @@ class Case:
         """Micro-batches with the shapes of real ones; needs no data."""
         return [self.task.example_batch(self.spec, self.batch, self.length) for _ in range(self.accumulate)]
 
-    def predict(self, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> MemoryProfile:
-        """Memory of one step, predicted without running it; cached by content."""
+    def predict(self, tier: Tier | None = None, *, fresh: bool = False) -> MemoryProfile:
+        """Memory of one step, predicted without running it; cached by content.
+
+        Without a ``tier`` workspace is probed, except for models known by their shapes alone: their operators
+        are too large to execute on the host that asks.
+        """
         from workbench.predictions import predicted
 
-        return predicted(self, tier, fresh=fresh)
+        return predicted(self, tier or (Tier.FORMULA if self.spec.cost_only else Tier.PROBE), fresh=fresh)

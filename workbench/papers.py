@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from workbench.core import paths
+from workbench.core.errors import UnknownName
 
 KINDS = ("method", "recipe", "strategy", "probe", "device", "page")
 STATUSES = ("not yet", "done")
@@ -115,3 +116,13 @@ def check(paper: Paper, root: Path | None = None) -> list[str]:
         elif not (root / given).is_file():
             problems.append(f"{what} {given} does not exist")
     return problems
+
+
+def chosen(families: Sequence[str] = ()) -> list[Paper]:
+    """The rows of these families, of all when none is named. Raises ``UnknownName`` for a family that has no paper."""
+    rows = papers()
+    known = sorted({row.family for row in rows})
+    for family in families:
+        if family not in known:
+            raise UnknownName("family of papers", family, known)
+    return [row for row in rows if not families or row.family in families]

@@ -68,7 +68,7 @@ def fit(
     device: Device,
     budget: int,
     *,
-    tier: Tier = Tier.PROBE,
+    tier: Tier | None = None,
     time: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Verdict]:
@@ -79,7 +79,7 @@ def fit(
         yield judge(case, device, budget, tier=tier, time=time)
 
 
-def judge(case: Case, device: Device, budget: int, *, tier: Tier = Tier.PROBE, time: bool = True) -> Verdict:
+def judge(case: Case, device: Device, budget: int, *, tier: Tier | None = None, time: bool = True) -> Verdict:
     """One verdict. A method that cannot serve the model is a verdict too, with the reason."""
     name, family = case.method_name, case.method.card.family
     try:
@@ -109,7 +109,7 @@ def binding(profile: MemoryProfile, budget: int) -> str:
     )
 
 
-def ways_out(case: Case, budget: int, tier: Tier = Tier.PROBE, most: int = 2) -> Iterator[Change]:
+def ways_out(case: Case, budget: int, tier: Tier | None = None, most: int = 2) -> Iterator[Change]:
     """Changes that keep the method and make it fit, each verified by a prediction, cheapest first."""
     found = 0
     for sentence, changed in _candidates(case):

@@ -182,7 +182,8 @@ def run(
         if predict:
             record = replace(record, predicted=_prediction(case))
             seconds, joules = on_device(case, find_device(device))
-            record = replace(record, device_step_time=seconds, device_step_energy=joules)
+            found = {"device_step_time": seconds, "device_step_energy": joules}
+            record = replace(record, **{name: q for name, q in found.items() if q.value is not None})
             if session.budget is not None and record.predicted and record.predicted.peak > session.budget:
                 return replace(record, state=State.REFUSED, reason=_passes(record.predicted, session.budget))
         session.prepare()
@@ -229,7 +230,8 @@ def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRe
         state, reason = State.DIVERGED, str(error)
     if session.cancel.is_set() and len(steps) < session.total:
         state, reason = State.CANCELLED, f"cancelled after {len(steps)} of {session.total} steps"
-    scored = session.score() if state in (State.DONE, State.CANCELLED) and steps else None
+    # Evaluating takes longer than whoever cancelled wants to wait; the steps done are kept.
+    scored = session.score() if state is State.DONE and steps else None
     return replace(record, state=state, reason=reason, **_results(session, steps, scored, before))
 
 

@@ -8,8 +8,16 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from workbench.core.errors import ResourceMissing
+from workbench.devices.pace import pace
 from workbench.devices.record import FAR, NEAR, TensorSpec, record
-from workbench.devices.step_time import CLASSES, ProbeStore, predict, predict_step_time, time_signatures
+from workbench.devices.step_time import (
+    CLASSES,
+    ProbeStore,
+    predict,
+    predict_step_time,
+    relative_time,
+    time_signatures,
+)
 
 FREE = dict.fromkeys(CLASSES, 0.0)
 
@@ -71,18 +79,53 @@ def test_fake_recording_has_the_same_calls_as_a_real_one() -> None:
     }
 
 
-def test_timings_are_kept_and_not_taken_twice(store) -> None:
+def test_an_operator_is_visited_three_times_and_no_more(store) -> None:
     recorder = record(step())
-    first, _ = time_signatures(recorder.calls, store)
-    again = ProbeStore(store.path.parent)
-    assert again.seconds
-    assert time_signatures(recorder.calls, again)[0] == first
+    for visits in (1, 2, 3, 3):
+        kept, _ = time_signatures(recorder.calls, ProbeStore(store.path.parent))
+        again = ProbeStore(store.path.parent)
+        assert {len(seen) for seen in again.visits.values()} == {visits}
+    assert all(kept[s] == again.get(s) for s in recorder.calls)
+
+
+def test_one_disturbed_visit_does_not_count(store) -> None:
+    signature = next(iter(record(step()).calls))
+    for timing in (1.0, 50.0, 1.2):
+        store.add({signature: timing})
+    assert store.get(signature) == 1.2
+
+
+def test_timings_follow_the_pace_and_not_the_clock(store, monkeypatch) -> None:
+    """A host twice as slow in all it does gives the same timings in units of its pace."""
+    recorder = record(step())
+    monkeypatch.setattr("workbench.devices.step_time._probe", lambda signature: 3e-6)
+    monkeypatch.setattr("workbench.devices.step_time.pace", lambda: 1e-3)
+    quiet, _ = time_signatures(recorder.calls, ProbeStore(store.path.parent / "quiet"))
+    monkeypatch.setattr("workbench.devices.step_time._probe", lambda signature: 6e-6)
+    monkeypatch.setattr("workbench.devices.step_time.pace", lambda: 2e-3)
+    busy, _ = time_signatures(recorder.calls, ProbeStore(store.path.parent / "busy"))
+    assert busy == pytest.approx(quiet)
+
+
+def test_pace_is_seconds_of_real_work() -> None:
+    assert 1e-3 < pace(3) < 1.0
+
+
+def test_a_sparse_operand_is_recorded_and_named_when_it_cannot_be_timed(store) -> None:
+    matrix = torch.eye(8).to_sparse()
+    dense = torch.ones(8, 4)
+    recorder = record(lambda: torch.sparse.mm(matrix, dense))
+    products = [s for s in recorder.calls if "mm" in str(s.op)]
+    assert products
+    assert products[0].bytes >= 4 * (8 * 4 + 8 * 4) + 8 * (2 * 8 + 4)
+    _, note = relative_time(recorder, store, FREE)
+    assert "mm" in note.partition("not timed")[2]
 
 
 def test_a_damaged_store_is_started_afresh(store) -> None:
     store.path.parent.mkdir(exist_ok=True)
     store.path.write_text("{")
-    assert ProbeStore(store.path.parent).seconds == {}
+    assert ProbeStore(store.path.parent).visits == {}
 
 
 def test_operands_long_unused_are_taken_from_far_memory() -> None:
@@ -112,8 +155,10 @@ def test_prediction_follows_the_work(store) -> None:
 
 def test_costs_per_call_are_added(store) -> None:
     recorder = record(step())
-    free = predict(recorder, store, FREE).value
-    dear = predict(recorder, store, {**FREE, "module": 1.0, "view": 1e-3}).value
+    for _ in range(3):
+        time_signatures(recorder.calls, store)  # all visits, so that nothing is timed again between the two
+    free, _ = relative_time(recorder, store, FREE)
+    dear, _ = relative_time(recorder, store, {**FREE, "module": 1.0, "view": 1e-3})
     views = sum(n for s, n in recorder.calls.items() if s.group == "view")
     assert dear - free == pytest.approx(recorder.modules + views * 1e-3)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.ablate import Cell, Progress, grid, sweep
+from workbench.ablate import Cell, Progress, combinations, sweep
 from workbench.case import Case
 from workbench.core.errors import BadInput, Interrupted
 from workbench.records.schema import State
@@ -56,7 +56,7 @@ def test_cancel_is_quick_keeps_what_was_done_and_resumes(tmp_path: Path) -> None
     states = sorted(line.state for line in store.lines())
     assert states == [State.CANCELLED, State.DONE]
     partial = next(r for r in store.records() if r.state is State.CANCELLED)
-    assert len(partial.steps) == 6 and partial.score
+    assert len(partial.steps) == 6 and partial.measured is not None
 
     whole = list(sweep(_cells(40), store=store))
     assert [r.state for r in whole] == [State.DONE, State.DONE]
@@ -66,8 +66,10 @@ def test_cancel_is_quick_keeps_what_was_done_and_resumes(tmp_path: Path) -> None
 
 
 def test_the_grid_names_what_it_cannot_use() -> None:
-    assert len(grid(CASE, {"method": ["head", "full"], "seed": [0, 1, 2]})) == 6
-    with pytest.raises(BadInput, match="seeds"):
-        grid(CASE, {"seed": []})
+    found = list(combinations({"method": ["head", "full"], "seed": [0, 1, 2], "r": [4]}))
+    assert len(found) == 6 and all(settings == {"r": 4} for _, _, _, settings in found)
+    for seeds in ([], [-1], ["one"], [True]):
+        with pytest.raises(BadInput, match="seeds"):
+            list(combinations({"method": ["full"], "seed": seeds}))
     with pytest.raises(BadInput, match="rank"):
-        grid(CASE, {"rank": [4]})
+        Case("tokens", "tiny-bert", "lora", settings={"rank": 4})

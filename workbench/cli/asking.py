@@ -11,7 +11,7 @@ from workbench.cli.printing import note, say, show_json, show_table
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_energy, format_size, format_time
 
-Tiers = Annotated[str, typer.Option("--tier", help="probe (exact), formula, or fake (no workspace).")]
+Tiers = Annotated[str, typer.Option("--tier", help="probe (exact), formula, fake (no workspace), or auto.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,9 +20,12 @@ def add_to(app: typer.Typer) -> None:
     app.command()(measure)
 
 
-def tier_named(name: str) -> Tier:
+def tier_named(name: str) -> Tier | None:
+    """The tier called ``name``; ``auto`` leaves the choice to the case."""
     from workbench.core.errors import UnknownName
 
+    if name == "auto":
+        return None
     known = {"probe": Tier.PROBE, "formula": Tier.FORMULA, "fake": Tier.FAKE}
     if name not in known:
         raise UnknownName("tier", name, known)
@@ -37,7 +40,7 @@ def fit(
     methods: Annotated[str, typer.Option(help="Comma-separated; all if empty.")] = "",
     batch: options.Batch = None,
     length: options.Length = None,
-    tier: Tiers = "probe",
+    tier: Tiers = "auto",
     as_json: options.AsJson = False,
 ) -> None:
     """Every method on a device and budget: fits, fits if, cannot. Nothing is trained."""
@@ -73,7 +76,9 @@ def fit(
     ]
     columns = ("method", "verdict", "predicted peak", "mostly", "step time*", "energy*", "why, or what to change")
     show_table("", columns, rows, "No methods.")
-    say("* extrapolated by roofline; see `pintpot devices show NAME` for what it rests on.")
+    predicted = any(v.step_time and v.step_time.kind == "predicted" for v in verdicts)
+    basis = "predicted from operators timed on this host" if predicted else "extrapolated by roofline"
+    say(f"* {basis}; see `pintpot devices show NAME` for what it rests on.")
     return None
 
 
@@ -98,7 +103,7 @@ def predict(
     length: options.Length = None,
     accumulate: options.Accumulate = 1,
     settings: options.Settings = None,
-    tier: Tiers = "probe",
+    tier: Tiers = "auto",
     as_json: options.AsJson = False,
 ) -> None:
     """Memory of one training step, without running it."""
@@ -119,7 +124,7 @@ def measure(
     accumulate: options.Accumulate = 1,
     settings: options.Settings = None,
     budget: options.Budget = "",
-    tier: Tiers = "probe",
+    tier: Tiers = "auto",
     as_json: options.AsJson = False,
 ) -> None:
     """Run the step on random weights and print prediction beside measurement; exit 3 when the budget refuses it."""

@@ -20,6 +20,9 @@ Accumulate = Annotated[int, typer.Option("--accumulate", help="Micro-batches per
 Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="A setting of the method, NAME=VALUE; repeat for more.")
 ]
+Train = Annotated[int | None, typer.Option("--train", help="Training examples; the profile's or task's if not given.")]
+Test = Annotated[int | None, typer.Option("--test", help="Test examples; the profile's or task's if not given.")]
+Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes over the training examples.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
 
 

@@ -56,6 +56,9 @@ def run(
     length: options.Length = None,
     settings: options.Settings = None,
     profile: Profile = "standard",
+    train: options.Train = None,
+    test: options.Test = None,
+    epochs: options.Epochs = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Train one method under the budget and store the record."""
@@ -66,7 +69,9 @@ def run(
     from workbench.records.schema import State
 
     methods.get(method)
-    bench = open_bench(task, model, device, budget, batch=batch, length=length, profile=profile)
+    bench = open_bench(
+        task, model, device, budget, batch=batch, length=length, profile=profile, train=train, test=test, epochs=epochs
+    )
     values = options.method_settings(method, settings)
     with cancelling() as cancel, sweeping(1) as observe:
         record = bench.run(method, seed, observe=observe, cancel=cancel, **values)
@@ -91,6 +96,9 @@ def ablate(
     batch: options.Batch = None,
     length: options.Length = None,
     profile: Profile = "standard",
+    train: options.Train = None,
+    test: options.Test = None,
+    epochs: options.Epochs = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Run what is missing of a grid; finished cells cost nothing."""
@@ -105,7 +113,9 @@ def ablate(
         grid[name] = [options.parsed(v.strip()) for v in values.split(",") if v.strip()]
         if not grid[name]:
             raise BadInput("seeds" if name == "seed" else name, values, "at least one value")
-    bench = open_bench(task, model, device, budget, batch=batch, length=length, profile=profile)
+    bench = open_bench(
+        task, model, device, budget, batch=batch, length=length, profile=profile, train=train, test=test, epochs=epochs
+    )
     total = 1
     for values in grid.values():
         total *= len(values)

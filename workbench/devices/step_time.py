@@ -29,7 +29,7 @@ from workbench.records.schema import Quantity
 #: What a step pays for beside its operators' own time: per view, per other operator by phase, per module call,
 #: per page of memory that the system takes back and hands out again within a step.
 CLASSES = ("view", "forward", "backward", "optimizer", "module", "page")
-_LONG = 50e-6  #: a call longer than this is timed by the thread's own clock, which other jobs do not disturb
+_BLOCK = 1e-3  #: seconds that calls are timed together
 _ROTATION = {MIDDLE: 4 << 20, FAR: 64 << 20}  #: bytes of copies to go through so that none is found nearer
 _ROOM = 3  #: a probe may take this many times the operands' bytes
 _VISITS = 3  #: an operator is timed again on later occasions until it has been visited this often
@@ -123,27 +123,31 @@ def _lag(signature: Signature, out: Any) -> int:
 
 
 def _probe(signature: Signature) -> float:
-    """Median seconds of one call. Raises whatever the operator raises when it cannot be replayed alone."""
+    """Seconds of one call, the median over blocks of calls. Raises what the operator raises when replayed alone.
+
+    Blocks last about a millisecond and go by the clock of steps, so that what disturbs a step disturbs them alike.
+    """
     operands = _Operands(signature)
     args, kwargs = operands.call(0)
-    before = time.perf_counter()
+    clock = step_clock()
     out = signature.op(*args, **kwargs)  # the first call also pays for choosing a kernel
-    clock = step_clock() if time.perf_counter() - before > _LONG else time.perf_counter
+    before = clock()
+    out = signature.op(*args, **kwargs)
+    once = clock() - before
     lag = 0 if any(out is a for a in args) else _lag(signature, out)
     held: deque[Any] = deque([out], maxlen=max(lag, 1))
+    calls = min(max(int(_BLOCK / max(once, 1e-6)), 1), 200)
     taken: list[float] = []
+    number, warm = 1, lag
     started = time.perf_counter()
-    for number in range(1, lag + 42):
-        args, kwargs = operands.call(number)
+    while len(taken) < 3 or (len(taken) < 12 and time.perf_counter() - started < 0.03):
+        made = [operands.call(number + n) for n in range(max(calls, warm))]
+        number, warm = number + len(made), 0
         before = clock()
-        out = signature.op(*args, **kwargs)
-        after = clock()
-        held.append(out)
-        if number > lag + 1:
-            taken.append(after - before)
-        if len(taken) >= 5 and time.perf_counter() - started > 0.03:
-            break
-    return statistics.median(taken)
+        for args, kwargs in made:
+            held.append(signature.op(*args, **kwargs))
+        taken.append((clock() - before) / len(made))
+    return statistics.median(taken[1:])
 
 
 class ProbeStore:

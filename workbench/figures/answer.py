@@ -94,8 +94,8 @@ def _not_fitting(groups: Sequence[Group], budget: int | None) -> list[str]:
 def _over(group: Group, budget: int | None) -> str:
     binding = f", mostly {group.profile.binding_category}" if group.profile else ""
     if group.peak and budget is not None and group.peak[0] > budget:
-        without = "; it ran as a reference, without the budget" if group.reference else ""
-        return f"{group.label} needs {format_size(group.peak[0])} ({group.peak[1]}){binding}{without}"
+        kind = group.peak[1] + ("; it ran as the reference, without the budget" if group.reference else "")
+        return f"{group.label} needs {format_size(group.peak[0])} ({kind}){binding}"
     return f"{group.label} passes the budget{binding}"
 
 

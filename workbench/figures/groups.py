@@ -10,6 +10,7 @@ from workbench.figures.style import looks
 from workbench.records.schema import RunRecord, State
 from workbench.stats import Interval, score_interval
 
+LONGEST = 44  #: characters of settings in a label
 REFERENCE = "reference, run without the budget"
 
 #: A run is judged by its worst state: one diverged seed is not hidden by two that went well.
@@ -139,15 +140,17 @@ def _key(record: RunRecord) -> str:
 
 
 def _labels(firsts: Sequence[RunRecord]) -> list[str]:
-    """The method's name, followed by the settings in which groups of that method differ."""
+    """The method's name, followed by the settings in which groups of that method differ; by a number when that
+    would be too long to stand beside a mark."""
     labels = []
     for record in firsts:
         same = [_settings(r) for r in firsts if r.method == record.method]
         own = _settings(record)
-        differing = [k for k in own if any(other.get(k) != own[k] for other in same)]
+        differing = [k for k in own if any(k in other and other[k] != own[k] for other in same)]
         suffix = ", ".join(f"{k} {own[k]}" for k in differing)
-        labels.append(f"{record.method} ({suffix})" if suffix else record.method)
-    return [f"{name} #{i}" if labels.count(name) > 1 else name for i, name in enumerate(labels, 1)]
+        labels.append(f"{record.method} ({suffix})" if suffix and len(suffix) <= LONGEST else record.method)
+    counted = [labels[:i].count(name) + 1 for i, name in enumerate(labels)]
+    return [f"{name} #{n}" if labels.count(name) > 1 else name for name, n in zip(labels, counted)]
 
 
 def metric_of(records: Sequence[RunRecord]) -> tuple[str, bool]:

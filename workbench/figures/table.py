@@ -31,13 +31,14 @@ class Column:
 class Table:
     """Raw values by column key; absent is None. ``shown`` prints one cell.
 
-    Columns in ``data_only`` are in the file of data and not on the page.
+    Columns in ``data_only`` are in the file of data and not on the page; ``filterable`` puts a search field above.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[dict[str, Any], ...]
     caption: str = ""
     data_only: tuple[Column, ...] = ()
+    filterable: bool = False
 
     def shown(self, row: dict[str, Any], column: Column) -> str:
         return show_value(row.get(column.key), column.kind)
@@ -98,7 +99,7 @@ def _split_columns() -> tuple[Column, ...]:
     return (
         Column("method", "Method"),
         *(Column(f"category:{c}", c.value.capitalize(), "bytes") for c in Category),
-        Column("split_source", "Split is", "text", "split_detail"),
+        Column("split_source", "Split is"),
         Column("device_time_text", "Step on device"),
         Column("device_energy_text", "Energy on device"),
     )
@@ -157,7 +158,6 @@ def _row(group: Group, budget: int | None) -> dict[str, Any]:
         "difference": predicted - measured if both else None,
         "error": (predicted - measured) / measured if both and measured else None,
         "split_source": group.profile.source.value.partition(":")[0] if group.profile else None,
-        "split_detail": group.profile.source.value if group.profile else None,
         "step_time_text": _quantity([r.step_time for r in group.runs], "seconds"),
         "device_time_text": _quantity([r.device_step_time for r in group.runs], "seconds"),
         "device_energy_text": _quantity([r.device_step_energy for r in group.runs], "joules"),

@@ -42,6 +42,8 @@ def _library() -> ctypes.PyDLL | str:
     for name in ("set_peak", "set_limit"):
         getattr(library, f"ledger_{name}").argtypes = [ctypes.c_int64]
     library.ledger_recorded.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    numbers = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
+    library.ledger_arena_open.argtypes = numbers
     if library.ledger_install() != 0:
         return "torch's CPU allocator cannot be wrapped here"
     return library
@@ -58,7 +60,7 @@ def reason() -> str:
     return library if isinstance(library, str) else ""
 
 
-def _loaded() -> ctypes.PyDLL:
+def loaded() -> ctypes.PyDLL:
     library = _library()
     if isinstance(library, str):
         raise ResourceMissing(f"workspace cannot be measured: {library}")
@@ -107,7 +109,7 @@ def counting(budget: int | None = None) -> Iterator[Counting]:
     The refusal is a ``torch.OutOfMemoryError`` raised before the allocation. Contexts nest; an inner budget
     cannot loosen an outer one. Raises ``ResourceMissing`` when the ledger is not available.
     """
-    library = _loaded()
+    library = loaded()
     outer_peak, outer_limit = int(library.ledger_peak()), int(library.ledger_limit())
     count = Counting(library)
     library.ledger_set_peak(count._base)
@@ -125,7 +127,7 @@ class Window:
     """Highest live bytes during one operator, above what was live when it began."""
 
     def __init__(self) -> None:
-        library = _loaded()
+        library = loaded()
         self._open, self._peak = library.ledger_open_window, library.ledger_window_peak
         self._start = 0
 
@@ -137,11 +139,14 @@ class Window:
 
 
 @contextmanager
-def recording() -> Iterator[list[tuple[int, int]]]:
-    """Collect ``(size, address)`` of every allocation (positive) and free (negative size) in order."""
-    library = _loaded()
+def recording(*, this_thread: bool = False) -> Iterator[list[tuple[int, int]]]:
+    """Collect ``(size, address)`` of every allocation (positive) and free (negative size) in order.
+
+    With ``this_thread`` only what the calling thread does.
+    """
+    library = loaded()
     events: list[tuple[int, int]] = []
-    library.ledger_record(1)
+    library.ledger_record(2 if this_thread else 1)
     try:
         yield events
     finally:

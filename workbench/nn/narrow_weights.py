@@ -74,7 +74,7 @@ class NF4Linear(nn.Linear):
         _library()
         weight = layer.weight.detach()
         packed, scales = torch.ops.bitsandbytes.quantize_4bit(weight.contiguous(), BLOCK, "nf4", torch.uint8)
-        layer.weight = None  # type: ignore[assignment]
+        del layer.weight
         layer.register_buffer("packed", packed)
         layer.register_buffer("scales", scales)
         layer._dtype = weight.dtype  # type: ignore[assignment]
@@ -87,9 +87,13 @@ class NF4Linear(nn.Linear):
             self.scales, shape=shape, blocksize=BLOCK, quant_type="nf4", dtype=self._dtype
         )
 
-    def dense(self) -> Tensor:
-        """The weight that the packed bits stand for, (out_features, in_features)."""
-        return _library().functional.dequantize_4bit(self.packed, self.state())
+    @property
+    def weight(self) -> nn.Parameter:  # type: ignore[override]
+        """The weight that the packed bits stand for, (out_features, in_features), made anew at every call.
+
+        Adapters that compute with the weight ask for it; those that only call the layer never do.
+        """
+        return nn.Parameter(_library().functional.dequantize_4bit(self.packed, self.state()), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         # The bias is added here: the library's own gradient for it is made for two-dimensional inputs only.

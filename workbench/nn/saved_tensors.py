@@ -1,4 +1,4 @@
-"""Pack what autograd keeps for the backward pass: float32 to bfloat16, or to int8 with one scale per row.
+"""Pack what autograd keeps for the backward pass: float32 to bfloat16, or either to int8 with one scale per row.
 
 Works through ``torch.autograd.graph.saved_tensors_hooks``. Left as they are: parameters, buffers and inputs (they
 live anyway), integers, small tensors, and row statistics (log-sum-exp of attention, mean and deviation of norms),
@@ -19,6 +19,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 Format = Literal["bf16", "int8"]
 
+_SOURCES: dict[Format, tuple[torch.dtype, ...]] = {
+    "bf16": (torch.float32,),
+    "int8": (torch.float32, torch.bfloat16),
+}
 SMALLEST = 4096  #: bytes below which packing is not worth a call
 ROW = 32  #: fewest elements that share a scale
 PIECE = 2**16  #: elements encoded at once, so that encoding needs no second copy of the tensor
@@ -30,12 +34,12 @@ class Packed:
 
     values: Tensor
     scales: Tensor | None
+    dtype: torch.dtype
 
     def unpacked(self) -> Tensor:
-        """The content again as float32, flat."""
-        if self.scales is None:
-            return self.values.float()
-        return self.values.float().mul_(self.scales).view(-1)
+        """The content again in its own dtype, flat."""
+        wide = self.values.to(self.dtype)
+        return wide if self.scales is None else wide.mul_(self.scales).view(-1)
 
 
 @dataclass(frozen=True)
@@ -48,18 +52,18 @@ class View:
 
 
 def encode(flat: Tensor, row: int, form: Format) -> Packed:
-    """Pack a flat float32 tensor; ``row`` divides its length."""
+    """Pack a flat floating-point tensor; ``row`` divides its length."""
     if form == "bf16":
-        return Packed(flat.bfloat16(), None)
+        return Packed(flat.bfloat16(), None, flat.dtype)
     rows = flat.view(-1, row)
-    scales = torch.maximum(rows.amax(1, keepdim=True), rows.amin(1, keepdim=True).neg_())
+    scales = torch.maximum(rows.amax(1, keepdim=True), rows.amin(1, keepdim=True).neg_()).float()
     scales.clamp_(min=torch.finfo(torch.float32).tiny).div_(127)
     values = torch.empty(rows.shape, dtype=torch.int8, device=flat.device)
     count = max(1, PIECE // row)
     for start in range(0, rows.shape[0], count):
         piece = slice(start, start + count)
         values[piece].copy_(rows[piece].div(scales[piece]).round_())
-    return Packed(values, scales)
+    return Packed(values, scales, flat.dtype)
 
 
 def row_length(tensor: Tensor) -> int:
@@ -93,7 +97,7 @@ class SavedTensorPacker(saved_tensors_hooks):
         return View(self._packed(tensor), tuple(tensor.shape), tuple(tensor.stride()))
 
     def _worthwhile(self, tensor: Tensor) -> bool:
-        if tensor.dtype is not torch.float32 or tensor.ndim < 2 or tensor.layout is not torch.strided:
+        if tensor.dtype not in _SOURCES[self._form] or tensor.ndim < 2 or tensor.layout is not torch.strided:
             return False
         storage = tensor.untyped_storage()
         whole = tensor.numel() * tensor.element_size() == storage.nbytes()

@@ -122,6 +122,7 @@ def table_payload(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") 
             "rows": [[rows.shown(row, c) for c in rows.columns] for row in rows.rows],
             "details": [[str(row.get(c.detail) or "") if c.detail else "" for c in rows.columns] for row in rows.rows],
             "fits": [row.get("fits") for row in rows.rows],
+            "filterable": rows.filterable,
             "csv": to_csv([{key: row.get(key) for key in data} for row in rows.rows]),
         }  # fmt: skip
     header = list(dict.fromkeys(k for row in rows for k in row))

@@ -164,7 +164,10 @@ class Outputs:
         fits = list(payload.get("fits", []))
         details = list(payload.get("details", []))
         columns = [str(c) for c in payload.get("columns", [])]
-        head = Markup("").join(Markup('<th scope="col">{}</th>').format(c) for c in columns)
+        head = Markup("").join(
+            Markup('<th scope="col" class="{}">{}</th>').format("number" if j < len(numeric) and numeric[j] else "", c)
+            for j, c in enumerate(columns)
+        )
         rows = []
         for i, row in enumerate(payload.get("rows", [])):
             state = {True: "fits", False: "over"}.get(fits[i] if i < len(fits) else None, "")  # type: ignore[call-overload]
@@ -176,12 +179,13 @@ class Outputs:
             rows.append(Markup('<tr data-state="{}">{}</tr>').format(state, cells))
         name = f"table-{self.tables}"
         return Markup(
-            '<figure id="{}" class="table"><div class="scroll" tabindex="0" role="region" aria-label="{}">'
+            '<figure id="{}" class="table">{}<div class="scroll" tabindex="0" role="region" aria-label="{}">'
             "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div><figcaption>{} "
             '<button type="button" class="save" data-source="{}-data" data-name="table.csv" hidden>Data as CSV'
             "</button></figcaption>{}</figure>"
         ).format(
             name,
+            _filter(name, len(rows)) if payload.get("filterable") else "",
             payload.get("caption") or "Table",
             head,
             Markup("").join(rows),
@@ -206,6 +210,14 @@ class Outputs:
         source = f"data:{mime};base64,{base64.b64encode(raw).decode()}"
         alt = text_of(data.get("text/plain", "Figure"))
         return Markup('<figure><img src="{}" alt="{}"></figure>').format(source, alt)
+
+
+def _filter(name: str, rows: int) -> Markup:
+    """A search field over the rows of a table; the page's script shows it."""
+    return Markup(
+        '<p class="controls row-filter" data-table="{}" hidden><label>Filter <input type="search" autocomplete="off">'
+        '</label> <span aria-live="polite">{} rows</span></p>'
+    ).format(name, rows)
 
 
 def _class(index: int, text: str, numeric: list[bool], verdict: Any) -> str:

@@ -12,7 +12,9 @@ from workbench.figures import svg
 from workbench.figures.info import FigureInfo
 
 #: Drawing module of each kind of figure; each has ``draw(info) -> matplotlib Figure``.
-KINDS = ("pareto", "curves", "timeline", "gradients", "saved", "prediction", "categories", "fit")
+KINDS = (
+    "pareto", "curves", "timeline", "gradients", "saved", "prediction", "categories", "fit", "papers", "errors",
+)  # fmt: skip
 
 _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",

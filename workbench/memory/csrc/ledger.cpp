@@ -3,9 +3,18 @@
 // It wraps the allocator that was there before: memory still comes from it, so profilers and torch's own
 // out-of-memory errors keep working. Sizes are looked up by address, because torch may hand us a pointer
 // that the previous allocator made (oneDNN frees scratch through whichever allocator is current).
+//
+// On request it serves the allocations of a repeated step from one planned block of memory, the arena. The
+// thread that steps compares each of its allocations and frees with the plan; at the first that differs it
+// goes back to the wrapped allocator for the rest of the step, so no planned place is used twice at once.
 
 #include <c10/core/Allocator.h>
 #include <c10/util/Exception.h>
+
+#include <sys/mman.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <atomic>
 #include <cstdint>
@@ -24,14 +33,44 @@ struct Event {
   uint64_t address;
 };
 
+struct Block {
+  int64_t size;
+  int64_t step;   // planned step that allocated it; 0: none
+  int32_t index;  // its place among the planned allocations of that step
+};
+
 struct Shard {
   std::mutex mutex;
-  std::unordered_map<void*, int64_t> sizes;
+  std::unordered_map<void*, Block> blocks;
+};
+
+// Events: i for allocation number i, ~i for its free. An offset of -1 means outside the arena.
+struct Arena {
+  char* base = nullptr;
+  size_t bytes = 0;
+  std::vector<int64_t> sizes, offsets;
+  std::vector<int32_t> events;
+  size_t cursor = 0;
+  int64_t step = 0;
+  int64_t served = 0, missed = 0, broken = 0;
+  bool following = false;
+  std::atomic<int64_t> occupied{0};
+
+  bool holds(const void* p) const {
+    const char* c = static_cast<const char*>(p);
+    return c >= base && c < base + bytes;
+  }
+  void leave() {
+    following = false;
+    broken += 1;
+  }
 };
 
 std::atomic<int64_t> live{0}, peak{0}, window_peak{0}, count{0}, limit{kUnlimited};
 std::atomic<int64_t> refused_asked{0}, refused_live{0}, refused_limit{0}, refusals{0};
-std::atomic<bool> recording{false};
+std::atomic<bool> recording{false}, record_everyone{true};
+thread_local bool stepping = false, records = false;
+Arena arena;
 std::mutex record_mutex;
 std::vector<Event> record;
 Shard shards[kShards];
@@ -48,28 +87,62 @@ void raise_to(std::atomic<int64_t>& top, int64_t value) {
 }
 
 void remember(int64_t size, void* p) {
-  if (!recording.load(std::memory_order_relaxed)) return;
+  if (!recording.load(std::memory_order_relaxed) || !(record_everyone || records)) return;
   std::lock_guard<std::mutex> guard(record_mutex);
   record.push_back({size, reinterpret_cast<uint64_t>(p)});
 }
 
+// The planned place for the next allocation of this step, or null; ``block`` learns which one it is.
+void* planned(Block& block) {
+  if (!stepping) return nullptr;
+  if (arena.following) {
+    const int32_t next = arena.cursor < arena.events.size() ? arena.events[arena.cursor] : -1;
+    if (next >= 0 && arena.sizes[next] == block.size) {
+      arena.cursor += 1;
+      block.step = arena.step;
+      block.index = next;
+      if (arena.offsets[next] < 0) return nullptr;
+      arena.occupied.fetch_add(1);
+      arena.served += 1;
+      return arena.base + arena.offsets[next];
+    }
+    arena.leave();
+  }
+  arena.missed += 1;
+  return nullptr;
+}
+
+void check_free(const Block& block) {
+  if (!stepping || !arena.following || block.step != arena.step) return;  // older memory is not in the plan
+  if (arena.cursor < arena.events.size() && arena.events[arena.cursor] == ~block.index) {
+    arena.cursor += 1;
+  } else {
+    arena.leave();
+  }
+}
+
 void release(void* p) {
   if (p == nullptr) return;
-  int64_t size = 0;
+  Block block{0, 0, 0};
   {
     Shard& shard = shard_of(p);
     std::lock_guard<std::mutex> guard(shard.mutex);
-    auto found = shard.sizes.find(p);
-    if (found != shard.sizes.end()) {
-      size = found->second;
-      shard.sizes.erase(found);
+    auto found = shard.blocks.find(p);
+    if (found != shard.blocks.end()) {
+      block = found->second;
+      shard.blocks.erase(found);
     }
   }
-  if (size != 0) {
-    live.fetch_sub(size);
-    remember(-size, p);
+  if (block.size != 0) {
+    live.fetch_sub(block.size);
+    remember(-block.size, p);
+    if (block.step != 0) check_free(block);
   }
-  inner->raw_deallocate(p);
+  if (arena.holds(p)) {
+    arena.occupied.fetch_sub(1);
+  } else {
+    inner->raw_deallocate(p);
+  }
 }
 
 struct Ledger final : c10::Allocator {
@@ -88,15 +161,17 @@ struct Ledger final : c10::Allocator {
       TORCH_CHECK_WITH(OutOfMemoryError, false, "memory budget: ", size, " bytes asked while ", now - size,
                        " are live and ", allowed, " allowed");
     }
-    void* p = nullptr;
+    Block block{size, 0, 0};
+    void* p = planned(block);
     try {
-      p = inner->raw_allocate(n);
+      if (p == nullptr) p = inner->raw_allocate(n);
       Shard& shard = shard_of(p);
       std::lock_guard<std::mutex> guard(shard.mutex);
-      shard.sizes[p] = size;
+      shard.blocks[p] = block;
     } catch (...) {
       live.fetch_sub(size);
-      if (p != nullptr) inner->raw_deallocate(p);
+      if (arena.holds(p)) arena.occupied.fetch_sub(1);
+      else if (p != nullptr) inner->raw_deallocate(p);
       throw;
     }
     count.fetch_add(1, std::memory_order_relaxed);
@@ -148,10 +223,13 @@ void ledger_refusal(int64_t* out) {
   out[2] = refused_limit;
 }
 
-void ledger_record(int on) {
+// 0: stop, 1: every thread, 2: the calling thread only.
+void ledger_record(int mode) {
   std::lock_guard<std::mutex> guard(record_mutex);
-  if (on) record.clear();
-  recording = on != 0;
+  if (mode != 0) record.clear();
+  record_everyone = mode == 1;
+  records = mode == 2;
+  recording = mode != 0;
 }
 
 int64_t ledger_recorded(int64_t* sizes, uint64_t* addresses, int64_t capacity) {
@@ -162,6 +240,59 @@ int64_t ledger_recorded(int64_t* sizes, uint64_t* addresses, int64_t capacity) {
     addresses[i] = record[i].address;
   }
   return n;
+}
+
+// 0: closed; 1: tensors still live in the arena, which therefore stays.
+int ledger_arena_close() {
+  stepping = false;
+  if (arena.occupied != 0) return 1;
+  if (arena.base != nullptr) munmap(arena.base, arena.bytes);
+  arena.base = nullptr;
+  arena.bytes = 0;
+  return 0;
+}
+
+// 0: open; 1: an arena is in use; 2: no memory.
+int ledger_arena_open(int64_t bytes, int64_t allocations, const int64_t* sizes, const int64_t* offsets,
+                      int64_t events, const int32_t* sequence) {
+  if (ledger_arena_close() != 0) return 1;
+  if (bytes > 0) {
+    void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) return 2;
+#ifdef MADV_HUGEPAGE
+    madvise(base, bytes, MADV_HUGEPAGE);
+#endif
+    arena.base = static_cast<char*>(base);
+    arena.bytes = bytes;
+  }
+  arena.sizes.assign(sizes, sizes + allocations);
+  arena.offsets.assign(offsets, offsets + allocations);
+  arena.events.assign(sequence, sequence + events);
+  arena.served = arena.missed = arena.broken = 0;
+#ifdef __GLIBC__
+  malloc_trim(0);  // what the recorded step has freed goes back to the system
+#endif
+  return 0;
+}
+
+void ledger_arena_begin() {
+  arena.step += 1;
+  arena.cursor = 0;
+  arena.following = arena.occupied == 0;
+  if (!arena.following) arena.broken += 1;
+  stepping = true;
+}
+
+void ledger_arena_end() {
+  stepping = false;
+  if (arena.following && arena.cursor != arena.events.size()) arena.leave();
+}
+
+void ledger_arena_counts(int64_t* out) {
+  out[0] = arena.served;
+  out[1] = arena.missed;
+  out[2] = arena.broken;
+  out[3] = arena.occupied;
 }
 
 }  // extern "C"

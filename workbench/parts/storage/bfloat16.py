@@ -16,7 +16,8 @@ from workbench.nn.narrow_weights import to_bfloat16
 class BFloat16:
     """The whole model computes in bfloat16: weights, activations, gradients and optimizer state are halved.
 
-    Eight bits of precision: an update below 1/256 of its weight is lost. Logits come out as float32.
+    Eight bits of precision: an update below 1/256 of its weight is lost. Logits come out as float32. Attention
+    with dropout stays float32 inside, because torch's kernel for it on CPUs widens narrow inputs.
     """
 
     def encode(self, model: nn.Module) -> nn.Module:

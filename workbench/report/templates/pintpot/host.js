@@ -89,6 +89,17 @@ if (theme) {
   });
 }
 
+for (const bar of document.querySelectorAll(".row-filter")) {
+  const rows = [...document.getElementById(bar.dataset.table).querySelectorAll("tbody tr")];
+  const field = bar.querySelector("input"), count = bar.querySelector("span");
+  bar.hidden = false;
+  field.addEventListener("input", () => {
+    const words = field.value.toLowerCase().split(/\s+/);
+    for (const row of rows) row.hidden = !words.every((w) => row.textContent.toLowerCase().includes(w));
+    count.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
+  });
+}
+
 const filter = document.getElementById("filter");
 if (filter) {
   const cards = [...document.querySelectorAll("[data-search]")];
