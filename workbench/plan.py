@@ -7,27 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.case import Case
-from workbench.core.errors import BadInput, Incompatible, PintpotError, ResourceMissing
+from workbench.core.errors import BadInput, Incompatible, ResourceMissing
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_size
 from workbench.records.schema import Quantity
+from workbench.ways import Change, ways_out
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
 
-Fits = Literal["fits", "fits if", "cannot", "does not apply"]
-
-#: Settings of a method that lower its memory when they are lowered, with their smallest sensible value.
-_SHRINKABLE: Mapping[str, int] = {"blocks": 0, "r": 1, "num_virtual_tokens": 1}
-
-
-@dataclass(frozen=True)
-class Change:
-    """One way out, verified: ``case`` was predicted at ``peak`` bytes."""
-
-    sentence: str
-    case: Case
-    peak: int
+Fits = Literal["fits", "fits if", "cannot", "not predicted", "does not apply"]
 
 
 @dataclass(frozen=True)
@@ -73,10 +62,14 @@ def fit(
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Verdict]:
     """A verdict for each case in turn; ``budget`` in bytes. Predictions are cached, so a second call is quick."""
-    for case in cases:
-        if progress is not None:
-            progress(case.method_name)
-        yield judge(case, device, budget, tier=tier, time=time)
+    from workbench.ahead import second_process
+
+    cases = list(cases)
+    with second_process(cases, tier):
+        for case in cases:
+            if progress is not None:
+                progress(case.method_name)
+            yield judge(case, device, budget, tier=tier, time=time)
 
 
 def judge(case: Case, device: Device, budget: int, *, tier: Tier | None = None, time: bool = True) -> Verdict:
@@ -85,17 +78,14 @@ def judge(case: Case, device: Device, budget: int, *, tier: Tier | None = None, 
     try:
         profile = case.predict(tier)
     except Incompatible as error:
-        return Verdict(name, family, "does not apply", error.reason)
-    except PintpotError:
-        raise
-    except Exception as error:  # a tuner that breaks inside its library: say so, and go on with the others
-        return Verdict(name, family, "does not apply", f"it fails on this model: {type(error).__name__}: {error}"[:300])
-    seconds, joules = _cost(case, device) if time else (None, None)
+        answer: Fits = "not predicted" if error.field == "prediction" else "does not apply"
+        return Verdict(name, family, answer, error.reason)
+    seconds, joules = cost(case, device) if time else (None, None)
     verdict = Verdict(name, family, "fits", "", case, profile, seconds, joules)
     if profile.peak <= budget:
         return replace(verdict, reason=f"peak {format_size(profile.peak)} of {format_size(budget)}")
     reason = binding(profile, budget)
-    changes = tuple(ways_out(case, budget, tier))
+    changes = tuple(ways_out(case, budget, tier, profile=profile))
     return replace(verdict, fits="fits if" if changes else "cannot", reason=reason, changes=changes)
 
 
@@ -107,50 +97,6 @@ def binding(profile: MemoryProfile, budget: int) -> str:
         f"{format_size(profile.peak - budget)} over: {format_size(profile.by_category[top])} of the peak is {top}, "
         f"reached in {profile.phase} at {profile.operator}{where}"
     )
-
-
-def ways_out(case: Case, budget: int, tier: Tier | None = None, most: int = 2) -> Iterator[Change]:
-    """Changes that keep the method and make it fit, each verified by a prediction, cheapest first."""
-    found = 0
-    for sentence, changed in _candidates(case):
-        try:
-            peak = changed.predict(tier).peak
-        except PintpotError:
-            continue
-        if peak <= budget:
-            yield Change(sentence, changed, peak)
-            found += 1
-            if found == most:
-                return
-
-
-def _candidates(case: Case) -> Iterator[tuple[str, Case]]:
-    """In order of what they cost: the same arithmetic first, then less state, then less tuned."""
-    batches = [b for b in (case.batch // 2, case.batch // 4, case.batch // 8, 1) if 1 <= b < case.batch]
-    batches = sorted(set(batches), reverse=True)
-    accumulates = not case.config.update_in_backward
-    for batch in batches:
-        steps = case.accumulate * -(-case.batch // batch) if accumulates else case.accumulate
-        words = f"batch {batch}" + (f" accumulated {steps} times" if steps > 1 else "")
-        yield words, replace(case, batch=batch, accumulate=steps)
-    smallest = batches[-1] if batches else case.batch
-    for rule, words in (("sgd", "SGD without state"), ("adamw8bit", "8-bit AdamW")):
-        if case.config.optimizer in ("adamw", "momentum") and rule != case.config.optimizer:
-            yield words, _with(case, optimizer=rule)
-            if smallest != case.batch:
-                steps = -(-case.batch * case.accumulate // smallest) if accumulates else 1
-                yield (
-                    f"{words} and batch {smallest}",
-                    replace(_with(case, optimizer=rule), batch=smallest, accumulate=steps),
-                )
-    for name, floor in _SHRINKABLE.items():
-        value = getattr(case.config, name, None)
-        if isinstance(value, int) and value > floor:
-            yield f"{name} {floor}", _with(case, **{name: floor})
-
-
-def _with(case: Case, **settings: Any) -> Case:
-    return replace(case, settings={**case.settings, **settings})
 
 
 def on_device(case: Case, device: Device) -> tuple[Quantity, Quantity]:
@@ -166,7 +112,7 @@ def on_device(case: Case, device: Device) -> tuple[Quantity, Quantity]:
     return line.time, line.energy
 
 
-def _cost(case: Case, device: Device) -> tuple[Quantity, Quantity]:
+def cost(case: Case, device: Device) -> tuple[Quantity, Quantity]:
     """Step time and energy: predicted from timed operators on this host, else by roofline."""
     from workbench.devices.model import HOST
     from workbench.predictions import predicted_step_time

@@ -1,4 +1,4 @@
-"""Predicted memory and counted work of cases, computed once per content and host and kept in the cache."""
+"""Predicted memory and counted work of cases: one trace answers both, once per content and host, kept in the cache."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import functools
 import hashlib
 import json
 import os
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from workbench.core import paths
-from workbench.core.errors import Incompatible
+from workbench.core.errors import Incompatible, PintpotError
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.records.schema import Quantity
 from workbench.records.store import content_key
@@ -21,9 +24,25 @@ if TYPE_CHECKING:
     from workbench.case import Case
     from workbench.devices.record import Recorder
     from workbench.devices.work import Work
+    from workbench.memory.events import EventLog
     from workbench.parts.base import TrainingStep
 
-T = TypeVar("T")
+#: Folders whose code decides the bytes of a step, and the files beside them that decide what is counted in it.
+_MEMORY = ("memory", "parts", "methods", "models", "tasks", "nn")
+_COUNTING = ("devices/record.py", "devices/work.py")
+_RECENT = 3  #: traces kept in this process; a trace of a large model takes a few megabytes
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All that one run on fake tensors tells: the profile, the log it was replayed from, the operator calls."""
+
+    profile: MemoryProfile
+    log: EventLog
+    recorder: Recorder
+
+
+_recent: OrderedDict[str, Trace] = OrderedDict()
 
 
 def predicted(case: Case, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> MemoryProfile:
@@ -35,19 +54,8 @@ def predicted(case: Case, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> Me
     reason = case.refusal()
     if reason is not None:
         raise Incompatible("method", case.method_name, reason)
-
-    def make() -> dict[str, Any]:
-        from workbench.memory.predict import predict
-
-        case.example()  # a batch that cannot be made is bad input, and known before anything is compiled
-        try:
-            return _shapes_first(case, lambda build: predict(build, case.step, case.example, tier=tier)).to_dict()
-        except (NotImplementedError, RuntimeError) as error:
-            first = str(error).strip().split("\n")[0][:200]
-            reason = f"its step does not run on fake tensors ({first}); measure it instead"
-            raise Incompatible("prediction", case.method_name, reason) from error
-
-    return MemoryProfile.from_dict(_cached(case, f"profile {tier}", make, fresh))
+    kept = _kept(case, f"profile {tier}", _code(), lambda: traced(case, tier).profile.to_dict(), fresh)
+    return MemoryProfile.from_dict(kept)
 
 
 def counted(case: Case, *, fresh: bool = False) -> Work:
@@ -57,9 +65,9 @@ def counted(case: Case, *, fresh: bool = False) -> Work:
     def make() -> dict[str, Any]:
         from workbench.devices.work import work_of
 
-        return work_of(_traced(case, lambda build: _recorded(case, build))).to_dict()
+        return work_of(_some_trace(case).recorder).to_dict()
 
-    return Work.from_dict(_cached(case, "work", make, fresh))
+    return Work.from_dict(_kept(case, "work", _code(*_COUNTING), make, fresh))
 
 
 def predicted_step_time(case: Case, *, fresh: bool = False) -> Quantity:
@@ -74,42 +82,67 @@ def predicted_step_time(case: Case, *, fresh: bool = False) -> Quantity:
         from workbench.devices.step_time import calibrated_pace, relative_time
 
         at_calibration = calibrated_pace()  # before any work: without a calibration there is none to do
-        units, note = relative_time(_traced(case, lambda build: _recorded(case, build)))
+        units, note = relative_time(_some_trace(case).recorder)
         return {"units": units, "pace": at_calibration, "note": note}
 
-    made = _cached(case, f"step time {(calibration() or {}).get('when')}", make, fresh)
+    made = _kept(case, f"step time {(calibration() or {}).get('when')}", _code("devices"), make, fresh)
     return Quantity(made["units"] * made["pace"], "predicted", f"{made['note']}; at the pace of the calibration")
 
 
-def _traced(case: Case, ask: Callable[[Callable[[], nn.Module]], T]) -> T:
-    """What ``ask`` finds out on fake tensors; ``Incompatible`` when the step does not run on them."""
+def traced(case: Case, tier: Tier = Tier.PROBE) -> Trace:
+    """Run ``case`` on fake tensors, or take one of the latest runs of this process; its work is kept as well.
+
+    Raises ``Incompatible`` naming ``prediction`` when the step does not run on fake tensors, and naming
+    ``method`` when the method fails on the model.
+    """
+    key = _key(case, f"trace {tier}", _code(*_COUNTING))
+    found = _recent.get(key)
+    if found is not None:
+        _recent.move_to_end(key)
+        return found
+    case.example()  # a batch that cannot be made is bad input, and known before anything is compiled
     try:
-        return _shapes_first(case, ask)
+        trace = _shapes_first(case, lambda build: _trace(case, build, tier))
+    except (PintpotError, MemoryError, OSError):
+        raise
     except (NotImplementedError, RuntimeError) as error:
         first = str(error).strip().split("\n")[0][:200]
         reason = f"its step does not run on fake tensors ({first}); measure it instead"
         raise Incompatible("prediction", case.method_name, reason) from error
+    except Exception as error:  # a tuner that breaks inside its library
+        reason = f"it fails on this model: {type(error).__name__}: {error}"[:300]
+        raise Incompatible("method", case.method_name, reason) from error
+    _recent[key] = trace
+    while len(_recent) > _RECENT:
+        _recent.popitem(last=False)
+    _keep_both(case, tier, trace)
+    return trace
 
 
-def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], T]) -> T:
-    """Ask with a model that has shapes only; a method that computes with the weights gets random ones instead."""
-    if not case.method.reads_weights or case.spec.cost_only:
-        try:
-            return ask(lambda: case.attached(device="meta", weights=False))
-        except (Incompatible, NotImplementedError, RuntimeError) as error:
-            if "meta" not in str(error).lower() or case.spec.cost_only:
-                raise
-    return ask(lambda: case.attached(device="cpu", weights=False))
-
-
-def _recorded(case: Case, build: Callable[[], nn.Module]) -> Recorder:
-    """A recorder that has seen the second step of ``case`` on fake tensors."""
+def _trace(case: Case, build: Callable[[], nn.Module], tier: Tier) -> Trace:
     from workbench.devices.record import Recorder
-    from workbench.memory.predict import predict
+    from workbench.memory.predict import trace
 
     recorder = Recorder()
-    predict(build, lambda model: _Recorded(case.step(model), recorder), case.example, tier=Tier.FAKE)
-    return recorder
+    profile, log = trace(
+        build, lambda model: _Recorded(case.step(model), recorder), case.example, tier=tier, tell=recorder.heard
+    )
+    return Trace(profile, log, recorder)
+
+
+def _some_trace(case: Case) -> Trace:
+    """Any tier records the same calls: one of this process if there is one, else the one that is asked for most."""
+    for tier in (Tier.FAKE, Tier.FORMULA):
+        if (found := _recent.get(_key(case, f"trace {tier}", _code(*_COUNTING)))) is not None:
+            return found
+    return traced(case, Tier.PROBE)
+
+
+def _keep_both(case: Case, tier: Tier, trace: Trace) -> None:
+    from workbench.devices.work import work_of
+
+    _write(_key(case, f"profile {tier}", _code()), trace.profile.to_dict())
+    _write(_key(case, "work", _code(*_COUNTING)), work_of(trace.recorder).to_dict())
 
 
 class _Recorded:
@@ -120,35 +153,89 @@ class _Recorded:
 
     def __call__(self, batches: Any) -> Any:
         self._recorder.reset()
-        with self._recorder:
+        with self._recorder.told():
             return self._step(batches)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._step, name)
 
 
-def _cached(case: Case, what: str, make: Callable[[], dict[str, Any]], fresh: bool) -> dict[str, Any]:
-    key = content_key(case.identity() | {"what": what, "code": _code(), "threads": os.environ.get("OMP_NUM_THREADS")})
-    store = paths.cache() / "predictions" / f"{key}.json"
-    if not fresh:
+def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], Trace]) -> Trace:
+    """Ask with a model that has shapes only; a method that computes with the weights gets random ones instead."""
+    if not case.method.reads_weights or case.spec.cost_only:
         try:
-            found: dict[str, Any] = json.loads(store.read_text())
-            return found
-        except (OSError, ValueError):
-            pass  # absent, or torn by a kill: predicting again costs a second
-    made = make()
-    store.parent.mkdir(parents=True, exist_ok=True)
-    temporary = store.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(made))
-    temporary.replace(store)
-    return made
+            return ask(lambda: case.attached(device="meta", weights=False))
+        except (Incompatible, NotImplementedError, RuntimeError) as error:
+            if "meta" not in str(error).lower() or case.spec.cost_only:
+                raise
+    return ask(lambda: case.attached(device="cpu", weights=False))
+
+
+# -- the cache -----------------------------------------------------------------------------------------
+
+
+def known(case: Case, tier: Tier = Tier.PROBE) -> bool:
+    """Whether the profile and the work of ``case`` can be had without tracing it."""
+    keys = _key(case, f"profile {tier}", _code()), _key(case, "work", _code(*_COUNTING))
+    return case.refusal() is not None or all(_file(key).exists() for key in keys)
+
+
+def _kept(case: Case, what: str, code: str, make: Callable[[], dict[str, Any]], fresh: bool) -> dict[str, Any]:
+    """What the cache holds, else what ``make`` gives; a refusal is kept like an answer."""
+    key = _key(case, what, code)
+    found = None if fresh else _read(key)
+    if found is None:
+        if fresh:
+            _recent.clear()
+        try:
+            found = make()
+        except Incompatible as error:
+            found = {"refused": [error.field, str(error.value), error.reason]}
+        _write(key, found)
+    if "refused" in found:
+        raise Incompatible(*found["refused"])
+    return found
+
+
+def _key(case: Case, what: str, code: str) -> str:
+    return content_key(_identity(case) | {"what": what, "code": code, "threads": os.environ.get("OMP_NUM_THREADS")})
+
+
+def _identity(case: Case) -> dict[str, Any]:
+    """``case.identity()``, asked for once: the versions in it are read from files."""
+    held: dict[str, Any] | None = case.__dict__.get("_identity")
+    if held is None:
+        held = case.__dict__["_identity"] = case.identity()
+    return held
+
+
+def _file(key: str) -> Path:
+    return paths.cache() / "predictions" / f"{key}.json"
+
+
+def _read(key: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(_file(key).read_text())
+        return found
+    except (OSError, ValueError):
+        return None  # absent, or torn by a kill: predicting again costs a second
+
+
+def _write(key: str, data: dict[str, Any]) -> None:
+    file = _file(key)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(data))
+    temporary.replace(file)
 
 
 @functools.cache
-def _code() -> str:
+def _code(*more: str) -> str:
     """Content of the code that decides a prediction, so that a change of ours never serves a stale figure."""
     digest = hashlib.sha256()
-    for folder in ("memory", "parts", "methods", "models", "tasks", "nn", "devices"):
-        for file in sorted((paths.PACKAGE / folder).rglob("*.py")):
+    for name in (*_MEMORY, *more):
+        place = paths.PACKAGE / name
+        files = [place] if place.is_file() else [*place.rglob("*.py"), *place.rglob("*.toml")]
+        for file in sorted(files):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workbench.core import paths
 
-KINDS = ("measured", "estimated")
+KINDS = ("measured", "estimated", "stated")  #: stated: printed without a word on how it was found
 
 
 @dataclass(frozen=True)

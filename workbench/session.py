@@ -216,6 +216,8 @@ def _passes(profile: MemoryProfile, budget: int) -> str:
 
 
 def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRecord:
+    from workbench.ways import with_ways_out
+
     before = session.score() if session.evaluate_before else None
     steps: list[StepRecord] = []
     state, reason = State.DONE, ""
@@ -225,7 +227,7 @@ def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRe
             if on_step is not None:
                 on_step(step)
     except BudgetExceeded as error:
-        state, reason = State.OVER_BUDGET, str(error)
+        state, reason = State.OVER_BUDGET, str(with_ways_out(error, session.case))
     except FloatingPointError as error:
         state, reason = State.DIVERGED, str(error)
     if session.cancel.is_set() and len(steps) < session.total:

@@ -6,9 +6,11 @@ from dataclasses import replace
 import hostile
 import pytest
 import synthetic
-from make_notebook import output, synthetic_notebook
+from make_notebook import output, synthetic_notebook, table_output
 from nbformat.v4 import new_code_cell
 
+from workbench import figures
+from workbench.papers import papers
 from workbench.report.exporter import to_html
 from workbench.report.gallery import build
 
@@ -189,3 +191,36 @@ def test_the_gallery_lists_filters_and_links(visit, folder):
     page.locator(".card a", has_text="Synthetic").first.click()
     page.wait_for_function("document.documentElement.dataset.ready === 'yes'")
     assert page.locator("h1").inner_text().startswith("Synthetic")
+
+
+def test_code_is_one_switch_away_and_a_failed_cell_is_never_hidden(visit, folder):
+    page = visit.open(folder / "clean" / "report.html")
+    blocks, switch = page.locator("details.code"), page.get_by_role("button", name="Show code")
+    assert blocks.count() > 3 and page.locator("details.code:visible").count() == 0
+    switch.click()
+    assert page.locator("details.code[open]:visible").count() == blocks.count()
+    page.get_by_role("button", name="Hide code").click()
+    assert page.locator("details.code:visible").count() == 0
+    quiet(visit)
+    page = visit.open(folder / "hostile" / "report.html")
+    assert page.locator(".failed details.code:visible").count() == page.locator(".failed details.code").count() > 0
+
+
+def test_the_main_table_and_the_explorer_are_not_cut_at_1200_pixels(visit, folder):
+    page = visit.open(folder / "clean" / "report.html")
+    page.set_viewport_size({"width": 1200, "height": 900})
+    cut = "e => e.scrollWidth - e.clientWidth"
+    for frame in (page.locator("figure.table .scroll").first, page.locator(".pp-scroll").first):
+        assert frame.evaluate(cut) <= 1
+
+
+def test_rows_of_a_filterable_table_are_filtered(visit, tmp_path):
+    table = figures.papers_table(papers())
+    notebook = synthetic_notebook(synthetic.comparison()[:3], extra=[new_code_cell("t", outputs=[table_output(table)])])
+    (tmp_path / "report.html").write_text(to_html(notebook)[0], encoding="utf-8")
+    page = visit.open(tmp_path / "report.html")
+    frame = page.locator("figure.table", has_text="PockEngine")
+    frame.get_by_label("Filter").fill("pockengine")
+    assert frame.locator("tbody tr:visible").count() == 1
+    assert frame.locator(".row-filter span").inner_text() == "1 of 52 rows"
+    quiet(visit)

@@ -18,7 +18,7 @@ def test_quick_calibration(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PINTPOT_CACHE", str(tmp_path))
     started = time.process_time()
     made = calibrate(quick=True)
-    assert time.process_time() - started < 10  # of this process, whatever else the machine does
+    assert time.process_time() - started < 15  # ten on an idle machine; shared caches slow even our own seconds
     host = get("this-host")
     assert host.calibrated
     assert host.throughput == made.throughput

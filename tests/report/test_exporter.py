@@ -184,3 +184,9 @@ def test_modules_import_nothing_and_stay_small():
         assert 4_000 < len(source.encode()) < 20_000, name
         assert "http" not in source.replace("http://www.w3.org/2000/svg", ""), name
         assert "innerHTML" not in source
+
+
+def test_thumbnail_draws_bars_and_leaves_out_what_is_no_number():
+    drawn = str(thumbnail({"bars": [[[3, "#0072B2"], [1, "#D55E00"]], [["<script>", "#0072B2"], [1, "url(x)"]]]}))
+    assert drawn.count("<rect") == 2 and "script" not in drawn and "url" not in drawn
+    assert str(thumbnail({"bars": "no rows"})) == ""

@@ -54,7 +54,7 @@ def fit(
     cases = cases_for(bench.task, bench.model, chosen, batch=bench.batch, length=length)
     with names("predicting", len(cases)) as progress:
         verdicts = list(judge_all(cases, bench.device, bench.budget, tier=tier_named(tier), progress=progress))
-    order = {"fits": 0, "fits if": 1, "cannot": 2, "does not apply": 3}
+    order = {"fits": 0, "fits if": 1, "cannot": 2, "not predicted": 3, "does not apply": 4}
     verdicts.sort(key=lambda v: (order[v.fits], v.predicted.peak if v.predicted else 0))
     if as_json:
         return show_json([v.to_dict() for v in verdicts])
@@ -131,7 +131,7 @@ def measure(
     from workbench.core.errors import BudgetExceeded, Incompatible
     from workbench.core.units import parse_size
     from workbench.memory.measure import measure as measure_step
-    from workbench.plan import ways_out
+    from workbench.ways import with_ways_out
 
     case = _case(task, model, method, batch, length, accumulate, settings)
     limit = parse_size(budget) if budget else None
@@ -142,9 +142,7 @@ def measure(
     try:
         measured = measure_step(step, case.example(), budget=limit)
     except BudgetExceeded as error:
-        if limit is not None and not error.suggestions:
-            error = _with_ways_out(error, tuple(f"{c.sentence} ({format_size(c.peak)})" for c in ways_out(case, limit)))
-        raise error from None
+        raise with_ways_out(error, case) from None
     if as_json:
         difference = {c: predicted.by_category.get(c, 0) - measured.by_category.get(c, 0) for c in measured.by_category}
         return show_json(
@@ -159,21 +157,6 @@ def measure(
     _show_profiles(case, {"predicted": predicted, "measured": measured})
     note(f"Predicted minus measured: {predicted.peak - measured.peak:+d} bytes.")
     return None
-
-
-def _with_ways_out(error: Any, suggestions: tuple[str, ...]) -> Any:
-    from workbench.core.errors import BudgetExceeded
-
-    return BudgetExceeded(
-        operator=error.operator,
-        module=error.module,
-        category=error.category,
-        asked=error.asked,
-        live=error.live,
-        limit=error.limit,
-        ledger=error.ledger,
-        suggestions=suggestions,
-    )
 
 
 def _profile_data(profile: MemoryProfile) -> dict[str, Any]:

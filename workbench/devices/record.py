@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,20 +125,53 @@ class Recorder(TorchDispatchMode):
         self._updating = 0
         self._depth = 0
         self._hooks: ExitStack | None = None
+        self._telling = False
 
     def __enter__(self) -> Recorder:
-        if not self._hooks:  # entered again for every composite operator; the hooks are set once
-            self._hooks = ExitStack()
-            self._hooks.enter_context(listening(self._declare))
-            for handle in (
-                register_optimizer_step_pre_hook(lambda *_: self._step(+1)),
-                register_optimizer_step_post_hook(lambda *_: self._step(-1)),
-                register_module_forward_pre_hook(lambda *_: self._module()),
-            ):
-                self._hooks.callback(handle.remove)
+        if not self._depth:  # entered again for every composite operator; the hooks are set once
+            self._hooks = self._watch()
         self._depth += 1
         super().__enter__()
         return self
+
+    def _watch(self) -> ExitStack:
+        hooks = ExitStack()
+        hooks.enter_context(listening(self._declare))
+        for handle in (
+            register_optimizer_step_pre_hook(lambda *_: self._step(+1)),
+            register_optimizer_step_post_hook(lambda *_: self._step(-1)),
+            register_module_forward_pre_hook(lambda *_: self._module()),
+        ):
+            hooks.callback(handle.remove)
+        return hooks
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Know of phases and modules while another dispatch mode runs the step and tells of its calls (:meth:`heard`).
+
+        Two modes at once would disturb each other: the lower one sees operators called by the upper one's code.
+        """
+        with self._watch():
+            self._telling = True
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._telling = False
+                self._depth -= 1
+
+    def heard(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """One call told of by another mode, after it; ignored outside :meth:`told`."""
+        if not self._telling or func.namespace in ("prim", "profiler"):
+            return
+        if func._overloadpacket not in flop_registry and not func._schema.is_mutable:
+            with self:
+                whole = func.decompose(*args, **kwargs)
+            if whole is not NotImplemented:
+                for tensor in tensors_in(out):
+                    self._touched[tensor.untyped_storage()._cdata] = self._clock
+                return
+        self._saw(func, args, kwargs, out)
 
     def __exit__(self, *exc: Any) -> None:
         super().__exit__(*exc)
@@ -199,11 +232,16 @@ class Recorder(TorchDispatchMode):
                 whole = func.decompose(*args, **kwargs)
             if whole is not NotImplemented:
                 return whole
+        out = func(*args, **kwargs)
+        self._saw(func, args, kwargs, out)
+        return out
+
+    def _saw(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """Count one call. Where its operands were before it is still known, since only this moves the clock."""
         operands = [t for value in (*args, *kwargs.values()) for t in tensors_in(value)]
         phase = self._phase()
         group = group_of(func, phase)
         encoded = self._encode(args, group), tuple((k, self._encode(v, group)) for k, v in kwargs.items())
-        out = func(*args, **kwargs)
         flops = 0
         if (formula := flop_registry.get(func._overloadpacket)) is not None:
             flops = int(formula(*args, **kwargs, out_val=out))
@@ -214,7 +252,6 @@ class Recorder(TorchDispatchMode):
         dtype = str((floats or operands or results or [torch.empty(0)])[0].dtype).removeprefix("torch.")
         fresh = NEAR if group == "view" or not moved else FAR if self._keeps(phase) else MIDDLE
         self.calls[Signature(func, group, phase, *encoded, flops, moved, dtype, fresh)] += 1
-        return out
 
     def _follow(self, phase: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> None:
         """Add up the results of the backward pass that an update after it reads: they are freed together."""

@@ -221,12 +221,11 @@ def time_signatures(
     """
     store = store or ProbeStore()
     signatures = list(signatures)
-    wanting = [s for s in signatures if store.wanting(s)]
+    wanting = list({store.key(s): s for s in signatures if store.wanting(s)}.values())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        for timings in _spells(wanting):
+        for timings in _spells(wanting) if wanting else ():
             store.add(timings)
-    if wanting:
-        store.save()
+            store.save()
     known = {s: cost for s in signatures if (cost := store.get(s)) is not None}
     return known, sorted({str(s.op) for s in signatures if s not in known})
 

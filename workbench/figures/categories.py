@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workbench.core.units import format_size
-from workbench.figures.groups import budget_of, group
+from workbench.figures.groups import Group, budget_of, group
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS
 from workbench.records.schema import RunRecord
@@ -73,8 +73,9 @@ def categories(records: Sequence[RunRecord], budget: int | None = None) -> Categ
     )
 
 
-def _bar(group, budget: int | None) -> CategoryBar:
+def _bar(group: Group, budget: int | None) -> CategoryBar:
     profile = group.profile
+    assert profile is not None
     return CategoryBar(
         label=group.label,
         method=group.method,

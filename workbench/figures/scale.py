@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 Box = tuple[float, float, float, float]  #: left, bottom, right, top
 
@@ -69,7 +69,7 @@ def place_labels(
     return placed
 
 
-def _candidates(x: float, y: float, width: float, height: float, gap: float):
+def _candidates(x: float, y: float, width: float, height: float, gap: float) -> Iterator[Box]:
     for ring in range(4):
         g = gap * (1 + 1.6 * ring)
         yield x + g, y - height / 2, x + g + width, y + height / 2

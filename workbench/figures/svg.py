@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 SVG = "http://www.w3.org/2000/svg"
@@ -81,7 +82,7 @@ def _copy(element: ElementTree.Element, prefix: str) -> ElementTree.Element:
     return new
 
 
-def _declarations(style: str):
+def _declarations(style: str) -> Iterator[tuple[str, str]]:
     """Presentation attributes out of a style attribute; the font shorthand gives its size and weight."""
     for declaration in style.split(";"):
         name, _, value = declaration.partition(":")

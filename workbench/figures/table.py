@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class Table:
         return show_value(row.get(column.key), column.kind)
 
 
-_PRINT = {
+_PRINT: dict[str, Callable[[Any], str]] = {
     "bytes": format_size,
     "seconds": format_time,
     "joules": format_energy,
@@ -142,7 +142,7 @@ def why(group: Group, budget: int | None) -> str:
 def _row(group: Group, budget: int | None) -> dict[str, Any]:
     predicted = group.predicted.peak if group.predicted else None
     measured = group.measured_peak
-    both = predicted is not None and measured is not None
+    off = predicted - measured if predicted is not None and measured is not None else None
     interval = group.interval
     first = group.runs[0]
     row: dict[str, Any] = {
@@ -155,8 +155,8 @@ def _row(group: Group, budget: int | None) -> dict[str, Any]:
         "reference": group.reference,
         "predicted": predicted,
         "measured": measured,
-        "difference": predicted - measured if both else None,
-        "error": (predicted - measured) / measured if both and measured else None,
+        "difference": off,
+        "error": off / measured if off is not None and measured else None,
         "split_source": group.profile.source.value.partition(":")[0] if group.profile else None,
         "step_time_text": _quantity([r.step_time for r in group.runs], "seconds"),
         "device_time_text": _quantity([r.device_step_time for r in group.runs], "seconds"),

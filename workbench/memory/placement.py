@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ALIGNMENT = 64  #: bytes, that of torch's own CPU allocator
+PATIENCE = 6  #: rounds without a smaller arena before an order is given up
 _Integers = np.ndarray
 
 
@@ -81,27 +82,45 @@ def place(sizes: _Integers, starts: _Integers, ends: _Integers) -> tuple[_Intege
     """Offsets (bytes, aligned) of tensors with lifetimes ``[start, end)``, and the order that served best.
 
     Greedy: tensors in some order, each at the lowest free place among those alive with it. Of the orders by
-    size, size times duration, duration and begin the one with the smallest arena wins; the search ends early
-    at an arena that no other can beat.
+    size, duration and size times duration the one with the smallest arena wins; what ends up highest is then
+    placed first, again and again while that helps. The search ends at an arena that no other can beat.
     """
     rounded = -(-sizes // ALIGNMENT) * ALIGNMENT
     bound = largest_sum(rounded, starts, ends)
     duration = ends - starts
     orders: dict[str, Callable[[], _Integers]] = {
         "size": lambda: np.lexsort((starts, -rounded)),
-        "size x duration": lambda: np.argsort(-rounded * duration, kind="stable"),
         "duration": lambda: np.lexsort((-rounded, -duration)),
-        "begin": lambda: np.lexsort((-rounded, starts)),
+        "size x duration": lambda: np.argsort(-rounded * duration, kind="stable"),
     }
     best, name, smallest = np.zeros_like(sizes), "none", -1
     for order, ranked in orders.items():
-        offsets = _greedy(rounded, starts, ends, ranked())
+        offsets = _raised(rounded, starts, ends, ranked(), bound)
         size = int((offsets + rounded).max(initial=0))
         if smallest < 0 or size < smallest:
             best, name, smallest = offsets, order, size
         if smallest == bound:
             break
     return best, name
+
+
+def _raised(sizes: _Integers, starts: _Integers, ends: _Integers, order: _Integers, bound: int) -> _Integers:
+    """Greedy placement, repeated with the topmost tensors first until ``PATIENCE`` rounds bring nothing."""
+    best, smallest, idle = _greedy(sizes, starts, ends, order), -1, 0
+    offsets = best
+    while idle < PATIENCE:
+        tops = offsets + sizes
+        size = int(tops.max(initial=0))
+        if smallest < 0 or size < smallest:
+            best, smallest, idle = offsets, size, 0
+        else:
+            idle += 1
+        if smallest == bound:
+            break
+        highest = np.flatnonzero(tops == size)
+        order = np.concatenate((highest, order[~np.isin(order, highest)]))
+        offsets = _greedy(sizes, starts, ends, order)
+    return best
 
 
 def _greedy(sizes: _Integers, starts: _Integers, ends: _Integers, order: _Integers) -> _Integers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from workbench.memory.measure import uncollected
 from workbench.memory.outside import outside
 from workbench.memory.probe import LIMIT, Probe
 from workbench.memory.step import Step
-from workbench.memory.tracker import Tracker
+from workbench.memory.tracker import Runner, Tracker
 
 TIERS = (Tier.FAKE, Tier.FORMULA, Tier.PROBE)
 
@@ -53,8 +53,12 @@ def trace(
     tier: Tier = Tier.PROBE,
     warm: int = 1,
     probe_limit: int = LIMIT,
+    tell: Callable[[Any, Any, Any, Any], None] | None = None,
 ) -> tuple[MemoryProfile, EventLog]:
-    """Like :func:`predict`, with the event log that the profile was replayed from."""
+    """Like :func:`predict`, with the event log that the profile was replayed from.
+
+    ``tell(operator, args, kwargs, result)`` is called after every operator of every step; it must hold no tensor.
+    """
     if tier not in TIERS:
         raise BadInput("tier", str(tier), " or ".join(TIERS))
     notes: list[str] = []
@@ -65,7 +69,7 @@ def trace(
     runner = FakeRunner(probe or (inside_by_formula if tier is Tier.FORMULA else None))
     model = swap(build_model(), runner)
     batch = mapped(make_batch(), lambda t: runner.fake(t) if t.is_floating_point() else t)
-    tracker = Tracker(model, runner)
+    tracker = Tracker(model, runner if tell is None else _telling(runner, tell))
     step = _traced(tracker, make_step, batch, warm)
     if probe is not None:
         probe.book.save()
@@ -87,6 +91,15 @@ def _traced(tracker: Tracker, make_step: Callable[[nn.Module], Step], batch: Any
     finally:
         torch.set_rng_state(state)
     return step
+
+
+def _telling(runner: FakeRunner, tell: Callable[[Any, Any, Any, Any], None]) -> Runner:
+    def run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, int]:
+        result, inside = runner(func, args, kwargs)
+        tell(func, args, kwargs, result)
+        return result, inside
+
+    return run
 
 
 def _shapes(batch: Any) -> list[str]:

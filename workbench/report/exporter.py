@@ -113,18 +113,27 @@ def _summary(resources: dict[str, Any], facts: dict[str, Any], outputs: Outputs,
 
 
 def _thumbnail(nb: NotebookNode) -> dict[str, Any]:
-    """Points of the first Pareto figure, for a card to draw: peak, score, colour."""
+    """What a card draws: points of the first figure of score, else bars, else predicted against measured."""
     from workbench.report.emit import FIGURE
 
+    infos: dict[str, Any] = {}
     for cell in nb.cells:
         for output in cell.get("outputs", []):
             payload = output.get("data", {}).get(FIGURE, {})
-            if payload.get("kind") == "pareto":
-                info = payload["info"]
-                points = [
-                    [p["peak"], p["score"], p["colour"]] for p in info["points"] if p["peak"] and p["score"] is not None
-                ]
-                return {"points": points, "budget": info["budget"]}
+            infos.setdefault(payload.get("kind", ""), payload.get("info"))
+    if infos.get("pareto"):
+        points = [
+            [p["peak"], p["score"], p["colour"]]
+            for p in infos["pareto"]["points"]
+            if p["peak"] and p["score"] is not None
+        ]
+        return {"points": points, "budget": infos["pareto"]["budget"]}
+    for kind, values in (("categories", "sizes"), ("papers", "counts")):
+        if infos.get(kind):
+            info = infos[kind]
+            return {"bars": [list(zip(bar[values], info["colours"])) for bar in info["bars"]]}
+    if infos.get("prediction"):
+        return {"points": [[p["measured"], p["predicted"], p["colour"]] for p in infos["prediction"]["points"]]}
     return {}
 
 

@@ -84,10 +84,11 @@ def _card(path: Path, folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
 
 def thumbnail(data: Any) -> Markup:
     """A small picture of score against peak; anything but numbers and colours is left out."""
-    points = data.get("points", []) if isinstance(data, dict) else []
+    data = data if isinstance(data, dict) else {}
+    points = data.get("points", [])
     points = [p for p in points if isinstance(p, list) and len(p) == 3 and _is_point(p)][:60]
     if not points:
-        return Markup("")
+        return _bars(data.get("bars"))
     budget = data.get("budget")
     xs = [math.log(p[0]) for p in points] + ([math.log(budget)] if _positive(budget) else [])
     ys = [p[1] for p in points]
@@ -101,13 +102,41 @@ def thumbnail(data: Any) -> Markup:
     return Markup(f'<svg viewBox="0 0 280 110" aria-hidden="true">{line}{dots}</svg>')
 
 
+def _bars(rows: Any) -> Markup:
+    """Stacked bars, at most eight; parts that are no numbers with a colour are left out."""
+    rows = rows if isinstance(rows, list) else []
+    parts = [[p for p in row if _is_part(p)] for row in rows[:8] if isinstance(row, list)]
+    widest = max((sum(p[0] for p in row) for row in parts), default=0)
+    if not widest:
+        return Markup("")
+    height, drawn = 96 / len(parts), ""
+    for y, row in enumerate(parts):
+        left = 12.0
+        for value, colour in row:
+            width = value / widest * 256
+            drawn += (
+                f'<rect x="{left:.1f}" y="{7 + y * height:.1f}" width="{width:.1f}" height="{height * 0.7:.1f}" '
+                f'fill="{colour}"/>'
+            )
+            left += width
+    return Markup(f'<svg viewBox="0 0 280 110" aria-hidden="true">{drawn}</svg>')
+
+
+def _is_part(p: Any) -> bool:
+    return isinstance(p, list) and len(p) == 2 and _positive(p[0]) and isinstance(p[1], str) and _is_colour(p[1])
+
+
+def _is_colour(text: str) -> bool:
+    return bool(_COLOUR.fullmatch(text))
+
+
 def _positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
 def _is_point(p: list[Any]) -> bool:
     score = isinstance(p[1], int | float) and math.isfinite(p[1])
-    return _positive(p[0]) and score and isinstance(p[2], str) and bool(_COLOUR.fullmatch(p[2]))
+    return _positive(p[0]) and score and isinstance(p[2], str) and _is_colour(p[2])
 
 
 def _scale(low: float, high: float, start: float, end: float):

@@ -170,7 +170,7 @@ class Outputs:
         )
         rows = []
         for i, row in enumerate(payload.get("rows", [])):
-            state = {True: "fits", False: "over"}.get(fits[i] if i < len(fits) else None, "")  # type: ignore[call-overload]
+            state = {True: "fits", False: "over", None: ""}.get(fits[i] if i < len(fits) else None, "")
             said = details[i] if i < len(details) else []
             cells = Markup("").join(
                 _cell(j, str(c), _class(j, str(c), numeric, payload.get("verdict")), said[j] if j < len(said) else "")

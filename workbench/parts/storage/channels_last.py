@@ -8,13 +8,21 @@ import torch
 from torch import nn
 
 from workbench.core.errors import Incompatible
+from workbench.nn.plain_layout import adopt
 
 
 @dataclass(frozen=True)
 class ChannelsLast:
-    """Same numbers up to summation order. Activations follow the layout of the weights by themselves."""
+    """Same numbers up to summation order. Activations follow the layout of the weights by themselves.
+
+    Trained depthwise convolutions larger than 3x3 stay channels-first, where their gradient needs less workspace.
+    """
 
     def encode(self, model: nn.Module) -> nn.Module:
-        if sum(isinstance(m, nn.Conv2d) for m in model.modules()) < 2:
+        convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+        if len(convolutions) < 2:
             raise Incompatible("channels_last", True, "the model is not a stack of two-dimensional convolutions")
-        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for layer in convolutions:
+            adopt(layer)
+        return model

@@ -1,0 +1,69 @@
+"""A second process that predicts the same cases from the far end, so that a cold sweep uses two cores."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from workbench.case import Case
+from workbench.core.errors import PintpotError
+from workbench.core.profile import Tier
+
+WORTHWHILE = 10  #: cases not yet known below which starting a process costs more than it saves
+
+
+def _fields(case: Case) -> dict[str, Any]:
+    names = ("task_name", "model_name", "method_name", "batch", "length", "accumulate", "settings")
+    return {name: getattr(case, name) for name in names}
+
+
+@contextmanager
+def second_process(cases: Sequence[Case], tier: Tier = Tier.PROBE) -> Iterator[None]:
+    """While the context lasts, another process fills the cache, beginning with the last case.
+
+    Whoever works through ``cases`` in order meets it about half-way and finds the rest answered. Nothing
+    depends on it: where it dies or cannot start, the cases are predicted here. A program of its own is
+    started, not a fork of this one, so a script needs no guard around its main part.
+    """
+    from workbench.predictions import known
+
+    wanted = [case for case in cases if not known(case, tier)]
+    if len(wanted) < WORTHWHILE or len(os.sched_getaffinity(0)) < 2:
+        yield
+        return
+    command = [sys.executable, "-W", "ignore", "-m", "workbench.ahead", str(tier)]
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except OSError:
+        yield
+        return
+    try:
+        assert child.stdin is not None
+        child.stdin.write("\n".join(json.dumps(_fields(c)) for c in reversed(wanted)).encode())
+        child.stdin.close()
+        yield
+    except BrokenPipeError:
+        yield
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def main() -> None:
+    """Predict the cases given one a line on standard input, as JSON."""
+    tier = Tier(sys.argv[1])
+    for line in sys.stdin.read().splitlines():
+        case = Case(**json.loads(line))
+        try:
+            case.predict(tier)
+        except PintpotError:
+            continue  # kept as a refusal; the asking process will show it
+
+
+if __name__ == "__main__":
+    main()
