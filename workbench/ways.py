@@ -87,10 +87,10 @@ def _together(
             return
         for sentence, changed, lowers in singles:
             one = with_batch(changed, 1)
-            if _rest(alone, lowers) <= budget and (peak := _peak(one, tier)) is not None:
-                if peak <= budget:
-                    yield Change(f"{sentence} and {words}", one, peak)
-                    return
+            peak = _peak(one, tier) if _rest(alone, lowers) <= budget else None
+            if peak is not None and peak <= budget:
+                yield Change(f"{sentence} and {words}", one, peak)
+                return
     said, all_of = [words] if case.batch > 1 else [], start
     for name in ("recompute", "optimizer", "weights", "saved"):
         options = [(s, c) for s, c, _ in singles if c.settings.get(name) != case.settings.get(name)]
@@ -133,14 +133,15 @@ def _smaller_batch(case: Case, budget: int, tier: Tier, profile: MemoryProfile) 
     least = _peak(with_batch(case, 1), tier)
     if least is None or least > budget:
         return None
-    slope = (profile.peak - least) / (case.batch - 1)
-    size = max(1, min(case.batch - 1, 1 + int((budget - least) / slope))) if slope > 0 else 1
-    while size > 1:
+    high, top = case.batch, profile.peak
+    for _ in range(4):
+        slope = (top - least) / (high - 1)
+        size = max(1, min(high - 1, 1 + int((budget - least) / slope))) if slope > 0 else high - 1
         changed = with_batch(case, size)
-        peak = _peak(changed, tier)
+        peak = least if size == 1 else _peak(changed, tier)
         if peak is not None and peak <= budget:
             return Change(batch_words(changed), changed, peak)
-        size //= 2
+        high, top = size, peak if peak is not None else top  # accumulating began to hold gradients: a new chord
     changed = with_batch(case, 1)
     return Change(batch_words(changed), changed, least)
 

@@ -36,6 +36,7 @@ PULLS = {
     "chunked loss, forward only": Pull("tiny-llama", "mezo", 4, 64, {"chunked_loss": 32}, 0.5),
     "chunked loss, virtual tokens": Pull("tiny-llama", "prompt-tuning", 4, 64, {"chunked_loss": 32}, 0.6),
     "channels last": Pull("tiny-cnn", "last-blocks", 16, 32, {"channels_last": True}, 0.95),
+    "channels last, tiny pictures": Pull("efficientnet-lite0", "last-blocks", 1, 64, {"channels_last": True}, 1.02),
     "saved bf16": Pull("tiny-bert", "full", 4, 64, {"saved": "bf16"}, 0.75),
     "saved int8": Pull("tiny-bert", "full", 4, 64, {"saved": "int8"}, 0.65),
     "saved int8, convolutions": Pull("tiny-cnn", "full", 8, 16, {"saved": "int8"}, 0.6),
@@ -51,6 +52,9 @@ PULLS = {
     "frozen bf16, tied": Pull("tiny-llama", "lora", 1, 4, {"weights": "frozen-bf16"}, 0.55, Category.WEIGHTS),
     "nf4": Pull("tiny-bert", "lora", 1, 4, {"weights": "nf4"}, 0.75, Category.WEIGHTS),
     "nf4, weight asked for": Pull("tiny-llama", "dora", 2, 16, {"weights": "nf4"}, 0.7, Category.WEIGHTS),
+    "chunked loss over a frozen bf16 table": Pull(
+        "tiny-llama", "lora", 4, 64, {"chunked_loss": 32, "weights": "frozen-bf16"}, 0.5
+    ),
     "all of a transformer": Pull(
         "tiny-llama", "lora", 4, 64,
         {"weights": "nf4", "chunked_loss": 32, "recompute": 2, "saved": "int8", "update_in_backward": True}, 0.35,
@@ -63,7 +67,7 @@ PULLS = {
 
 
 def _case(pull: Pull, settings: dict) -> Case:
-    task = "pixels" if pull.model == "tiny-cnn" else "tokens"
+    task = "pixels" if pull.model in ("tiny-cnn", "efficientnet-lite0") else "tokens"
     return Case(task, pull.model, pull.method, pull.batch, pull.length, settings=settings)
 
 

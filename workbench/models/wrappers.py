@@ -72,6 +72,7 @@ class ImageClassifier(nn.Module):
     """Vision transformer, mean over the patch tokens (the class token is left out), linear head."""
 
     is_gradient_checkpointing = False
+    base_model_prefix = "encoder"  # where tuners look for the backbone of a transformers model
 
     def __init__(self, encoder: PreTrainedModel, classes: int) -> None:
         super().__init__()

@@ -37,11 +37,14 @@ class ChunkedLinear(nn.Linear):
             self.deferring = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return x if self.deferring else super().forward(x)
+        if self.deferring:
+            return x
+        return nn.functional.linear(x.to(self.weight.dtype), self.weight, self.bias).to(x.dtype)
 
     def loss(self, hidden: Tensor, targets: Tensor, ignore_index: int, reduction: str = "mean") -> Tensor:
         """Cross-entropy of ``targets`` (tokens,) given ``hidden`` (tokens, in_features)."""
-        return chunked_cross_entropy(hidden, self.weight, self.bias, targets, self.chunk, ignore_index, reduction)
+        narrow = hidden.to(self.weight.dtype)  # a frozen weight may be narrower than what flows
+        return chunked_cross_entropy(narrow, self.weight, self.bias, targets, self.chunk, ignore_index, reduction)
 
 
 def deferring_head(model: nn.Module) -> ChunkedLinear | None:

@@ -25,7 +25,7 @@ _SOURCES: dict[Format, tuple[torch.dtype, ...]] = {
 }
 SMALLEST = 4096  #: bytes below which packing is not worth a call
 ROW = 32  #: fewest elements that share a scale
-PIECE = 2**16  #: elements encoded at once, so that encoding needs no second copy of the tensor
+PIECE = 2**15  #: elements encoded at once, so that encoding needs no second copy of the tensor
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ def encode(flat: Tensor, row: int, form: Format) -> Packed:
     count = max(1, PIECE // row)
     for start in range(0, rows.shape[0], count):
         piece = slice(start, start + count)
-        values[piece].copy_(rows[piece].div(scales[piece]).round_())
+        steps = rows[piece].div(scales[piece])
+        signs = steps.sign()
+        # What is not zero never becomes zero: an activation's mask is read off its saved result.
+        values[piece].copy_(steps.abs_().round_().clamp_(min=1).mul_(signs))
     return Packed(values, scales, flat.dtype)
 
 

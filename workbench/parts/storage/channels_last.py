@@ -15,7 +15,7 @@ from workbench.nn.plain_layout import adopt
 class ChannelsLast:
     """Same numbers up to summation order. Activations follow the layout of the weights by themselves.
 
-    Trained depthwise convolutions larger than 3x3 stay channels-first, where their gradient needs less workspace.
+    Trained depthwise convolutions stay channels-first where their gradient then needs less workspace.
     """
 
     def encode(self, model: nn.Module) -> nn.Module:

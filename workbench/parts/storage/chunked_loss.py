@@ -8,6 +8,7 @@ from torch import nn
 
 from workbench.core.errors import Incompatible
 from workbench.nn.chunked_loss import ChunkedLinear
+from workbench.nn.narrow_weights import BFloat16Linear
 
 #: Settings of configurations that change logits after the output layer; the value that changes nothing.
 _AFTERWARDS = {"final_logit_softcapping": None, "logit_scale": None, "logits_scaling": 1.0}
@@ -21,7 +22,8 @@ class ChunkedLoss:
 
     def encode(self, model: nn.Module) -> nn.Module:
         found = getattr(model, "get_output_embeddings", lambda: None)()
-        if type(found) is not nn.Linear:
+        plain = type(found) is nn.Linear or (type(found) is BFloat16Linear and found.bias is None)
+        if not plain:
             reason = "the model has no plain linear output layer over a vocabulary"
             raise Incompatible("chunked_loss", self.tokens, reason)
         configuration = getattr(model, "config", None)
