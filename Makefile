@@ -20,8 +20,9 @@ report: setup
 	$(BIN)/pintpot assets pull movie-sentiment minilm
 	$(BIN)/pintpot report compare-methods -p profile=standard
 
+# Two workers with one torch thread each: two kernels with default threads would fight for the same cores.
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -50,7 +50,11 @@ FITTING: dict[str, dict[str, Any]] = {
 
 
 #: Causes of what is known not to be exact, by method.
-CAUSES: dict[str, str] = {}
+CAUSES: dict[str, str] = {
+    "frod": "a fake sparse tensor holds no entries, so the gradient of its values and their optimizer state are missed",
+    "shira": "its update is a sparse tensor, and the backward of one does not run on fake tensors",
+    "vblora": "its forward asks whether a logit has become infinite, which only values answer",
+}
 
 COMMANDS = """OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --optimizers adamw,sgd,momentum,adamw8bit
 OMP_NUM_THREADS=1 python benchmarks/exactness.py --models minilm,efficientnet-lite0,dinov2-small
@@ -210,7 +214,7 @@ def _causes(entries: list[dict[str, Any]]) -> dict[str, list[str]]:
     grouped: dict[str, list[str]] = {}
     for entry in entries:
         method = entry["key"].split()[1]
-        cause = CAUSES.get(method, entry.get("reason", "no cause named yet"))
+        cause = CAUSES.get(method) or entry.get("reason", "no cause named yet")
         size = f" ({entry['difference']:+,} of {entry['measured']:,})" if "difference" in entry else ""
         grouped.setdefault(cause, []).append(f"`{entry['key']}`{size}")
     return grouped

@@ -151,7 +151,10 @@ def _error(row: dict[str, Any], tool: str) -> str:
     if not isinstance(value, int):
         return "raises" if value else "–"
     difference = value - row["measured"]
-    return "0 bytes" if difference == 0 else f"{difference / row['measured']:+.1%}"
+    relative = difference / row["measured"]
+    if abs(relative) >= 0.0005:
+        return f"{relative:+.1%}"
+    return f"{difference:+,} bytes" if difference else "0 bytes"
 
 
 def page(rows: list[dict[str, Any]]) -> list[str]:
@@ -194,11 +197,15 @@ def main() -> None:
             shown = {tool: _error(rows[-1], tool) for tool in TOOLS}
             print(rows[-1]["case"], rows[-1]["measured"], shown, flush=True)
     if not given.only:
-        (ROOT / "docs").mkdir(exist_ok=True)
-        (ROOT / "docs" / "peers.md").write_text("\n".join(page(rows)) + "\n")
-        results = ROOT / "benchmarks" / "results"
-        results.mkdir(exist_ok=True)
-        (results / "peers.json").write_text(json.dumps(rows, indent=1) + "\n")
+        store = ROOT / "benchmarks" / "results" / "peers.json"
+        store.parent.mkdir(exist_ok=True)
+        store.write_text(json.dumps(rows, indent=1) + "\n")
+        write_page(rows)
+
+
+def write_page(rows: list[dict[str, Any]]) -> None:
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs" / "peers.md").write_text("\n".join(page(rows)) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ def _fields(case: Case) -> dict[str, Any]:
 
 
 @contextmanager
-def second_process(cases: Sequence[Case], tier: Tier = Tier.PROBE) -> Iterator[None]:
+def second_process(cases: Sequence[Case], tier: Tier | None = None) -> Iterator[None]:
     """While the context lasts, another process fills the cache, beginning with the last case.
 
     Whoever works through ``cases`` in order meets it about half-way and finds the rest answered. Nothing
@@ -32,31 +33,35 @@ def second_process(cases: Sequence[Case], tier: Tier = Tier.PROBE) -> Iterator[N
     """
     from workbench.predictions import known
 
-    wanted = [case for case in cases if not known(case, tier)]
+    wanted = [case for case in cases if not known(case, case.tier(tier))]
     if len(wanted) < WORTHWHILE or len(os.sched_getaffinity(0)) < 2:
         yield
         return
-    command = [sys.executable, "-W", "ignore", "-m", "workbench.ahead", str(tier)]
+    command = [sys.executable, "-W", "ignore", "-m", "workbench.ahead", str(tier or "")]
     try:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except OSError:
         yield
         return
     try:
-        assert child.stdin is not None
-        child.stdin.write("\n".join(json.dumps(_fields(c)) for c in reversed(wanted)).encode())
-        child.stdin.close()
-        yield
-    except BrokenPipeError:
+        _tell(child, wanted)
         yield
     finally:
         child.terminate()
         child.wait()
 
 
+def _tell(child: subprocess.Popen[bytes], wanted: Sequence[Case]) -> None:
+    """Hand over the cases, last one first; a child that has died already is no loss."""
+    assert child.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.write("\n".join(json.dumps(_fields(c)) for c in reversed(wanted)).encode())
+        child.stdin.close()
+
+
 def main() -> None:
     """Predict the cases given one a line on standard input, as JSON."""
-    tier = Tier(sys.argv[1])
+    tier = Tier(sys.argv[1]) if sys.argv[1] else None
     for line in sys.stdin.read().splitlines():
         case = Case(**json.loads(line))
         try:

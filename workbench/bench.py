@@ -22,6 +22,7 @@ from workbench.tasks.base import Sizes
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
+    from workbench.fit_table import FitTable
 
 Observer = Callable[[Progress], None]
 
@@ -52,17 +53,25 @@ class Bench:
         cases = cases_for(self.task, self.model, methods, batch=self.batch, length=self.length)
         return list(fit(cases, self.device, self.budget, progress=progress))
 
+    def explore(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> FitTable:
+        """A table that answers any budget, batch and length at once; takes some traces a method the first time."""
+        from workbench.fit_table import fit_table
+
+        cases = cases_for(self.task, self.model, methods, batch=self.batch, length=self.length)
+        return fit_table(cases, self.device, progress=progress)
+
     def run(
         self,
         method: str,
         seed: int = 0,
         *,
+        accumulate: int = 1,
         observe: Observer | None = None,
         cancel: threading.Event | None = None,
         **settings: Any,
     ) -> RunRecord:
         """Train one method under the budget; the record is stored, and taken from the store when it is there."""
-        cell = self._cell(self.case(method, **settings), seed)
+        cell = self._cell(self.case(method, **settings), seed, shape={"accumulate": accumulate})
         return next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
 
     def ablate(

@@ -71,7 +71,9 @@ class Case:
 
     @cached_property
     def config(self) -> Any:
-        return self.method.configure(**dict(self.settings))
+        """The method's validated settings; the learning rate follows the kind of model unless it is given."""
+        own = self.method.lr_by_kind.get(self.spec.kind)
+        return self.method.configure(**{**({} if own is None else {"lr": own}), **self.settings})
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the bytes of a step; the key of cached predictions and part of a run's."""
@@ -118,12 +120,16 @@ class Case:
         """Micro-batches with the shapes of real ones; needs no data."""
         return [self.task.example_batch(self.spec, self.batch, self.length) for _ in range(self.accumulate)]
 
-    def predict(self, tier: Tier | None = None, *, fresh: bool = False) -> MemoryProfile:
-        """Memory of one step, predicted without running it; cached by content.
+    def tier(self, asked: Tier | None = None) -> Tier:
+        """The tier of a prediction where ``asked`` leaves it open.
 
-        Without a ``tier`` workspace is probed, except for models known by their shapes alone: their operators
-        are too large to execute on the host that asks.
+        Workspace is probed, except for models known by their shapes alone: their operators are too large to
+        execute on the host that asks.
         """
+        return asked or (Tier.FORMULA if self.spec.cost_only else Tier.PROBE)
+
+    def predict(self, tier: Tier | None = None, *, fresh: bool = False) -> MemoryProfile:
+        """Memory of one step, predicted without running it; cached by content. See :meth:`tier`."""
         from workbench.predictions import predicted
 
-        return predicted(self, tier or (Tier.FORMULA if self.spec.cost_only else Tier.PROBE), fresh=fresh)
+        return predicted(self, self.tier(tier), fresh=fresh)

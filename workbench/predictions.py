@@ -180,6 +180,11 @@ def known(case: Case, tier: Tier = Tier.PROBE) -> bool:
     return case.refusal() is not None or all(_file(key).exists() for key in keys)
 
 
+def kept(case: Case, what: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Anything else that follows from traces of ``case``, by its name, kept like a prediction."""
+    return _kept(case, what, _code(*_COUNTING), make, False)
+
+
 def _kept(case: Case, what: str, code: str, make: Callable[[], dict[str, Any]], fresh: bool) -> dict[str, Any]:
     """What the cache holds, else what ``make`` gives; a refusal is kept like an answer."""
     key = _key(case, what, code)

@@ -13,7 +13,6 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, ResourceMissing
 from workbench.core.profile import MemoryProfile
 from workbench.core.seeds import derive
-from workbench.layers import layer_norms
 from workbench.records.schema import Quantity, RunRecord, State, StepRecord
 from workbench.tasks.base import Sizes
 
@@ -102,6 +101,7 @@ class Session:
         """
         import torch
 
+        from workbench.layers import layer_norms
         from workbench.memory.guard import guard
         from workbench.memory.measure import measure
         from workbench.memory.snapshot import Snapshot
@@ -230,6 +230,9 @@ def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRe
         state, reason = State.OVER_BUDGET, str(with_ways_out(error, session.case))
     except FloatingPointError as error:
         state, reason = State.DIVERGED, str(error)
+    except (RuntimeError, NotImplementedError) as error:
+        # A tuner that breaks inside its library ends its own run, not the sweep; the record says in whose words.
+        state, reason = State.FAILED, f"{type(error).__name__}: {error}".splitlines()[0][:300]
     if session.cancel.is_set() and len(steps) < session.total:
         state, reason = State.CANCELLED, f"cancelled after {len(steps)} of {session.total} steps"
     # Evaluating takes longer than whoever cancelled wants to wait; the steps done are kept.

@@ -48,7 +48,7 @@ class Change:
 
 
 def ways_out(
-    case: Case, budget: int, tier: Tier = Tier.PROBE, most: int = 2, *, profile: MemoryProfile | None = None
+    case: Case, budget: int, tier: Tier | None = None, most: int = 2, *, profile: MemoryProfile | None = None
 ) -> Iterator[Change]:
     """Changes that make ``case`` fit, cheapest first; two at once only where no single one is enough.
 
@@ -77,7 +77,7 @@ def ways_out(
 
 
 def _together(
-    case: Case, budget: int, tier: Tier, singles: list[tuple[str, Case, frozenset[Category]]], peaks: list[Any]
+    case: Case, budget: int, tier: Tier | None, singles: list[tuple[str, Case, frozenset[Category]]], peaks: list[Any]
 ) -> Iterator[Change]:
     """The first fitting combination: the smallest batch with one change, then with ever more of them."""
     start, words = with_batch(case, 1), batch_words(with_batch(case, 1))
@@ -126,7 +126,7 @@ def _singles(case: Case) -> Iterator[tuple[str, Case, frozenset[Category]]]:
                 continue  # a value that this config refuses
 
 
-def _smaller_batch(case: Case, budget: int, tier: Tier, profile: MemoryProfile) -> Change | None:
+def _smaller_batch(case: Case, budget: int, tier: Tier | None, profile: MemoryProfile) -> Change | None:
     """The largest batch that fits, near the chord between two known ones: peaks are convex in the batch."""
     if case.batch == 1 or _rest(profile, _BATCH) > budget:
         return None
@@ -182,14 +182,14 @@ def _rest(profile: MemoryProfile, lowers: frozenset[Category]) -> int:
     return sum(size for category, size in profile.by_category.items() if category not in lowers)
 
 
-def _known_profile(case: Case, tier: Tier) -> MemoryProfile | None:
+def _known_profile(case: Case, tier: Tier | None) -> MemoryProfile | None:
     try:
         return case.predict(tier)
     except PintpotError:
         return None
 
 
-def _peak(case: Case, tier: Tier) -> int | None:
+def _peak(case: Case, tier: Tier | None) -> int | None:
     profile = _known_profile(case, tier)
     return profile.peak if profile is not None else None
 

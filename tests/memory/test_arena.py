@@ -135,7 +135,7 @@ def test_what_outlives_its_plan_is_never_overwritten():
         assert used.served > before
     with arena.planned(step, False) as used:
         used.step(True)
-    assert torch.equal(step.kept[0], torch.full((1000,), 9.0))  # still there after the arena was closed
+    assert torch.equal(step.kept[0], torch.full((1000,), 8.0))  # still there after the arena was closed
     with pytest.raises(ResourceMissing, match="in use"), arena.planned(step, False):
         pass
     step.kept.clear()

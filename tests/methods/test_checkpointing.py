@@ -11,7 +11,7 @@ from workbench.testing import Subject
 def test_gradients_are_those_of_full_tuning(gradients, model: str, every: int) -> None:
     """Also with dropout (tiny-bert): the recomputation draws the same numbers."""
     full = gradients(Subject("full", model))
-    again = gradients(Subject("checkpointing", model, {"every": every}))
+    again = gradients(Subject("checkpointing", model, {"recompute": every}))
     assert list(full) == list(again)
     for name, gradient in full.items():
         torch.testing.assert_close(again[name], gradient, rtol=0, atol=1e-6)

@@ -15,7 +15,7 @@ from workbench.parts.storage.as_loaded import AsLoaded
 
 #: Bytes of state per trained element, leaving out step counters and quantization tables.
 STATE = {"sgd": 0, "momentum": 4, "adamw": 8, "adamw8bit": 2}
-SIZE = 8192
+SIZE = 65536  #: large enough that quantization tables weigh little
 
 
 def _step(rule: str, lr: float = 1e-2) -> TrainingStep:
@@ -43,7 +43,8 @@ def test_state_per_element(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", sorted(STATE))
 def test_the_loss_falls_and_gradients_are_dropped(rule: str) -> None:
-    step = _step(rule)
+    # A rule that moves every element by about its rate needs a small one here, or it oversteps the minimum.
+    step = _step(rule, lr=1e-2 if rule in ("sgd", "momentum") else 1e-5)
     losses = [float(step(_batch())) for _ in range(10)]
     assert losses[-1] < losses[0]
     assert all(p.grad is None for p in step.parameters)

@@ -18,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(fit)
     app.command()(predict)
     app.command()(measure)
+    app.command()(plan)
 
 
 def tier_named(name: str) -> Tier | None:
@@ -79,6 +80,47 @@ def fit(
     predicted = any(v.step_time and v.step_time.kind == "predicted" for v in verdicts)
     basis = "predicted from operators timed on this host" if predicted else "extrapolated by roofline"
     say(f"* {basis}; see `pintpot devices show NAME` for what it rests on.")
+    return None
+
+
+def plan(
+    task: options.Task = "",
+    model: options.Model = "",
+    device: options.Device = "this-host",
+    budget: options.Budget = "",
+    method: options.MethodName = "full",
+    batch: options.Batch = None,
+    length: options.Length = None,
+    settings: options.Settings = None,
+    approximate: Annotated[bool, typer.Option("--approximate", help="Packed and narrow numbers too.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """The fastest way to train a method within a budget: batch, accumulation and levers, each one predicted."""
+    from dataclasses import replace
+
+    from workbench.bench import open as open_bench
+    from workbench.planner import default_grid
+    from workbench.planner import plan as make_plan
+
+    bench = open_bench(task, model, device, budget, batch=batch, length=length)
+    case = replace(bench.case(method), settings=options.method_settings(method, settings))
+    found = make_plan(case, bench.device, bench.budget, grid=default_grid(case, approximate=approximate))
+    if as_json:
+        return show_json(found.to_dict())
+    examples = f"batch {found.case.batch}" + (f" x {found.case.accumulate}" if found.case.accumulate > 1 else "")
+    levers = ", ".join(f"{n} {v}" for n, v in found.case.settings.items()) or "no other setting"
+    speed = f"{found.throughput.value:.3g} examples/s" if found.throughput.value else "speed not known"
+    say(f"{method}: {examples}, {levers}.")
+    rows = [
+        ("predicted peak", f"{format_size(found.predicted.peak)} of {format_size(bench.budget)}"),
+        ("step time", f"{format_time(found.step_time.value)} ({found.step_time.kind})"),
+        ("step energy", f"{format_energy(found.step_energy.value)} ({found.step_energy.kind})"),
+        ("throughput", f"{speed} ({found.throughput.kind})"),
+        ("what binds", found.binds),
+        ("searched", f"{found.predicted_cases} of {found.candidates} candidates predicted"),
+    ]
+    show_table("", ("", found.objective), rows, "")
+    say(found.command)
     return None
 
 

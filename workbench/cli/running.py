@@ -54,6 +54,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of fresh weights, order and noise.")] = 0,
     batch: options.Batch = None,
     length: options.Length = None,
+    accumulate: options.Accumulate = 1,
     settings: options.Settings = None,
     profile: Profile = "standard",
     train: options.Train = None,
@@ -74,7 +75,7 @@ def run(
     )
     values = options.method_settings(method, settings)
     with cancelling() as cancel, sweeping(1) as observe:
-        record = bench.run(method, seed, observe=observe, cancel=cancel, **values)
+        record = bench.run(method, seed, accumulate=accumulate, observe=observe, cancel=cancel, **values)
     if as_json:
         show_json(record.to_dict())
     else:

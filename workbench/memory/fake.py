@@ -9,7 +9,8 @@ answered with 1.0, which is recorded as an assumption, or refused in one sentenc
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,7 +71,7 @@ class FakeRunner:
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
         self.inside = inside
         self.assumptions: dict[str, None] = {}
-        self._stale: set[int] = set()
+        self._stale: dict[int, weakref.ref[Any]] = {}
         self._outputs: dict[str, tuple[Any, ...]] = {}
 
     def fake(self, tensor: Tensor) -> Tensor:
@@ -161,8 +162,15 @@ class FakeRunner:
         if not originals:
             return result
         if func._schema.is_mutable:
-            self._stale.update(t.untyped_storage()._cdata for t in tensors if not isinstance(t, FakeTensor))
+            self._distrust(t for t in tensors if not isinstance(t, FakeTensor))
         return mapped(result, lambda t: originals.get(id(t), t))
+
+    def _distrust(self, tensors: Iterable[Tensor]) -> None:
+        """Their numbers were overwritten by something fake; forgotten with the storage, whose address is used again."""
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            key = storage._cdata
+            self._stale[key] = weakref.ref(storage, lambda _, key=key: self._stale.pop(key, None))
 
     def _in_channels_last(self, func: Any, args: Any, result: Any) -> Any:
         """CPU kernels answer in channels-last if input or weight is so; the fake kernels overlook some cases."""

@@ -63,6 +63,7 @@ def guard(
     workspace and slows the step.
     """
     base = sum(size for size in held_storages(step, batch).values())
+    settled = _settled(step)
     refused: Refusal | BudgetExceeded | None = None
     broom = _broom()
     if base > limit:
@@ -90,7 +91,20 @@ def guard(
                 traceback.clear_frames(error.__traceback__)
     if refused is not None:
         _release(step, broom)
+        _drop_new_state(step, settled)
         raise refused if isinstance(refused, BudgetExceeded) else explain(limit, refused, step, batch, log, suggestions)
+
+
+def _settled(step: Step) -> set[int]:
+    """Ids of the parameters that have optimizer state."""
+    return {id(p) for optimizer in getattr(step, "optimizers", ()) for p in optimizer.state}
+
+
+def _drop_new_state(step: Step, settled: set[int]) -> None:
+    """Forget optimizer state begun in the refused step: it may be half made, and no update has used it."""
+    for optimizer in getattr(step, "optimizers", ()):
+        for parameter in [p for p in optimizer.state if id(p) not in settled]:
+            del optimizer.state[parameter]
 
 
 def _broom() -> Tensor:

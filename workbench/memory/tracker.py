@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from workbench.core.profile import Category, Phase
 from workbench.memory.events import Allocation, EventLog, categories_of
 from workbench.memory.step import Step, storages_of, tensors_in
+from workbench.memory.unwatched import known_random_state, lean_pooling
 from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
 
 _SCALAR_OPERATORS = (torch.ops.aten.mul.Tensor, torch.ops.aten.div.Tensor)
@@ -265,25 +266,10 @@ class Tracker(TorchDispatchMode):
         """Watch modules, phases, random states and every operator while the context lasts."""
         with ExitStack() as stack:
             stack.enter_context(self.where.watching())
-            stack.enter_context(self._watching_random_state())
+            stack.enter_context(known_random_state(self._know))
+            stack.enter_context(lean_pooling())
             stack.enter_context(self)
             yield self
-
-    @contextmanager
-    def _watching_random_state(self) -> Iterator[None]:
-        """Checkpointing keeps generator states, tensors that are made without any dispatch."""
-        original = torch.get_rng_state
-
-        def get_rng_state() -> Tensor:
-            state = original()
-            self._know(state.untyped_storage())
-            return state
-
-        torch.get_rng_state = torch.random.get_rng_state = get_rng_state
-        try:
-            yield
-        finally:
-            torch.get_rng_state = torch.random.get_rng_state = original
 
     def adopt(self, step: Step, batch: Any) -> None:
         """Learn what the step holds already; it becomes the baseline of what is logged from here."""

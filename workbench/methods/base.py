@@ -53,6 +53,7 @@ class Method:
     card: ClassVar[Card]
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     kinds: ClassVar[tuple[str, ...]] = ()  #: kinds of model it serves; empty means all
+    lr_by_kind: ClassVar[Mapping[str, float]] = {}  #: learning rate for kinds of model that want another default
     reads_weights: ClassVar[bool] = False  #: attaching decomposes weights, so shapes alone would mislead a prediction
 
     def settings(self) -> list[Setting]:

@@ -30,6 +30,7 @@ class LastBlocksOnly(Method):
         equation="dL/dw_j computed only for blocks j > L - k",
     )
     Config = LastBlocksConfig
+    lr_by_kind = {"image-classifier": 1e-3, "sensor-classifier": 3e-3}
 
     def parts(self, config: LastBlocksConfig) -> Parts:
         from workbench.parts.base import Parts

@@ -1,0 +1,51 @@
+"""What torch does differently while it is watched: prediction and measurement follow the bare step all the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from workbench.case import Case
+from workbench.memory import ledger
+from workbench.memory.measure import measure
+from workbench.memory.unwatched import lean_pooling
+
+needs_ledger = pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")
+
+
+@needs_ledger
+@pytest.mark.parametrize(
+    ("method", "batch", "length"),
+    [("head", 16, 100), ("mezo", 16, 100), ("bias", 4, 64)],
+    ids=["pooling below a trained head", "pooling without gradients", "weight gradient not asked for"],
+)
+def test_convolutions_in_one_dimension_are_exact(method, batch, length):
+    case = Case("pixels", "tiny-sensor", method, batch, length)
+    measured = measure(case.step(case.attached(weights=False)), case.example())
+    predicted = case.predict(fresh=True)
+    assert predicted.by_category == measured.by_category
+    assert predicted.peak == measured.peak
+
+
+@pytest.mark.parametrize("settings", [{}, {"stride": 1}, {"padding": 1}, {"stride": 2, "ceil_mode": True}])
+def test_lean_pooling_pools_alike(settings):
+    values = torch.randn(2, 3, 17)
+    wanted = torch.max_pool1d(values, 3, **settings)
+    with lean_pooling():
+        assert torch.equal(torch.max_pool1d(values, 3, **settings), wanted)
+        assert torch.equal(torch.nn.functional.max_pool1d(values[0], 3, **settings), wanted[0])
+        trained = values.clone().requires_grad_()
+        torch.nn.functional.max_pool1d(trained, 3, **settings).sum().backward()
+        assert trained.grad is not None
+        assert trained.grad.sum() == wanted.numel()
+
+
+def test_distrust_of_a_number_ends_with_its_storage():
+    from workbench.memory.fake import FakeRunner
+
+    runner = FakeRunner()
+    overwritten = torch.ones(1)
+    runner(torch.ops.aten.add_.Tensor, (overwritten, runner.fake(torch.ones(1, 1).expand(1, 1))[0]), {})
+    assert overwritten.untyped_storage()._cdata in runner._stale
+    del overwritten
+    assert runner._stale == {}

@@ -1,0 +1,88 @@
+"""The planner: close to exhaustive search, and no step that it plans ever passes its budget when it is run."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from workbench.core.errors import BudgetExceeded
+from workbench.core.profile import Tier
+from workbench.planner import default_grid, gained_per_example, plan
+from workbench.records.schema import RunRecord, State, StepRecord
+
+GRID = {"batch": [8, 4, 1], "recompute": [0, 1], "saved": ["as-is", "int8"], "optimizer": ["adamw", "sgd"]}
+
+
+@pytest.mark.parametrize("share", [0.42, 0.5, 0.7, 1.0])
+def test_within_a_tenth_of_exhaustive_search(small, board, share):
+    budget = int(small.predict(Tier.FAKE).peak * share)
+    whole = plan(small, board, budget, grid=GRID, tier=Tier.FAKE, exhaustive_up_to=1000)
+    climbed = plan(small, board, budget, grid=GRID, tier=Tier.FAKE, exhaustive_up_to=0)
+    assert whole.exhaustive and not climbed.exhaustive
+    assert climbed.throughput.value >= 0.9 * whole.throughput.value
+    assert max(whole.predicted.peak, climbed.predicted.peak) <= budget
+
+
+def test_what_does_not_fit_is_refused_with_the_smallest_peak(small, board):
+    with pytest.raises(BudgetExceeded, match="most frugal"):
+        plan(small, board, 10_000, grid={"batch": [8, 1]}, tier=Tier.FAKE)
+
+
+def test_the_plan_keeps_the_examples_of_a_step_and_prints_its_command(small, board):
+    budget = int(small.predict(Tier.FAKE).peak * 0.9)
+    found = plan(small, board, budget, grid={"batch": [8, 4, 2]}, tier=Tier.FAKE)
+    assert found.case.batch * found.case.accumulate == small.batch and found.case.batch < small.batch
+    words = shlex.split(found.command)
+    assert words[words.index("--batch") + 1] == str(found.case.batch)
+    assert words[words.index("--accumulate") + 1] == str(found.case.accumulate)
+    assert "memory" in found.binds
+
+
+def test_default_levers_leave_the_result_as_it_is(small):
+    grid = default_grid(small)
+    assert grid["batch"] == [8, 4, 2, 1] and "recompute" in grid
+    assert not {"saved", "weights", "channels_last", "chunked_loss"} & set(grid)
+    assert "saved" in default_grid(small, approximate=True)
+
+
+def test_recorded_quality_chooses_the_method(small, board):
+    def record(method: str, gained: float) -> RunRecord:
+        steps = tuple(StepRecord(i, 1.0, 0.1) for i in range(10))
+        score = {"name": "accuracy", "value": 0.5 + gained, "lower_is_better": False}
+        return RunRecord(
+            "id", "tokens", "tiny-bert", method, 0, State.DONE, steps=steps, batch=8, score=score,
+            score_before={"value": 0.5},
+        )  # fmt: skip
+
+    grid = {"batch": [8], "method": ["full", "head"]}
+    fast = plan(small, board, 2**30, grid=grid, tier=Tier.FAKE)
+    assert fast.case.method_name == "head" and fast.objective == "examples per second"
+    records = [record("full", 0.4), record("head", 0.001)]
+    assert gained_per_example(records, small)["full"] == pytest.approx(0.4 / 80)
+    good = plan(small, board, 2**30, grid=grid, records=records, tier=Tier.FAKE)
+    assert good.case.method_name == "full" and good.score.kind == "fitted"
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(share=st.floats(0.4, 1.1), lever=st.sampled_from(["recompute", "update_in_backward"]))
+def test_no_planned_step_passes_its_budget_when_run(small, board, share, lever):
+    from workbench.memory.guard import guard
+
+    budget = int(small.predict().peak * share)
+    try:
+        found = plan(
+            small,
+            board,
+            budget,
+            grid={"batch": [8, 2], lever: [False, True] if lever == "update_in_backward" else [0, 1]},
+        )
+    except BudgetExceeded:
+        return
+    step, batch = found.case.step(found.case.attached(weights=False)), found.case.example()
+    for index in range(3):
+        with guard(budget, step, batch) as guarded:
+            step(batch, seed=index)
+        assert guarded.peak <= budget

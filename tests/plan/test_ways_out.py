@@ -1,0 +1,60 @@
+"""Verdicts and ways out: each one verified, single changes first, and no pair where one is enough."""
+
+from __future__ import annotations
+
+import pytest
+
+from workbench.case import Case
+from workbench.core.errors import BudgetExceeded
+from workbench.core.profile import Tier
+from workbench.plan import judge
+from workbench.ways import ways_out, with_ways_out
+
+
+def test_every_way_fits_and_none_is_two_changes_where_one_is_enough(small):
+    peak = small.predict(Tier.FAKE).peak
+    changes = list(ways_out(small, int(peak * 0.9), Tier.FAKE, most=3))
+    assert changes
+    for change in changes:
+        assert change.case.predict(Tier.FAKE).peak == change.peak <= int(peak * 0.9)
+        assert " and " not in change.sentence
+        assert change.case.method_name == small.method_name
+        assert change.case.batch * change.case.accumulate >= small.batch or change.case.config.update_in_backward
+
+
+def test_two_changes_where_no_single_one_is_enough(small):
+    budget = int(min(c.peak for c in _all_singles(small)) * 0.95)
+    changes = list(ways_out(small, budget, Tier.FAKE))
+    assert changes and all(" and " in c.sentence and c.peak <= budget for c in changes)
+
+
+def _all_singles(case):
+    budget = case.predict(Tier.FAKE).peak - 1
+    return list(ways_out(case, budget, Tier.FAKE, most=100))
+
+
+def test_nothing_fits_in_almost_nothing(small):
+    assert list(ways_out(small, 1000, Tier.FAKE)) == []
+
+
+def test_a_step_that_fake_tensors_cannot_run_is_not_predicted(board):
+    verdict = judge(Case("tokens", "tiny-bert", "shira", 2, 8), board, 2**30, tier=Tier.FAKE)
+    assert verdict.fits == "not predicted" and "measure it" in verdict.reason
+    verdict = judge(Case("tokens", "tiny-bert", "prefix-tuning", 2, 8), board, 2**30, tier=Tier.FAKE)
+    assert verdict.fits == "does not apply"
+
+
+def test_the_error_of_the_guard_gets_ways_out(small):
+    limit = int(small.predict().peak * 0.9)
+    bare = BudgetExceeded(operator="mm", module="x", category="workspace", asked=1, live=limit, limit=limit)
+    named = with_ways_out(bare, small)
+    assert named.suggestions and named.suggestions[0] in str(named)
+    assert with_ways_out(named, small) is named
+
+
+@pytest.mark.parametrize("method", ["lora", "last-blocks"])
+def test_less_is_tuned_where_only_that_helps(method):
+    case = Case("tokens", "tiny-bert", method, 1, 8)
+    profile = case.predict(Tier.FAKE)
+    for change in ways_out(case, int(profile.peak * 0.97), Tier.FAKE, most=20):
+        assert change.peak <= int(profile.peak * 0.97)

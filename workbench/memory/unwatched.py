@@ -1,0 +1,75 @@
+"""What torch does differently as soon as a dispatch mode watches, put back to what a bare step does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+_bare_max_pool1d = torch.max_pool1d
+
+
+@torch.library.custom_op("pintpot::max_pool1d", mutates_args=())
+def _max_pool1d(
+    input: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
+) -> Tensor:
+    return _bare_max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@_max_pool1d.register_fake
+def _(
+    input: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
+) -> Tensor:
+    flat: Any = [[1, *stride], [0, *padding], [1, *dilation]]
+    shape = max_pool2d(input.unsqueeze(-2), [1, *kernel_size], *flat, ceil_mode).squeeze(-2).shape
+    return input.new_empty(shape)
+
+
+def _listed(value: int | list[int] | tuple[int, ...]) -> list[int]:
+    return [value] if isinstance(value, int) else list(value)
+
+
+@contextmanager
+def lean_pooling() -> Iterator[None]:
+    """Without gradients a bare ``max_pool1d`` keeps no indices; watched it would, 8 bytes an element."""
+
+    def max_pool1d(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+    ) -> Tensor:
+        if torch.is_grad_enabled() and input.requires_grad:
+            return _bare_max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode)
+        size = _listed(kernel_size)
+        steps = _listed(stride) if stride else size
+        return _max_pool1d(input, size, steps, _listed(padding), _listed(dilation), ceil_mode)
+
+    torch.max_pool1d = max_pool1d  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.max_pool1d = _bare_max_pool1d
+
+
+@contextmanager
+def known_random_state(know: Callable[[torch.UntypedStorage], Any]) -> Iterator[None]:
+    """Checkpointing keeps generator states, tensors that are made without any dispatch; ``know`` hears of them."""
+    original = torch.get_rng_state
+
+    def get_rng_state() -> Tensor:
+        state = original()
+        know(state.untyped_storage())
+        return state
+
+    torch.get_rng_state = torch.random.get_rng_state = get_rng_state
+    try:
+        yield
+    finally:
+        torch.get_rng_state = torch.random.get_rng_state = original
