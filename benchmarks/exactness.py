@@ -57,8 +57,8 @@ CAUSES: dict[str, str] = {
 }
 
 COMMANDS = """OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --optimizers adamw,sgd,momentum,adamw8bit
-OMP_NUM_THREADS=1 python benchmarks/exactness.py --models minilm,efficientnet-lite0,dinov2-small
-OMP_NUM_THREADS=1 python benchmarks/exactness.py --models smollm2 --methods full,lora,last-blocks,mezo"""
+OMP_NUM_THREADS=1 python benchmarks/exactness.py --models minilm,efficientnet-lite0
+OMP_NUM_THREADS=1 python benchmarks/exactness.py --models smollm2 --methods full,lora,last-blocks,mezo --shapes 2"""
 
 
 class Asked(NamedTuple):
@@ -196,11 +196,13 @@ def page(rows: list[dict[str, Any]], found: dict[str, Any]) -> Iterator[str]:
     yield "warm step with random weights. Both in bytes, one step of the method with its default settings. Written by"
     yield f"\n```\n{COMMANDS}\n```\n"
     yield f"with torch {here['torch']}, transformers {here['transformers']}, peft {here['peft']}, {here['processor']},"
-    yield f"{here['threads']} thread. Every row is in `benchmarks/results/exactness.json`.\n"
-    yield "| optimizer | cases | exact |\n|---|---|---|"
-    for rule in dict.fromkeys(r["optimizer"] for r in compared):
-        chosen = [r for r in compared if r["optimizer"] == rule]
-        yield f"| {rule} | {len(chosen):,} | {sum(r['difference'] == 0 for r in chosen):,} |"
+    yield f"{here['threads']} thread. Every row is in `benchmarks/results/exactness.json`."
+    yield "The commands resume from a log; a combination that is in no table had not been run when this was written.\n"
+    yield "| model | optimizer | methods | cases | exact |\n|---|---|---|---|---|"
+    for model, rule in dict.fromkeys((r["model"], r["optimizer"]) for r in compared):
+        chosen = [r for r in compared if (r["model"], r["optimizer"]) == (model, rule)]
+        count = len({r["method"] for r in chosen})
+        yield f"| {model} | {rule} | {count} | {len(chosen):,} | {sum(r['difference'] == 0 for r in chosen):,} |"
     for title, key in (("Not exact", "not exact"), ("Not predicted", "refused"), ("Not run", "failed")):
         if found[key]:
             yield f"\n## {title}\n"
