@@ -144,17 +144,23 @@ def explain(
 
 
 def _refused_again(limit: int, step: Step, batch: Any) -> Found:
-    """Run the step once more under tracker and budget, then put weights and state back."""
+    """Run the step again under tracker and budget, then put weights and state back.
+
+    Optimizer state begun under the guard has been dropped: a first step may only make it anew, and the second
+    is the one that is refused.
+    """
     tracker = Tracker(step.model)
-    broom = _broom()
+    broom, settled = _broom(), _settled(step)
     with Snapshot(step):
         base = sum(held_storages(step, batch).values())
         try:
             with ledger.counting(limit - base), tracker.tracing():
-                tracker.step(step, batch)
+                for _ in range(2):
+                    tracker.step(step, batch)
         except torch.OutOfMemoryError as error:
             traceback.clear_frames(error.__traceback__)
         _release(step, broom)
+        _drop_new_state(step, settled)
     return tracker.refused or _UNKNOWN
 
 

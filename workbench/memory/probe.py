@@ -148,4 +148,6 @@ def _real(tensor: Tensor, bases: dict[int, Tensor]) -> Tensor:
             base = torch.empty(0, dtype=torch.uint8).set_(storage.clone())
         bases[storage._cdata] = base
     typed = torch.empty(0, dtype=tensor.dtype)
-    return typed.set_(base.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
+    made = typed.set_(base.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
+    made = torch._conj(made) if tensor.is_conj() else made
+    return torch._neg_view(made) if tensor.is_neg() else made

@@ -18,7 +18,9 @@ def _written(value: Any) -> str:
     if isinstance(value, Tensor):
         shape = ",".join(map(str, value.shape))
         stride = ",".join(map(str, value.stride())) if value.layout is torch.strided else str(value.layout)
-        return f"<{str(value.dtype).removeprefix('torch.')}|{shape}|{stride}>"
+        # A conjugated or negated view is written out by kernels that cannot read it as it lies.
+        view = "*" * value.is_conj() + "-" * value.is_neg()
+        return f"<{str(value.dtype).removeprefix('torch.')}|{shape}|{stride}{view}>"
     if isinstance(value, list | tuple):
         return "(" + ";".join(repr(v) if isinstance(v, float) else _written(v) for v in value) + ")"
     if isinstance(value, bool | int | str) or value is None:
