@@ -63,8 +63,8 @@ _PROFILES = (
         seeds=(0, 1, 2),
         batch=16,
         epochs=2,
-        train=960,
-        test=600,
+        train=800,
+        test=500,
     ),
     RunProfile(
         "full",
