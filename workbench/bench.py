@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.ablate import Cell, Progress, combinations, sweep
 from workbench.case import Case
-from workbench.core.errors import BadInput
+from workbench.core.errors import BadInput, Incompatible
 from workbench.core.units import format_exactly, parse_size
 from workbench.plan import Verdict, cases_for, fit
 from workbench.profiles import RunProfile, profile
@@ -71,7 +71,11 @@ class Bench:
         **settings: Any,
     ) -> RunRecord:
         """Train one method under the budget; the record is stored, and taken from the store when it is there."""
-        cell = self._cell(self.case(method, **settings), seed, shape={"accumulate": accumulate})
+        case = self.case(method, **settings)
+        reason = case.refusal()
+        if reason is not None:
+            raise Incompatible("method", method, reason)
+        cell = self._cell(case, seed, shape={"accumulate": accumulate})
         return next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
 
     def ablate(

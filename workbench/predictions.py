@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core import paths
-from workbench.core.errors import Incompatible, PintpotError
+from workbench.core.errors import Incompatible, PintpotError, ResourceMissing
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.records.schema import Quantity
 from workbench.records.store import content_key
@@ -106,6 +106,10 @@ def traced(case: Case, tier: Tier = Tier.PROBE) -> Trace:
     except (PintpotError, MemoryError, OSError):
         raise
     except (NotImplementedError, RuntimeError) as error:
+        if "can't allocate memory" in str(error):
+            raise ResourceMissing(
+                f"even the inputs of batch {case.batch} do not fit this machine's memory; ask for a smaller batch"
+            ) from error
         first = str(error).strip().split("\n")[0][:200]
         reason = f"its step does not run on fake tensors ({first}); measure it instead"
         raise Incompatible("prediction", case.method_name, reason) from error

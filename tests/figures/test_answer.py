@@ -17,14 +17,14 @@ def test_best_that_fits_with_interval_and_what_does_not_fit():
     said = figures.answer(synthetic.comparison())
     assert said.startswith("Under 256 MiB, lora scores best: 82.")
     assert "over 3 seeds" in said and "measured peak of" in said
-    assert "Does not fit: full needs 362 MiB (predicted), mostly optimizer state." in said
+    assert "Does not fit: full needs 362 MiB, 106 MiB too much (predicted), mostly optimizer state." in said
 
 
-def test_overlapping_intervals_are_called_noise():
+def test_overlapping_intervals_are_not_told_apart():
     said = figures.answer(scored("lora", [0.80, 0.82, 0.84]) + scored("bias", [0.79, 0.82, 0.83]))
-    assert "within noise of bias" in said
+    assert "not told apart at 95 % from bias" in said
     said = figures.answer(scored("lora", [0.900, 0.901, 0.902]) + scored("bias", [0.700, 0.701, 0.702]))
-    assert "noise" not in said
+    assert "not told apart" not in said
 
 
 def test_distance_to_full_tuning_is_paired_and_signed():
@@ -32,7 +32,7 @@ def test_distance_to_full_tuning_is_paired_and_signed():
     said = figures.answer(runs, 256 * MIB)
     assert "lora scores best" in said and "5.0 points worse than full fine-tuning" in said
     runs = scored("full", [0.90, 0.91, 0.92]) + scored("lora", [0.91, 0.90, 0.92])
-    assert "within noise of full fine-tuning" in figures.answer(runs, 256 * MIB)
+    assert "which does not settle it" in figures.answer(runs, 256 * MIB)
 
 
 def test_lower_is_better():
@@ -50,4 +50,4 @@ def test_nothing_that_fits_and_no_runs():
     assert figures.answer([]) == "No runs yet, so there is no answer."
     said = figures.answer([run("full", 0, State.OVER_BUDGET, reason="stopped by the guard")])
     assert said.startswith("Under 256 MiB, no method that fits has a score.")
-    assert "full needs 361 MiB (predicted)" in said
+    assert "full needs 361 MiB, 105 MiB too much (predicted)" in said

@@ -61,7 +61,7 @@ def test_only_names_of_notebooks_are_names(house, name):
     [
         {"no_such_parameter": 1},
         {"seeds": []},
-        {"seeds": "0"},
+        {"seeds": "zero"},
         {"seeds": [1, 1]},
         {"count": 1.5},
         {"count": True},

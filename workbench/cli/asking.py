@@ -29,7 +29,7 @@ def tier_named(name: str) -> Tier | None:
         return None
     known = {"probe": Tier.PROBE, "formula": Tier.FORMULA, "fake": Tier.FAKE}
     if name not in known:
-        raise UnknownName("tier", name, known)
+        raise UnknownName("tier", name, [*known, "auto"])
     return known[name]
 
 
@@ -179,26 +179,47 @@ def measure(
     limit = parse_size(budget) if budget else None
     if case.spec.cost_only:
         raise Incompatible("model", model, "it is known by its shapes only; `pintpot predict` answers for it")
-    predicted = case.predict(tier_named(tier))
+    predicted = _prediction(case, tier_named(tier))
     step = case.step(case.attached(weights=False))
     try:
         measured = measure_step(step, case.example(), budget=limit)
     except BudgetExceeded as error:
         raise with_ways_out(error, case) from None
     if as_json:
-        difference = {c: predicted.by_category.get(c, 0) - measured.by_category.get(c, 0) for c in measured.by_category}
-        return show_json(
-            {
-                "case": case.identity(),
-                "predicted": _profile_data(predicted),
-                "measured": _profile_data(measured),
-                "difference": predicted.peak - measured.peak,
-                "difference_by_category": difference,
-            }
-        )
+        return show_json({"case": case.identity(), **_side_by_side(predicted, measured)})
+    if predicted is None:
+        _show_profiles(case, {"measured": measured})
+        return None
     _show_profiles(case, {"predicted": predicted, "measured": measured})
     note(f"Predicted minus measured: {predicted.peak - measured.peak:+d} bytes.")
     return None
+
+
+def _prediction(case: Any, tier: Tier | None) -> MemoryProfile | None:
+    """The prediction; a step that only a measurement can answer for has none, and is said to."""
+    from workbench.core.errors import Incompatible
+
+    try:
+        profile: MemoryProfile = case.predict(tier)
+        return profile
+    except Incompatible as error:
+        if error.field != "prediction":
+            raise
+        note(f"not predicted: {error.reason}")
+        return None
+
+
+def _side_by_side(predicted: MemoryProfile | None, measured: MemoryProfile) -> dict[str, Any]:
+    if predicted is None:
+        return {"predicted": None, "measured": _profile_data(measured), "difference": None}
+    return {
+        "predicted": _profile_data(predicted),
+        "measured": _profile_data(measured),
+        "difference": predicted.peak - measured.peak,
+        "difference_by_category": {
+            c: predicted.by_category.get(c, 0) - measured.by_category.get(c, 0) for c in measured.by_category
+        },
+    }
 
 
 def _profile_data(profile: MemoryProfile) -> dict[str, Any]:

@@ -182,11 +182,26 @@ def show(name: str, as_json: options.AsJson = False) -> None:
     if as_json:
         return show_json(_device_data(device))
     say(f"{device.title}: {device.doc}")
-    rows = [(n, f"{q.value:g}" if q.value is not None else "not known", q.kind, q.note) for n, q in device.quantities()]
+    rows = [(n, _valued(n, q.value), q.kind, q.note) for n, q in device.quantities()]
     show_table("", ("number", "value", "kind", "source"), rows, "Nothing is known of it.")
     for line in device.notes:
         say(line)
     return None
+
+
+def _valued(name: str, value: float | None) -> str:
+    """A device's number with the unit that its name implies."""
+    part = name.rpartition(".")[2]
+    if value is None:
+        return "not known"
+    if part in ("size", "reserved"):
+        return format_size(value)
+    if part in ("bandwidth", "write", "uplink", "downlink") or name.startswith("class_rates."):
+        return f"{value / 1e9:.4g} GB/s"
+    if name.startswith("throughput."):
+        return f"{value / 1e9:.4g} GFLOP/s"
+    units = {"idle": " W", "active": " W", "overhead": " s per call"}
+    return f"{value:g}{units.get(part, '')}"
 
 
 @devices_app.command()
@@ -247,7 +262,7 @@ def _asset_names(names: list[str]) -> list[str]:
         elif name in shipped():
             wanted = [shipped()[name].asset] if shipped()[name].asset else []
         else:
-            raise UnknownName("asset", name, [*known, *registry.names(), *shipped()])
+            raise UnknownName("asset", name, {*known, *registry.names(), *shipped()})
         found += [w for w in wanted if w not in found]
     return found
 

@@ -12,7 +12,10 @@ from workbench.core.errors import BadInput, UnknownName
 Task = Annotated[str, typer.Option("--task", "-t", help="What to learn; see `pintpot tasks`.")]
 Model = Annotated[str, typer.Option("--model", "-m", help="A shipped name, path:DIR or hub:OWNER/NAME.")]
 Device = Annotated[str, typer.Option("--device", "-d", help="A device profile; see `pintpot devices`.")]
-Budget = Annotated[str, typer.Option("--budget", "-b", help="Memory for one training step, such as 256MiB.")]
+Budget = Annotated[
+    str,
+    typer.Option("--budget", "-b", help="Memory for one training step, such as 256MiB; else the profile's."),
+]
 MethodName = Annotated[str, typer.Option("--method", help="A tuning method; see `pintpot methods`.")]
 Batch = Annotated[int | None, typer.Option("--batch", help="Examples in one micro-batch.")]
 Length = Annotated[int | None, typer.Option("--length", help="Tokens of an example (pixels a side for images).")]

@@ -51,7 +51,7 @@ def run(
     model: options.Model = "",
     device: options.Device = "this-host",
     budget: options.Budget = "",
-    seed: Annotated[int, typer.Option(help="Seed of fresh weights, order and noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of fresh weights, order and noise.")] = 0,
     batch: options.Batch = None,
     length: options.Length = None,
     accumulate: options.Accumulate = 1,

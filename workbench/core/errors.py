@@ -31,7 +31,10 @@ class UnknownName(BadInput):
 
     def __init__(self, field: str, value: object, known: Iterable[str]) -> None:
         known = sorted(known)
-        nearest = difflib.get_close_matches(str(value), known, n=3, cutoff=0.5)
+        text = str(value)
+        starting = [name for name in known if text and name.startswith(text)]
+        close = difflib.get_close_matches(text, known, n=3, cutoff=0.4)
+        nearest = list(dict.fromkeys([*starting, *close]))[:3]
         shown = known if len(known) <= 12 else [*known[:12], f"... ({len(known)} in all)"]
         super().__init__(field, value, f"one of {', '.join(shown) or 'nothing yet'}", nearest)
 
@@ -41,7 +44,8 @@ class Incompatible(BadInput):
 
     def __init__(self, field: str, value: object, reason: str) -> None:
         self.reason = reason
-        super().__init__(field, value, f"something else here, because {reason}")
+        super().__init__(field, value, "something that applies here")
+        self.args = (f"{field}: {value!r} cannot be used here: {reason.rstrip('.')}.",)
 
 
 class ManyBadInputs(BadInput):

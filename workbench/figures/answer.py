@@ -49,7 +49,7 @@ def _best(under: str, scored: Sequence[Group], groups: Sequence[Group], metric: 
     text = f"{under}, {best.label} scores best: {percent(interval.mean)} {metric} ({_doubt(interval)}){size}"
     near = [g.label for g in scored[1:] if g.interval is not None and g.interval.overlaps(interval)]
     if near and interval.kind != "none":
-        text += f", within noise of {_listed(near)}"
+        text += f", not told apart at 95 % from {_listed(near)}"
     return text + _against_reference(best, groups, lower) + "."
 
 
@@ -68,16 +68,13 @@ def _against_reference(best: Group, groups: Sequence[Group], lower: bool) -> str
     difference = paired_difference(best.by_seed, reference.by_seed)
     if difference is None:
         return ""
-    if difference.low is None or difference.high is None:
-        noise = best.interval is not None and reference.interval is not None
-        noise = noise and best.interval.overlaps(reference.interval)  # type: ignore[union-attr,arg-type]
-    else:
-        noise = difference.low <= 0 <= difference.high
-    points = abs(difference.mean) * 100
-    if noise:
-        return f", within noise of full fine-tuning ({difference.mean * 100:+.1f} points)"
     better = (difference.mean < 0) == lower
-    return f", {points:.1f} points {'better' if better else 'worse'} than full fine-tuning"
+    points = f"{abs(difference.mean) * 100:.1f} points {'better' if better else 'worse'} than full fine-tuning"
+    if difference.low is None or difference.high is None:
+        return f", {points} (one shared seed, no interval)"
+    span = f"paired 95 % interval {difference.low * 100:+.1f} to {difference.high * 100:+.1f}"
+    open_ = ", which does not settle it" if difference.low <= 0 <= difference.high else ""
+    return f", {points} ({span} over {difference.count} seeds{open_})"
 
 
 def _not_fitting(groups: Sequence[Group], budget: int | None) -> list[str]:
@@ -95,7 +92,8 @@ def _over(group: Group, budget: int | None) -> str:
     binding = f", mostly {group.profile.binding_category}" if group.profile else ""
     if group.peak and budget is not None and group.peak[0] > budget:
         kind = group.peak[1] + ("; it ran as the reference, without the budget" if group.reference else "")
-        return f"{group.label} needs {format_size(group.peak[0])} ({kind}){binding}"
+        over = format_size(group.peak[0] - budget)
+        return f"{group.label} needs {format_size(group.peak[0])}, {over} too much ({kind}){binding}"
     return f"{group.label} passes the budget{binding}"
 
 

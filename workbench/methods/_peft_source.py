@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -109,14 +110,19 @@ def _registration(tree: ast.Module) -> tuple[str, str] | None:
 
 
 def _citation(folder: Path) -> str:
-    import re
-
     for file in ("config.py", "model.py"):
         source = (folder / file).read_text() if (folder / file).is_file() else ""
         found = re.search(r"(?:arxiv\.org/(?:abs|pdf)/|huggingface\.co/papers/|arXiv:)(\d{4}\.\d{5})", source)
         if found:
             return found.group(1)
     return ""
+
+
+def _plain_words(text: str) -> str:
+    """A help text without markup: links become their words."""
+    text = re.sub(r"<[^>]+>", "", text)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    return " ".join(text.split())
 
 
 def _fields(body: ast.ClassDef) -> list[TunerField]:
@@ -158,7 +164,7 @@ def _default(node: ast.expr) -> tuple[Any, str, bool]:
         doc = ""
         if "metadata" in values:
             try:
-                doc = " ".join(str(ast.literal_eval(values["metadata"]).get("help", "")).split())
+                doc = _plain_words(str(ast.literal_eval(values["metadata"]).get("help", "")))
             except (ValueError, AttributeError):
                 doc = ""
         if "default" not in values:

@@ -155,6 +155,9 @@ class TrainingStep:
                         stack.extend(value.values())
                     elif isinstance(value, list | tuple):
                         stack.extend(value)
+            # Some libraries keep tables beside the state (quantization maps).
+            tables = [v for k, v in vars(optimizer).items() if isinstance(v, dict) and k not in ("state", "defaults")]
+            yield from (t for table in tables for t in table.values() if isinstance(t, torch.Tensor))
 
     def __call__(self, batches: dict[str, Tensor] | Sequence[dict[str, Tensor]], seed: int | None = None) -> Tensor:
         if seed is not None:

@@ -76,12 +76,22 @@ def _typed(parameter: Parameter, value: Any) -> Any:
     return found
 
 
+def _plain(text: str) -> Any:
+    """A number where the text is one, else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
 def _as(wanted: str, value: Any) -> Any:
     """The value as a ``wanted`` type, or None when it is not one. Booleans are no numbers."""
     base, _, inner = wanted.partition("[")
     inner = inner.removesuffix("]").removesuffix(",...")
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if base in ("list", "tuple"):
+        if isinstance(value, str):  # a command line says a list with commas
+            value = [_plain(part.strip()) for part in value.split(",") if part.strip()]
         if not isinstance(value, list | tuple):
             return None
         items = [_as(inner, v) if inner else v for v in value]
