@@ -61,7 +61,7 @@ def test_only_names_of_notebooks_are_names(house, name):
     [
         {"no_such_parameter": 1},
         {"seeds": []},
-        {"seeds": "zero"},
+        {"seeds": 0},
         {"seeds": [1, 1]},
         {"count": 1.5},
         {"count": True},
