@@ -12,8 +12,8 @@ from workbench.core.errors import Incompatible
 from workbench.core.profile import Category
 from workbench.memory import ledger
 from workbench.memory.measure import measure
+from workbench.methods._levers import Levers
 from workbench.methods.base import MethodConfig, methods
-from workbench.methods.levers import Levers
 
 needs_ledger = pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")
 

@@ -44,7 +44,7 @@ def storages_of(tensor: Tensor) -> Iterator[torch.UntypedStorage]:
     try:
         yield tensor.untyped_storage()
     except (NotImplementedError, RuntimeError):
-        return
+        return  # a tensor of a layout that owns no storage (opaque, nested): there are no bytes of it to count
 
 
 def held_storages(step: Step, batch: Any = None) -> dict[int, int]:

@@ -16,8 +16,8 @@ from workbench.core.card import Card
 from workbench.core.config import Setting, setting, settings_of, validated
 from workbench.core.errors import BadInput, Incompatible
 from workbench.core.registry import Registry
-from workbench.methods import levers
-from workbench.methods.levers import Levers
+from workbench.methods import _levers as levers
+from workbench.methods._levers import Levers
 from workbench.parts.optimizer import names as optimizer_rules
 
 if TYPE_CHECKING:

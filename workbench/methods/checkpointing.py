@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from workbench.core.card import Card
 from workbench.core.config import setting
+from workbench.methods._levers import refusal
 from workbench.methods.base import Method, MethodConfig, register
-from workbench.methods.levers import refusal
 
 if TYPE_CHECKING:
     from workbench.models.base import ModelSpec
