@@ -32,3 +32,23 @@ def head(model: nn.Module) -> tuple[str, nn.Module] | None:
         if name.rpartition(".")[2] in HEAD_NAMES and any(True for _ in module.parameters())
     ]
     return min(found, key=lambda item: item[0].count("."), default=None)
+
+
+def role(name: str, module: nn.Module) -> str:
+    """What a linear or convolution does inside its block, read off its path and shape.
+
+    ``attention``: it stands in an attention module; ``depthwise``: each channel has its own filter;
+    ``expansion``: more outputs than inputs (the first layer of a feed-forward block, the first pointwise
+    convolution of an inverted residual); ``projection``: every other. Empty for modules that have no such weight.
+    """
+    if isinstance(module, nn.Linear):
+        inputs, outputs = module.in_features, module.out_features
+    elif isinstance(module, nn.Conv1d | nn.Conv2d):
+        if module.groups > 1:
+            return "depthwise"
+        inputs, outputs = module.in_channels, module.out_channels
+    else:
+        return ""
+    if any(word in part for part in name.split(".") for word in ("attn", "attention")):
+        return "attention"
+    return "expansion" if outputs > inputs else "projection"
