@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from workbench.case import Case
-from workbench.core.errors import BadInput, Incompatible
+from workbench.core.errors import Incompatible
 from workbench.core.profile import MemoryProfile
+from workbench.core.spelling import parsed_way
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,7 @@ def forecasts(
 
     All names and settings are checked before the first prediction. Nothing is allocated and nothing downloaded.
     """
-    spelled = [text.replace(":", "=") for text in methods]
-    cases = [(m, text, _case(m, text, batch, length)) for m in models for text in spelled]
+    cases = [(m, text.replace(":", "="), _case(m, text, batch, length)) for m in models for text in methods]
     found = []
     for model, text, case in cases:
         if observe is not None:
@@ -55,15 +53,5 @@ def forecasts(
 
 
 def _case(model: str, text: str, batch: int, length: int) -> Case:
-    method, *settings = text.split() or [""]
-    return Case("tokens", model, method, batch, length, settings=dict(map(_setting, settings)))
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, mark, value = text.partition("=")
-    if not name or not mark:
-        raise BadInput("method setting", text, "name=value")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
+    method, settings = parsed_way(text)
+    return Case("tokens", model, method, batch, length, settings=settings)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from workbench.core.errors import BadInput, UnknownName
+from workbench.core.spelling import parsed
 
 Task = Annotated[str, typer.Option("--task", "-t", help="What to learn; see `pintpot tasks`.")]
 Model = Annotated[str, typer.Option("--model", "-m", help="A shipped name, path:DIR or hub:OWNER/NAME.")]
@@ -27,14 +27,6 @@ Train = Annotated[int | None, typer.Option("--train", help="Training examples; t
 Test = Annotated[int | None, typer.Option("--test", help="Test examples; the profile's or task's if not given.")]
 Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes over the training examples.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
-
-
-def parsed(text: str) -> Any:
-    """A value as JSON where it is JSON, else the text itself."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def pairs(given: list[str] | None, option: str) -> dict[str, Any]:

@@ -13,12 +13,14 @@ import typer
 from workbench.cli import options
 from workbench.cli.printing import note, show_json, show_table
 from workbench.core.errors import BadInput
+from workbench.core.spelling import parsed
 from workbench.core.units import format_size, format_time
 
 
 def add_to(app: typer.Typer) -> None:
     app.command()(run)
     app.command()(ablate)
+    app.command()(equal)
     app.command()(search)
     app.command()(compare)
 
@@ -111,7 +113,7 @@ def ablate(
         name, equals, values = item.partition("=")
         if not equals or not name.isidentifier():
             raise BadInput("axis", item, "AXIS=VALUE,VALUE,...")
-        grid[name] = [options.parsed(v.strip()) for v in values.split(",") if v.strip()]
+        grid[name] = [parsed(v.strip()) for v in values.split(",") if v.strip()]
         if not grid[name]:
             raise BadInput("seeds" if name == "seed" else name, values, "at least one value")
     bench = open_bench(
@@ -122,6 +124,36 @@ def ablate(
         total *= len(values)
     with cancelling() as cancel, sweeping(total) as observe:
         records = bench.ablate(grid, observe=observe, cancel=cancel)
+    if as_json:
+        return show_json([r.to_dict() for r in records])
+    _show_records(records)
+    return None
+
+
+def equal(
+    ways: Annotated[list[str], typer.Argument(help="Methods with settings, each in quotes: 'lora r=8' full.")],
+    by: Annotated[str, typer.Option("--by", help="time, flops or energy.")] = "time",
+    amount: Annotated[float, typer.Option("--amount", help="Seconds, operations or joules each may spend.")] = 30.0,
+    seeds: Annotated[str, typer.Option("--seeds", help="Comma-separated.")] = "0,1,2",
+    task: options.Task = "",
+    model: options.Model = "",
+    device: options.Device = "this-host",
+    budget: options.Budget = "",
+    batch: options.Batch = None,
+    profile: Profile = "standard",
+    train: options.Train = None,
+    test: options.Test = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train every way for as many steps as the same time, work or energy buys."""
+    from workbench.bench import open as open_bench
+    from workbench.equal import equal as run_equal
+    from workbench.progress import sweeping
+
+    bench = open_bench(task, model, device, budget, batch=batch, profile=profile, train=train, test=test)
+    chosen = [parsed(seed) for seed in seeds.split(",") if seed.strip()]
+    with cancelling() as cancel, sweeping(len(ways) * len(chosen)) as observe:
+        records = run_equal(bench, ways, by, amount, chosen, observe=observe, cancel=cancel)  # type: ignore[arg-type]
     if as_json:
         return show_json([r.to_dict() for r in records])
     _show_records(records)

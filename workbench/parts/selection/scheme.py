@@ -1,4 +1,4 @@
-"""An update scheme: biases of some blocks, chosen weights of fewer; nothing else trains (PockEngine, Zhu et al., 2023)."""
+"""An update scheme: biases of some blocks, chosen weights of fewer, nothing else (PockEngine, Zhu et al., 2023)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.models.structure import blocks, head, role
 
 @dataclass(frozen=True)
 class Scheme:
-    """Biases of the deepest ``bias_blocks`` blocks, weights of certain roles in the deepest ``weight_blocks``, the head.
+    """Biases of the deepest ``bias_blocks`` blocks, weights of some roles in the deepest ``weight_blocks``, the head.
 
     ``roles`` are those of :func:`workbench.models.structure.role`. ``tensors`` names parameters instead of all that,
     as a search over schemes does. A tied head stays frozen, since its weight is the embedding's.
