@@ -27,7 +27,14 @@ class FitPanel(Panel):
     _esm = STATIC / "fit.js"
 
 
-_BY_KIND: dict[str, type[Panel]] = {p.kind: p for p in (ParetoPanel, TimelinePanel, FitPanel)}
+class VisitedPanel(Panel):
+    """What the backward pass of each way of tuning still visits, layer by layer."""
+
+    kind = "visited"
+    _esm = STATIC / "visited.js"
+
+
+_BY_KIND: dict[str, type[Panel]] = {p.kind: p for p in (ParetoPanel, TimelinePanel, FitPanel, VisitedPanel)}
 
 
 def panel_for(figure: FigureInfo) -> Panel | None:

@@ -16,10 +16,10 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from workbench.core.phase import listening
 from workbench.core.profile import Phase
+from workbench.devices.flops import flop_registry
 
 L2, L3 = 1 << 20, 16 << 20  #: reuse distance in bytes up to which an operand is taken to be in that cache
 NEAR, MIDDLE, FAR = range(3)

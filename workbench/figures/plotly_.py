@@ -14,6 +14,7 @@ from workbench.figures.pareto import ParetoInfo
 from workbench.figures.prediction import PredictionInfo
 from workbench.figures.saved import SavedInfo
 from workbench.figures.timeline import TimelineInfo
+from workbench.figures.visited import VisitedInfo
 
 _SYMBOLS = {
     "circle": "circle",
@@ -163,6 +164,16 @@ def _categories(figure: Any, info: CategoriesInfo | FitInfo) -> None:
     figure.update_yaxes(autorange="reversed")
 
 
+def _visited(figure: Any, info: VisitedInfo) -> None:
+    for way in info.ways:
+        figure.add_bar(
+            y=[plain(layer) for layer in info.layers], x=[v / 1e9 for v in way.backward_flops], orientation="h",
+            name=plain(way.label),
+        )  # fmt: skip
+    figure.update_xaxes(title="operations of the backward pass, GFLOP")
+    figure.update_yaxes(autorange="reversed")
+
+
 _DRAW: dict[type[FigureInfo], Any] = {
     ParetoInfo: _pareto,
     CurvesInfo: _curves,
@@ -172,4 +183,5 @@ _DRAW: dict[type[FigureInfo], Any] = {
     PredictionInfo: _prediction,
     CategoriesInfo: _categories,
     FitInfo: _categories,
+    VisitedInfo: _visited,
 }
