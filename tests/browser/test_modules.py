@@ -67,3 +67,27 @@ def test_many_methods_name_only_the_front(visit):
     page.evaluate(host, figures.pareto(records).data())
     assert page.locator(".pp-mark").count() == 30
     assert page.locator(".pp-mark text:visible").count() == 1
+
+
+def test_visited_module_switches_ways_and_quantities(visit):
+    from workbench.visited import Visit, Visits
+
+    def way(name, backward):
+        return Visits(
+            name, tuple(Visit(f"block.{i}", 5, backward, 100, 200 * bool(backward), 64, 10, 5) for i in (0, 1))
+        )
+
+    page = visit.page
+    page.set_content(f"<!doctype html><style>{assets.style()}</style>")
+    host = HOST.replace("MODULE", assets.as_expression(assets.modules()["visited"]))
+    page.evaluate(host, json.loads(json.dumps(figures.visited([way("full", 9), way("mezo", 0)]).data())))
+    assert "2 of 2 layers out" in page.locator("[aria-live]").text_content()
+    page.get_by_label("Way of tuning").select_option("0")
+    assert "400 FLOP backward" in page.locator("[aria-live]").text_content()
+    page.get_by_label("Show").select_option("2")
+    assert "128 B kept" in page.locator("[aria-live]").text_content()
+    page.evaluate("(info) => model.set('info', info)", figures.visited([]).data())
+    assert page.evaluate("host.querySelectorAll('p').length") == 1
+    page.evaluate("stop()")
+    assert page.evaluate("listeners['change:info'].length") == 0
+    assert visit.complaints == []

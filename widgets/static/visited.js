@@ -1,6 +1,6 @@
 // What each way of tuning does in each layer, forward and backward. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
-const WIDTH = 560, ROW = 18, NAME = 190, MIDDLE = 300;
+const WIDTH = 860, ROW = 20, NAME = 230, MIDDLE = 420;
 
 function html(tag, properties, parent) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -59,7 +59,8 @@ function draw({ model, el }) {
 
   function paint() {
     const [left, right, print] = QUANTITIES[quantity];
-    const high = Math.max(1, ...info.ways.flatMap((w) => [...left(w), ...right(w)]));
+    // One scale for both sides, so that twice the work is twice the length.
+    const unit = Math.max(...[[left, MIDDLE - NAME - 10], [right, WIDTH - MIDDLE - 4]].map(([of, room]) => Math.max(1, ...info.ways.flatMap(of)) / room));
     const w = info.ways[way], before = left(w), after = right(w), height = info.layers.length * ROW + 8;
     const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img" });
     const pattern = svg("pattern", { id, width: 6, height: 6, patternUnits: "userSpaceOnUse" }, svg("defs", {}, picture));
@@ -68,10 +69,10 @@ function draw({ model, el }) {
     info.layers.forEach((layer, i) => {
       const y = i * ROW + 4, dim = after[i] === 0;
       const row = svg("g", { opacity: dim ? 0.55 : 1 }, picture);
-      const name = svg("text", { x: NAME - 14, y: y + 12, "text-anchor": "end", "font-size": 11 }, row);
+      const name = svg("text", { x: NAME - 14, y: y + 12, "text-anchor": "end" }, row);
       name.textContent = layer.length > 28 ? `…${layer.slice(-27)}` : layer;
       if (w.trained[i] > 0) svg("circle", { cx: NAME - 6, cy: y + 8, r: 3.2, fill: "#0072B2" }, row);
-      const back = (before[i] / high) * (MIDDLE - NAME) , ahead = (after[i] / high) * (WIDTH - MIDDLE - 4);
+      const back = before[i] / unit, ahead = after[i] / unit;
       svg("rect", { x: MIDDLE - back, y, width: back, height: ROW - 4, fill: "#7D8590" }, row);
       svg("rect", { x: MIDDLE, y, width: ahead, height: ROW - 4, fill: `url(#${id})` }, row);
       const tip = svg("title", {}, row);

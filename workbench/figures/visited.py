@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.core.units import format_size
 from workbench.figures.info import FigureInfo
+from workbench.figures.layers import in_order
 
 if TYPE_CHECKING:
     from workbench.visited import Visits
-
-#: What can be looked at: key, its title, and whether it is bytes.
-QUANTITIES = (
-    ("flops", "operations", False),
-    ("calls", "operator calls", False),
-    ("saved", "bytes kept for backward", True),
-)
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ def visited(found: Sequence[Visits]) -> VisitedInfo:
 
 
 def _layers(found: Sequence[Visits]) -> list[str]:
-    return list(dict.fromkeys(layer.layer for v in found for layer in v.layers))
+    return in_order(layer.layer for v in found for layer in v.layers)
 
 
 def _weighs(visits: Visits, name: str) -> bool:

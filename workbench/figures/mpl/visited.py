@@ -20,26 +20,27 @@ def draw(info: VisitedInfo) -> Any:
     columns = min(len(shown), 3)
     rows = -(-len(shown) // columns)
     figure, axes = blank(rows * max(1.5, 0.17 * len(info.layers) + 0.9), rows, columns, sharey=True, sharex=True)
-    high = max((max(w.forward_flops + w.backward_flops) for w in info.ways), default=0) or 1
+    low = max(max(w.forward_flops) for w in info.ways)
+    high = max(max(w.backward_flops) for w in info.ways)
     for i in range(rows * columns):
         axis = axes[i // columns][i % columns]
         if i >= len(shown):
             axis.axis("off")
             continue
-        _panel(axis, info, shown[i], high)
+        _panel(axis, info, shown[i], (-low * 1.05 or -1, high * 1.05 or 1))
     axes[0][0].invert_yaxis()
     _legend(figure)
     return figure
 
 
-def _panel(axis: Any, info: VisitedInfo, way: Way, high: int) -> None:
+def _panel(axis: Any, info: VisitedInfo, way: Way, limits: tuple[float, float]) -> None:
     places = range(len(info.layers))
     axis.barh(places, [-v for v in way.forward_flops], color=FORWARD, height=0.78)
     axis.barh(places, way.backward_flops, color=BACKWARD, height=0.78, hatch="//", edgecolor="none")
     trained = [i for i, share in enumerate(way.trained) if share > 0]
     axis.plot([0] * len(trained), trained, "o", color=TRAINED, markersize=4.5)
     axis.set_yticks(places, [short(name) for name in info.layers])
-    axis.set_xlim(-high * 0.6, high * 1.05)
+    axis.set_xlim(*limits)
     axis.set_xticks([])
     axis.axvline(0, color=FORWARD, linewidth=0.8)
     first, _, rest = way.sentence.partition(", ")
