@@ -57,3 +57,21 @@ def test_bad_settings_are_one_sentence() -> None:
         Subject("sparse-update", "tiny-bert", {"bias_blocks": 9}).attached()
     with pytest.raises(BadInput, match="attention, expansion, depthwise, projection"):
         Subject("sparse-update", "tiny-bert", {"roles": "attention,expantion"}).case.config  # noqa: B018
+
+
+@pytest.mark.parametrize("model", ["tiny-bert", "tiny-cnn"])
+def test_masking_after_computing_trains_alike_and_saves_nothing(model) -> None:
+    """The lazy variant: the same weights after plain SGD steps, the activations and backward work of full tuning."""
+    from workbench.visited import visits
+
+    sgd = {"optimizer": "sgd"}
+    sparse, lazy = (Subject("sparse-update", model, {**sgd, "gradients": g}) for g in ("scheme", "all"))
+    models = [subject.attached() for subject in (sparse, lazy)]
+    losses = [subject.trained(m, 4, lr=1e-2)[1] for subject, m in zip((sparse, lazy), models)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    moved = dict(models[1].named_parameters())
+    for name, parameter in models[0].named_parameters():
+        torch.testing.assert_close(parameter.detach(), moved[name].detach(), rtol=1e-5, atol=1e-7, msg=name)
+    full = Subject("full", model, sgd).case
+    assert lazy.case.predict().saved == full.predict().saved > sparse.case.predict().saved
+    assert visits(lazy.case).total("backward_flops") == visits(full).total("backward_flops")

@@ -14,6 +14,7 @@ from workbench.figures.prediction import prediction
 from workbench.figures.saved import saved
 from workbench.figures.table import split, table
 from workbench.figures.timeline import timeline
+from workbench.figures.update_order import update_order
 from workbench.figures.visited import visited
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "split",
     "table",
     "timeline",
+    "update_order",
     "visited",
 ]

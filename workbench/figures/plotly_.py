@@ -14,6 +14,7 @@ from workbench.figures.pareto import ParetoInfo
 from workbench.figures.prediction import PredictionInfo
 from workbench.figures.saved import SavedInfo
 from workbench.figures.timeline import TimelineInfo
+from workbench.figures.update_order import UpdateOrderInfo
 from workbench.figures.visited import VisitedInfo
 
 _SYMBOLS = {
@@ -174,6 +175,16 @@ def _visited(figure: Any, info: VisitedInfo) -> None:
     figure.update_yaxes(autorange="reversed")
 
 
+def _update_order(figure: Any, info: UpdateOrderInfo) -> None:
+    for pair in info.pairs:
+        for line in pair.lines:
+            figure.add_scatter(
+                x=line.at, y=[_mib(v) for v in line.live], mode="lines", name=plain(f"{pair.way}, {line.label}")
+            )
+    figure.update_xaxes(title="place in the step")
+    figure.update_yaxes(title="live bytes made in the step, MiB")
+
+
 _DRAW: dict[type[FigureInfo], Any] = {
     ParetoInfo: _pareto,
     CurvesInfo: _curves,
@@ -183,5 +194,6 @@ _DRAW: dict[type[FigureInfo], Any] = {
     PredictionInfo: _prediction,
     CategoriesInfo: _categories,
     FitInfo: _categories,
+    UpdateOrderInfo: _update_order,
     VisitedInfo: _visited,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator
 
@@ -35,6 +35,9 @@ class SparseUpdateConfig(MethodConfig):
         "attention,expansion", f"which weights of a block train: some of {', '.join(ROLES)}"
     )
     tensors: str = setting("", "names of the tensors that train, by commas; replaces the three settings above")
+    gradients: Literal["scheme", "all"] = setting(
+        "scheme", "which gradients are computed: the scheme's, or all of them, masked afterwards, which saves nothing"
+    )
 
 
 @register
@@ -55,9 +58,11 @@ class SparseUpdate(Method):
     def parts(self, config: SparseUpdateConfig) -> Parts:
         from workbench.parts.base import Parts
         from workbench.parts.estimator.backprop import Backprop
+        from workbench.parts.estimator.masked import Masked
         from workbench.parts.optimizer import named
         from workbench.parts.selection.scheme import Scheme
         from workbench.parts.storage.as_loaded import AsLoaded
 
         scheme = Scheme(config.bias_blocks, config.weight_blocks, words(config.roles), words(config.tensors))
-        return Parts(scheme, Backprop(), named(config.optimizer), AsLoaded())
+        estimator = Masked() if config.gradients == "all" else Backprop()
+        return Parts(scheme, estimator, named(config.optimizer), AsLoaded())
