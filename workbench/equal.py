@@ -36,6 +36,15 @@ class Share:
     price: Quantity
     steps: int
 
+    def row(self) -> dict[str, Any]:
+        """The share as a line of a table."""
+        return {
+            "way": self.way,
+            "price of a step": self.price.value,
+            "kind": self.price.kind,
+            "steps bought": self.steps,
+        }
+
 
 def shares(bench: Bench, ways: Sequence[str], by: By, amount: float) -> list[Share]:
     """Steps of each way for ``amount`` seconds (on this host), operations, or joules (on the bench's device).
@@ -68,10 +77,14 @@ def equal(
     amount: float,
     seeds: Sequence[int] = (0, 1, 2),
     *,
+    reference: Sequence[str] = ("full",),
     observe: Callable[[Progress], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> list[RunRecord]:
-    """Train every way with every seed for what ``amount`` buys; records come from the store where they are there."""
+    """Train every way with every seed for what ``amount`` buys; records come from the store where they are there.
+
+    Methods in ``reference`` run without the budget where they do not fit it.
+    """
     records = []
     for share in shares(bench, ways, by, amount):
         affordable = replace(bench, schedule=replace(bench.schedule, steps=share.steps))
@@ -81,7 +94,7 @@ def equal(
             "seed": list(seeds),
             **{k: [v] for k, v in settings.items()},
         }
-        records += affordable.ablate(axes, observe=observe, cancel=cancel)
+        records += affordable.ablate(axes, observe=observe, cancel=cancel, reference=reference)
     return records
 
 

@@ -56,6 +56,14 @@ def papers(path: Path | None = None) -> list[Paper]:
     return sorted(rows, key=lambda row: row.number)
 
 
+def paper(number: int) -> Paper:
+    """The row of that number. Raises ``UnknownName``."""
+    rows = {str(row.number): row for row in papers()}
+    if str(number) not in rows:
+        raise UnknownName("number of a paper", number, rows)
+    return rows[str(number)]
+
+
 def malformed(paper: Paper) -> str | None:
     """What is wrong with the row itself, or ``None``."""
     if paper.kind not in KINDS:

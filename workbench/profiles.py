@@ -25,6 +25,7 @@ class RunProfile:
     train: int | None
     test: int | None
     length: int | None = None
+    seconds: float = 30.0  #: training time of each run where all get the same
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings by method where the model of this profile wants others than the method's defaults."""
 
@@ -44,6 +45,7 @@ _PROFILES = (
         epochs=4,
         train=400,
         test=300,
+        seconds=1.0,
         # Nothing is pretrained here, so every method starts further away and wants a larger step.
         settings={
             "full": {"lr": 5e-3},
@@ -78,6 +80,7 @@ _PROFILES = (
         epochs=2,
         train=None,
         test=None,
+        seconds=240.0,
     ),
 )
 

@@ -12,6 +12,7 @@ from workbench.figures.papers import papers_answer, papers_map, papers_table
 from workbench.figures.pareto import pareto
 from workbench.figures.prediction import prediction
 from workbench.figures.saved import saved
+from workbench.figures.scheme import scheme
 from workbench.figures.table import split, table
 from workbench.figures.timeline import timeline
 from workbench.figures.update_order import update_order
@@ -37,6 +38,7 @@ __all__ = [
     "pareto",
     "prediction",
     "saved",
+    "scheme",
     "split",
     "table",
     "timeline",

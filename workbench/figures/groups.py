@@ -132,11 +132,18 @@ def group(records: Sequence[RunRecord]) -> list[Group]:
 def _settings(record: RunRecord) -> dict[str, str]:
     settings = {k: v for k, v in record.config.items() if k not in ("seed", "method")}
     settings |= {"task": record.task, "model": record.model, "batch": record.batch, "length": record.length}
-    return {k: str(v) for k, v in settings.items()}
+    return {k: _said(str(v)) for k, v in settings.items()}
+
+
+def _said(value: str) -> str:
+    """A long list is said by its length; what tells two such lists apart is the number behind the label."""
+    count = value.count(",") + 1
+    return f"{count} given" if count > 1 and len(value) > LONGEST else value
 
 
 def _key(record: RunRecord) -> str:
-    return repr(sorted(_settings(record).items()))
+    shape = (record.task, record.model, record.batch, record.length)
+    return repr((shape, sorted((k, str(v)) for k, v in record.config.items() if k not in ("seed", "method"))))
 
 
 def _labels(firsts: Sequence[RunRecord]) -> list[str]:
