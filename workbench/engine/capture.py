@@ -156,9 +156,6 @@ def _merge_ties(joint: Joint, model: nn.Module) -> None:
         if more is not None:
             joint.gradients[kept] = _sum(joint, joint.gradients[kept], more) if kept in joint.gradients else more
     joint.set_output()
-    storages = [t.untyped_storage()._cdata for t in {id(t): t for t in model.parameters()}.values()]
-    if len(set(storages)) < len(storages):
-        raise NotCaptured("two parameters of the model share one storage")
 
 
 def _sum(joint: Joint, first: fx.Node, second: fx.Node) -> fx.Node:
@@ -181,15 +178,26 @@ def _fake(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
 
 
+def _view(mode: FakeTensorMode, tensor: Tensor, bases: dict[int, Tensor]) -> Tensor:
+    """A fake of ``tensor`` in the fake of its storage, which other tensors may share."""
+    storage = tensor.untyped_storage()
+    with mode:
+        if storage._cdata not in bases:
+            bases[storage._cdata] = torch.empty(storage.nbytes(), dtype=torch.uint8, device="cpu")
+        base = bases[storage._cdata][: storage.nbytes() // tensor.element_size() * tensor.element_size()]
+        return base.view(tensor.dtype).as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+
+
 @contextmanager
 def _as_fakes(model: nn.Module, mode: FakeTensorMode) -> Iterator[None]:
-    """Every parameter, buffer and tensor attribute of ``model`` replaced by a fake one; ties are kept."""
+    """Every parameter, buffer and tensor attribute of ``model`` replaced by a fake one; ties and views are kept."""
     made: dict[int, Tensor] = {}
+    bases: dict[int, Tensor] = {}
     originals: list[tuple[dict[str, Any], str, Tensor]] = []
 
     def replacement(tensor: Tensor) -> Tensor:
         if id(tensor) not in made:
-            fake = _fake(mode, tensor)
+            fake = _view(mode, tensor, bases)
             if isinstance(tensor, nn.Parameter):
                 fake = nn.Parameter(fake, requires_grad=tensor.requires_grad)
                 fake.__dict__.update({k: v for k, v in vars(tensor).items() if k not in vars(fake)})

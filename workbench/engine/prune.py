@@ -30,7 +30,7 @@ def prune(joint: Joint) -> Joint:
     joint.graph.eliminate_dead_code()  # random operators stay: the numbers of the ones after them must not change
     for inputs in (joint.parameters, joint.buffers, joint.batch):
         for name, node in list(inputs.items()):
-            if not node.users and name not in joint.mutations:
+            if not node.users and name not in joint.mutations and name not in joint.gradients:
                 del inputs[name]
                 joint.graph.erase_node(node)
     joint.graph.lint()

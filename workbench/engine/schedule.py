@@ -83,14 +83,12 @@ def _placed(joint: Joint, early: bool) -> Schedule:
 
 def _last_uses(joint: Joint, place: dict[fx.Node, int]) -> dict[fx.Node, int]:
     """Index of the last operator that reads a parameter's or buffer's storage, through any of its views."""
-    owners: dict[int, fx.Node] = {s: p for p in joint.placeholders.values() for s in storages(p)}
-    last = dict.fromkeys(joint.placeholders.values(), -1)
+    last: dict[int, int] = {}
     for node, index in place.items():
         for read in node.all_input_nodes:
             for storage in storages(read):
-                if storage in owners:
-                    last[owners[storage]] = max(last[owners[storage]], index)
-    return last
+                last[storage] = index
+    return {p: max((last.get(s, -1) for s in storages(p)), default=-1) for p in joint.placeholders.values()}
 
 
 def _with_deaths(joint: Joint, entries: list[Entry]) -> Iterator[Entry]:
