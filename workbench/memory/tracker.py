@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from workbench.core import attribution
 from workbench.core.profile import Category, Phase
 from workbench.memory.events import Allocation, EventLog, categories_of
 from workbench.memory.step import Step, storages_of, tensors_in
@@ -139,7 +140,7 @@ class Tracker(TorchDispatchMode):
         self._phase = self.where.phase()
         self._module = self.where.module(node)
         self._node = -1 if node is None else node._sequence_nr()
-        backward = node is not None
+        backward = node is not None or self._phase is Phase.BACKWARD
         if backward and not self._was_backward:
             self._keep_forward()
         if self._recomputed and not self.where.recomputing:
@@ -241,6 +242,14 @@ class Tracker(TorchDispatchMode):
         for tensor in step.optimizer_state():
             self.label(tensor, Category.OPTIMIZER)
 
+    # -- what a captured graph says of itself ----------------------------------------------------------
+
+    def at(self, phase: Phase | None, module: str | None) -> None:
+        self.where.at(phase, module)
+
+    def made_gradient(self, gradient: Tensor, module: str) -> None:
+        self.label(gradient, Category.GRADIENTS, module)
+
     # -- a step that was cut short -------------------------------------------------------------------
 
     def asking(self) -> tuple[str, str, Category]:
@@ -266,6 +275,7 @@ class Tracker(TorchDispatchMode):
         """Watch modules, phases, random states and every operator while the context lasts."""
         with ExitStack() as stack:
             stack.enter_context(self.where.watching())
+            stack.enter_context(attribution.watching(self))
             stack.enter_context(known_random_state(self._know))
             stack.enter_context(lean_pooling())
             stack.enter_context(self)

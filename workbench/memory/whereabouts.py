@@ -39,6 +39,7 @@ class Whereabouts:
         self._numbers: list[int] = [0]
         self._modules: list[str] = [""]
         self._declared: Phase | None = None
+        self._told: tuple[Phase | None, str | None] = (None, None)
         self._updating = 0
 
     @contextmanager
@@ -54,6 +55,10 @@ class Whereabouts:
             ):
                 stack.callback(handle.remove)
             yield
+
+    def at(self, phase: Phase | None, module: str | None) -> None:
+        """A captured graph says itself where it is: none of its operators is called by a module."""
+        self._told = phase, module
 
     def _declare(self, phase: Phase | None) -> None:
         self._declared = phase
@@ -96,6 +101,8 @@ class Whereabouts:
     def phase(self) -> Phase:
         if self._updating:
             return Phase.UPDATE
+        if self._told[0] is not None:
+            return self._told[0]
         if self._declared is not None:
             return self._declared
         return Phase.BACKWARD if self.in_backward else Phase.FORWARD
@@ -108,7 +115,7 @@ class Whereabouts:
         if self._calls:
             return self._calls[-1]
         if node is None:
-            return ""
+            return self._told[1] or ""
         if node.name() == ACCUMULATE:
             return self.owners.get(id(node.variable), "")
         position = bisect.bisect_right(self._numbers, node._sequence_nr()) - 1

@@ -37,6 +37,7 @@ class Levers(Config):
     )
     recompute: int = setting(0, "recompute every n-th block in backward; 0: none", ge=0, le=200, unit="blocks")
     update_in_backward: bool = setting(False, "apply each update inside backward and drop its gradient")
+    executor: Literal["eager", "graph"] = setting("eager", "what runs the step: torch as it is, or its captured graph")
 
 
 def refusal(levers: Levers, model: ModelSpec) -> str | None:
@@ -66,6 +67,12 @@ def applied(parts: Parts, levers: Levers) -> Parts:
         from workbench.parts.estimator.update_in_backward import UpdateInBackward
 
         parts = replace(parts, estimator=UpdateInBackward(), per_parameter=True)
+    if levers.executor != "eager":
+        from workbench.parts.base import DirectOptimizer
+        from workbench.parts.estimator.captured import Captured
+
+        per_parameter = not isinstance(parts.optimizer, DirectOptimizer)
+        parts = replace(parts, estimator=Captured(levers.executor), per_parameter=per_parameter)
     return parts
 
 
@@ -77,8 +84,26 @@ def _check(parts: Parts, levers: Levers) -> None:
             raise Incompatible(name, getattr(levers, name), "this method keeps nothing for a backward pass")
     if levers.update_in_backward and type(parts.estimator) is not Backprop:
         raise Incompatible("update_in_backward", True, "this method takes its gradient in a way of its own")
+    if levers.executor != "eager":
+        _check_captured(parts, levers)
     if levers.saved == "bf16" and levers.weights == "bf16":
         raise Incompatible("saved", "bf16", "with bf16 weights everything is saved in bf16 already")
+
+
+def _check_captured(parts: Parts, levers: Levers) -> None:
+    """What a captured graph would get wrong, or does already."""
+    from workbench.parts.estimator.backprop import Backprop
+
+    clashes = {
+        "recompute": "a captured graph draws dropout anew where a block is recomputed",
+        "saved": "a captured graph keeps its values by itself, so packing them never happens",
+        "update_in_backward": "a captured graph places every update at its gradient already",
+    }
+    for name, reason in clashes.items():
+        if getattr(levers, name) not in ("as-is", 0):
+            raise Incompatible("executor", levers.executor, f"with {name}={getattr(levers, name)}: {reason}")
+    if type(parts.estimator) is not Backprop:
+        raise Incompatible("executor", levers.executor, "this method takes its gradient in a way of its own")
 
 
 def _storages(levers: Levers) -> Iterator[Storage]:

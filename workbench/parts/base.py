@@ -43,6 +43,15 @@ class Optimizer(Protocol):
 
 
 @runtime_checkable
+class DirectOptimizer(Protocol):
+    """An ``Optimizer`` whose kernel can be called for one parameter without the optimizer's own loop."""
+
+    def apply(self, optimizer: torch.optim.Optimizer, parameter: nn.Parameter, gradient: Tensor) -> None:
+        """What ``optimizer.step()`` does with this gradient, to the bit; the parameter's state exists already."""
+        ...
+
+
+@runtime_checkable
 class Estimator(Protocol):
     """Where the gradient comes from."""
 
@@ -68,6 +77,8 @@ class Step(Protocol):
     parameters: list[nn.Parameter]
     seed: int
     lr: float
+    loss_of: Callable[[nn.Module, dict[str, Tensor]], Tensor]
+    batches: Sequence[dict[str, Tensor]]
 
     def losses(self) -> Iterator[Tensor]:
         """The loss of each micro-batch in turn, already divided by their number; computed when asked for."""
@@ -83,6 +94,10 @@ class Step(Protocol):
 
     def update_one(self, parameter: nn.Parameter) -> None:
         """Apply the optimizer to one parameter's ``.grad`` and drop it at once."""
+        ...
+
+    def update_from(self, parameter: nn.Parameter, gradient: Tensor) -> None:
+        """Apply the optimizer to one parameter with this gradient, by the shortest way its rule has."""
         ...
 
 
@@ -115,7 +130,7 @@ class TrainingStep:
     observer: Callable[[nn.Parameter], None] | None = None
     """Called with each parameter just before its update, while its gradient is there."""
     _optimizers: dict[int, torch.optim.Optimizer] = field(init=False, default_factory=dict)
-    _batches: Sequence[dict[str, Tensor]] = field(init=False, default=())
+    batches: Sequence[dict[str, Tensor]] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -162,15 +177,15 @@ class TrainingStep:
     def __call__(self, batches: dict[str, Tensor] | Sequence[dict[str, Tensor]], seed: int | None = None) -> Tensor:
         if seed is not None:
             self.seed = seed
-        self._batches = [batches] if isinstance(batches, dict) else batches
+        self.batches = [batches] if isinstance(batches, dict) else batches
         try:
             return self.parts.estimator.step(self)
         finally:
-            self._batches = ()
+            self.batches = ()
 
     def losses(self) -> Iterator[Tensor]:
-        count = len(self._batches)
-        for batch in self._batches:
+        count = len(self.batches)
+        for batch in self.batches:
             loss = self.loss_of(self.model, batch)
             yield loss / count if count > 1 else loss
 
@@ -191,5 +206,23 @@ class TrainingStep:
     def update_one(self, parameter: nn.Parameter) -> None:
         if self.observer is not None:
             self.observer(parameter)
-        self._optimizers[id(parameter)].step()
+        optimizer = self.optimizer_of(parameter)
+        group = optimizer.param_groups[0]
+        everything, group["params"] = group["params"], [parameter]  # a shared optimizer would step them all
+        try:
+            optimizer.step()
+        finally:
+            group["params"] = everything
         parameter.grad = None
+
+    def optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
+        """The optimizer that holds this parameter: its own, or the one shared by all."""
+        return self._optimizers[id(parameter) if self.parts.per_parameter else 0]
+
+    def update_from(self, parameter: nn.Parameter, gradient: Tensor) -> None:
+        rule, optimizer = self.parts.optimizer, self.optimizer_of(parameter)
+        if self.observer is None and isinstance(rule, DirectOptimizer) and parameter in optimizer.state:
+            rule.apply(optimizer, parameter, gradient)
+        else:
+            parameter.grad = gradient
+            self.update_one(parameter)

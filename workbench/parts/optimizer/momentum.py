@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,11 @@ class Momentum:
 
     def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=lr, momentum=self.momentum)
+
+    def apply(self, optimizer: torch.optim.Optimizer, parameter: nn.Parameter, gradient: Tensor) -> None:
+        buffer = optimizer.state[parameter]["momentum_buffer"]
+        buffer.mul_(self.momentum).add_(gradient)
+        parameter.add_(buffer, alpha=-optimizer.param_groups[0]["lr"])
 
 
 Rule = Momentum

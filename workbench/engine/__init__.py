@@ -1,0 +1,1 @@
+"""The captured training step: one graph of forward, backward and updates, pruned, scheduled and executed."""

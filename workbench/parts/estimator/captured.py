@@ -1,0 +1,83 @@
+"""Backpropagation through one captured graph of forward, backward and updates (after PockEngine, Zhu et al., 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from workbench.engine.capture import NotCaptured, capture
+from workbench.engine.executor import GraphExecutor
+from workbench.engine.prune import prune
+from workbench.engine.schedule import schedule
+from workbench.parts.base import Step
+from workbench.parts.estimator.backprop import Backprop
+
+#: Batch shapes captured for one model; a step of yet another shape runs eagerly.
+MOST_SHAPES = 8
+
+Shape = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """Each batch shape is captured once; what cannot be captured runs eagerly, and ``reasons`` says why."""
+
+    uses_backward: ClassVar[bool] = True
+
+    executor: str = "graph"
+    reasons: list[str] = field(default_factory=list, compare=False)
+    _captured: dict[Shape, GraphExecutor | None] = field(default_factory=dict, compare=False, repr=False)
+
+    def prepare(self, model: nn.Module) -> None:
+        """Nothing to change: the graph is captured at the first step, whose batch shows the shapes."""
+
+    def step(self, step: Step) -> Tensor:
+        runs = [self._for(step, batch) for batch in step.batches]
+        if None in runs:
+            return Backprop().step(step)
+        total = torch.zeros(())
+        for index, (run, batch) in enumerate(zip(runs, step.batches)):
+            sink = step.update_from if len(runs) == 1 else _accumulating(step, last=index == len(runs) - 1)
+            total = total + run(batch, sink)  # type: ignore[misc]
+        return total
+
+    def _for(self, step: Step, batch: Mapping[str, Tensor]) -> GraphExecutor | None:
+        """The executor for batches like this one; ``None`` when such steps run eagerly."""
+        key = shape_of(step, batch)
+        if key not in self._captured:
+            if len(self._captured) >= MOST_SHAPES:
+                return None
+            self._captured[key] = self._made(step, batch)
+        return self._captured[key]
+
+    def _made(self, step: Step, batch: Mapping[str, Tensor]) -> GraphExecutor | None:
+        try:
+            joint = prune(capture(step.model, step.loss_of, batch, divisor=len(step.batches)))
+            return GraphExecutor(schedule(joint), step.model)
+        except NotCaptured as error:
+            self.reasons.append(str(error))
+            return None
+
+
+def shape_of(step: Step, batch: Mapping[str, Tensor]) -> Shape:
+    """All that a captured graph takes for granted: shapes, micro-batches, what trains, and in which mode."""
+    tensors = tuple((name, tuple(t.shape), t.stride(), t.dtype) for name, t in batch.items())
+    trained = tuple(map(id, step.parameters))
+    return id(step.model), len(step.batches), step.model.training, trained, tensors
+
+
+def _accumulating(step: Step, *, last: bool):  # type: ignore[no-untyped-def]
+    def sink(parameter: nn.Parameter, gradient: Tensor) -> None:
+        if parameter.grad is not None:
+            gradient = parameter.grad.add_(gradient)
+        if last:
+            parameter.grad = None
+            step.update_from(parameter, gradient)
+        else:
+            parameter.grad = gradient
+
+    return sink
