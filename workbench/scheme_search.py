@@ -78,21 +78,24 @@ def search_scheme(
     needed = _needs(bench.case("full"))
     tell("taking sensitivities")
     candidates = _candidates(bench, needed, sensitivities(bench, batches=batches, seed=seed))
-    bytes_of = _Bytes(needed, candidates)
+    least = min(range(len(candidates)), key=lambda i: candidates[i].alone)
+    bytes_of = _Bytes(needed, candidates, _always(bench, needed, candidates[least]))
+    smallest = bench.case(METHOD, tensors=",".join(candidates[least].tensors)).predict()
+    room = _room(bench, bytes_of, least, smallest)
     tell("searching")
-    room, smallest = _room(bench, bytes_of, candidates)
     total = sum(c.sensitivity for c in candidates) or 1.0
     tried = 0
     for _ in range(_ROUNDS):
         chosen, judged = _evolve(candidates, bytes_of, room, trials, seed)
         tried += judged
+        if not chosen.any():
+            chosen[least] = True
         marked = tuple(replace(c, chosen=bool(pick)) for c, pick in zip(candidates, chosen))
         found = FoundScheme(marked, sum(c.sensitivity for c in marked if c.chosen) / total, tried, smallest)
-        predicted = bench.case(METHOD, tensors=found.tensors).predict() if found.tensors else smallest
-        found = replace(found, predicted=predicted)
-        if predicted.peak <= bench.budget:
+        found = replace(found, predicted=bench.case(METHOD, tensors=found.tensors).predict())
+        if found.predicted.peak <= bench.budget:
             return found
-        room -= predicted.peak - bench.budget
+        room = _Room(room.bytes - (found.predicted.peak - bench.budget), room.per_trained)
     raise Incompatible("budget", format_size(bench.budget), "no scheme was found whose prediction keeps it")
 
 
@@ -175,13 +178,13 @@ def _candidates(bench: Bench, needed: Needs, sensitivity: Mapping[str, float]) -
 class _Bytes:
     """What a choice of candidates keeps, as one union of storages, and the parameters it trains."""
 
-    def __init__(self, needed: Needs, candidates: Sequence[Candidate]) -> None:
+    def __init__(self, needed: Needs, candidates: Sequence[Candidate], always: Sequence[str]) -> None:
         import numpy as np
 
         places = {name: i for i, name in enumerate(needed.names)}
         rows = [[places[t] for t in c.tensors] for c in candidates]
-        own = {t for c in candidates for t in c.tensors}
-        self._always = needed.kept[[i for n, i in places.items() if n not in own and _in_head(n, needed)]].any(axis=0)
+        self._always = needed.kept[[places[name] for name in always]].any(axis=0)
+        self.always_trained = int(needed.gradients[[places[name] for name in always]].sum())
         self._kept = np.stack([needed.kept[r].any(axis=0) for r in rows])
         self._sizes = needed.sizes
         self.trained = np.array([needed.gradients[r].sum() for r in rows])
@@ -196,16 +199,16 @@ class _Bytes:
         return found
 
 
-def _in_head(name: str, needed: Needs) -> bool:
-    """Whether a parameter lies above every block: nothing but the head always trains."""
-    from workbench.models.structure import HEAD_NAMES
-
-    return any(part in HEAD_NAMES for part in name.split("."))
+def _always(bench: Bench, needed: Needs, smallest: Candidate) -> list[str]:
+    """Parameters that train whatever the scheme is: the fresh head, where there is one."""
+    model = bench.case(METHOD, tensors=",".join(smallest.tensors)).attached(device="meta", weights=False)
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    return [name for name in trained if name in needed.names and name not in smallest.tensors]
 
 
 @dataclass
 class _Room:
-    """Bytes for what a scheme adds to a step that trains the head alone: kept tensors and state of what trains."""
+    """Bytes that the kept tensors of a scheme and the state of its candidates may take together."""
 
     bytes: int
     per_trained: float
@@ -213,26 +216,19 @@ class _Room:
     def cost(self, of: _Bytes, chosen: np.ndarray) -> float:
         return of.saved(chosen) + self.per_trained * float(of.trained[chosen].sum())
 
-    def __isub__(self, less: int) -> _Room:
-        return _Room(self.bytes - less, self.per_trained)
 
-
-def _room(bench: Bench, of: _Bytes, candidates: Sequence[Candidate]) -> tuple[_Room, MemoryProfile]:
-    """Room beside the smallest scheme, by its full prediction."""
+def _room(bench: Bench, of: _Bytes, smallest: int, profile: MemoryProfile) -> _Room:
+    """Room for schemes, by the full prediction of the smallest one."""
     import numpy as np
 
-    head = bench.case("head").predict()
-    if head.peak > bench.budget:
-        reason = f"training the head alone needs {format_size(head.peak)}, {format_size(head.peak - bench.budget)} more"
+    if profile.peak > bench.budget:
+        more = format_size(profile.peak - bench.budget)
+        reason = f"even the smallest scheme needs {format_size(profile.peak)}, {more} more"
         raise Incompatible("budget", format_size(bench.budget), reason)
-    least = min(range(len(candidates)), key=lambda i: candidates[i].alone)
-    one = np.zeros(len(candidates), dtype=bool)
-    one[least] = True
-    profile = bench.case(METHOD, tensors=",".join(candidates[least].tensors)).predict()
-    state = profile.by_category[Category.OPTIMIZER] - head.by_category[Category.OPTIMIZER]
-    per_trained = max(0.0, state / max(1, int(of.trained[one].sum())))
-    nothing = np.zeros(len(candidates), dtype=bool)
-    return _Room(bench.budget - head.peak + of.saved(nothing), per_trained), head
+    one = np.arange(len(of.trained)) == smallest
+    trained = of.always_trained + int(of.trained[one].sum())
+    room = _Room(0, profile.by_category[Category.OPTIMIZER] / max(1, trained))
+    return _Room(bench.budget - profile.peak + int(room.cost(of, one)), room.per_trained)
 
 
 def _evolve(candidates: Sequence[Candidate], of: _Bytes, room: _Room, trials: int, seed: int) -> tuple[np.ndarray, int]:
