@@ -29,12 +29,13 @@ _WARM, _TIMED = 2, 5
 
 @dataclass(frozen=True)
 class Share:
-    """What an amount buys of one way: ``price`` of a step, and the whole steps it comes to."""
+    """What an amount buys of one way: ``price`` of a step in ``unit``, and the whole steps it comes to."""
 
     way: str
     case: Case
     price: Quantity
     steps: int
+    unit: str
 
     def row(self) -> dict[str, Any]:
         """The share as a line of a table."""
@@ -66,7 +67,7 @@ def shares(bench: Bench, ways: Sequence[str], by: By, amount: float) -> list[Sha
         if steps < 1:
             expected = f"at least {price.value:.3g} {UNITS[by]}, the price of one step of {way}"
             raise BadInput("amount", amount, expected)
-        found.append(Share(way, case, price, steps))
+        found.append(Share(way, case, price, steps, UNITS[by]))
     return found
 
 

@@ -51,6 +51,7 @@ _PROFILES = (
             "full": {"lr": 5e-3},
             "lora": {"lr": 1e-2},
             "last-blocks": {"lr": 5e-3},
+            "sparse-update": {"lr": 1e-2},
             "bias": {"lr": 1e-2},
             "mezo": {"lr": 1e-3},
         },

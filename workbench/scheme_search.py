@@ -253,13 +253,12 @@ def _evolve(candidates: Sequence[Candidate], of: _Bytes, room: _Room, trials: in
         chosen = np.array([trial.suggest_categorical(c.label, [False, True]) for c in candidates], dtype=bool)
         over = room.cost(of, chosen) - room.bytes
         chosen = closed(chosen) if over <= 0 else chosen
+        trial.set_constraint("bytes over the room", float(over))
         trial.set_user_attr("over", float(over))
         trial.set_user_attr("chosen", chosen.tolist())
         return float(worth[chosen].sum())
 
-    sampler = optuna.samplers.NSGAIISampler(
-        population_size=40, seed=seed, constraints_func=lambda t: (t.user_attrs["over"],)
-    )
+    sampler = optuna.samplers.NSGAIISampler(population_size=40, seed=seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for start in _greedy(worth, of, room):
         study.enqueue_trial({c.label: bool(pick) for c, pick in zip(candidates, start)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,16 @@ def wilson(successes: float, count: int, level: float = 0.95) -> Interval:
 def score_interval(values: Sequence[float], count: int | None = None) -> Interval:
     """The interval that the data allow: over seeds, else over the test examples of one seed, else none.
 
-    ``count`` is the number of test examples; Wilson's interval is used only for a proportion in [0, 1].
+    ``count`` is the number of test examples; Wilson's interval is used only for a proportion in [0, 1], and the
+    interval over seeds of a proportion ends where proportions end.
     """
-    if len(values) == 1 and count and 0 <= values[0] <= 1:
+    proportions = bool(count) and all(0 <= v <= 1 for v in values)
+    if len(values) == 1 and count and proportions:
         return wilson(values[0] * count, count)
-    return t_interval(values)
+    found = t_interval(values)
+    if proportions and found.low is not None and found.high is not None:
+        return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+    return found
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Interval | None:

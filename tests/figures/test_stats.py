@@ -46,3 +46,9 @@ def test_front_keeps_the_unbeaten_and_skips_the_unknown():
 
 def test_mean_of_nothing_is_not_zero():
     assert math.isnan(mean([]))
+
+
+def test_the_interval_of_a_proportion_over_seeds_stays_inside_the_unit_interval():
+    found = score_interval([0.85, 0.95, 0.99], 300)
+    assert found.kind == "seeds" and found.high == 1.0 and found.low > 0
+    assert score_interval([0.2, 1.7, 0.1]).high > 1  # losses have no such end
