@@ -51,6 +51,8 @@ _PROFILES = (
             "last-blocks": {"lr": 5e-3},
             "bias": {"lr": 1e-2},
             "mezo": {"lr": 1e-3},
+            "galore": {"lr": 5e-3},
+            "natural-galore": {"lr": 5e-3},
         },
     ),
     RunProfile(
