@@ -33,7 +33,7 @@ def page(stored: Mapping[str, Any]) -> list[str]:
         "Written by\n\n```\nOMP_NUM_THREADS=1 python benchmarks/low_state.py\n```\n",
         f"on {host['cores']} cores ({host['machine']}, {host['processor']}), {host['threads']} thread, torch "
         f"{host['torch']}, {stored['when']}. Rank {rank}, scale {stored['scale']:g}, interval {interval}. State and "
-        "peak are measured; *error* is predicted minus measured peak and state. Times are process CPU seconds, the arms "
+        "peak are measured; *error* is predicted minus measured peak and state. Times are process CPU seconds, arms "
         "taken in turns, the fastest of five each, as a ratio to AdamW's step; *mean* spreads the refresh over the "
         "interval.",
     ]
@@ -119,8 +119,8 @@ def said(bench: Mapping[str, Any]) -> list[str]:
     eight, full = cells.get("AdamW, 8-bit state"), cells.get(FIRST)
     if eight and full and eight["peak"] > full["peak"]:
         lines.append(
-            f"\n8-bit AdamW's peak is {eight['peak'] / full['peak']:.2f} times AdamW's although its state is smaller: on "
-            "a CPU the library works on whole tensors in 32 bits, and the embedding is one."
+            f"\n8-bit AdamW's peak is {eight['peak'] / full['peak']:.2f} times AdamW's although its state is smaller: its "
+            "update works on several float32 copies of a whole tensor at once on a CPU, and the embedding is one tensor."
         )
     return lines
 
