@@ -119,8 +119,8 @@ def said(bench: Mapping[str, Any]) -> list[str]:
     eight, full = cells.get("AdamW, 8-bit state"), cells.get(FIRST)
     if eight and full and eight["peak"] > full["peak"]:
         lines.append(
-            f"\n8-bit AdamW's peak is {eight['peak'] / full['peak']:.2f} times AdamW's although its state is smaller: its "
-            "update works on several float32 copies of a whole tensor at once on a CPU, and the embedding is one tensor."
+            f"\n8-bit AdamW's peak is {eight['peak'] / full['peak']:.2f} times AdamW's although its state is smaller: "
+            "on a CPU its update holds several float32 copies of a whole tensor at once, and the embedding is one."
         )
     return lines
 
