@@ -27,6 +27,7 @@ from torch import nn
 from workbench.case import Case
 from workbench.core.errors import PintpotError
 from workbench.core.profile import Category
+from workbench.core.seeds import derive
 from workbench.environment import environment, now
 from workbench.memory.measure import measure
 from workbench.memory.predict import predict
@@ -68,7 +69,7 @@ class Bench(NamedTuple):
 
 
 BENCHES = (
-    Bench("movie-sentiment", "minilm", "full", 8, None, 10, 24, angles=True),
+    Bench("movie-sentiment", "minilm", "full", 8, None, 24, 32, angles=True),
     Bench("python-code", "smollm2", "last-blocks", 2, 64, 8, 16),
 )
 
@@ -106,26 +107,25 @@ class Arm(NamedTuple):
     rates: tuple[float, ...] = ()
     like: str = ""
     interval: int = INTERVAL
-    seeds: tuple[int, ...] = SEEDS
     package: str = ""
 
 
-ADAM_RATES = (1e-4, 3e-4, 1e-3)
+ADAM_RATES = (1e-4, 3e-4)
 APOLLO = (("proj", "random"), ("scale_type", "channel"))
 ARMS = {
     "AdamW": Arm(lambda _: named("adamw"), ADAM_RATES),
-    "AdamW, 8-bit state": Arm(lambda _: named("adamw8bit"), like="AdamW"),
-    "SGD": Arm(lambda _: named("sgd"), (1e-2, 3e-2, 1e-1)),
-    "momentum": Arm(lambda _: named("momentum"), (3e-3, 1e-2, 3e-2)),
     "GaLore": Arm(lambda t: GaLore(RANK, t, SCALE), ADAM_RATES),
-    "GaLore, 8-bit inside": Arm(lambda t: GaLore(RANK, t, SCALE, "adamw8bit"), like="GaLore"),
-    "GaLore, SVD each interval": Arm(lambda t: GaLore(RANK, t, SCALE, refresh="svd"), like="GaLore"),
-    "GaLore, SVD every step": Arm(lambda _: GaLore(RANK, 1, SCALE, refresh="svd"), like="GaLore", interval=1),
     "Natural GaLore": Arm(lambda t: NaturalGaLore(RANK, t, SCALE), ADAM_RATES),
+    "GaLore, SVD each interval": Arm(lambda t: GaLore(RANK, t, SCALE, refresh="svd"), like="GaLore"),
+    "SGD": Arm(lambda _: named("sgd"), (1e-2, 5e-2)),
+    "momentum": Arm(lambda _: named("momentum"), (2e-3, 1e-2)),
+    "AdamW, 8-bit state": Arm(lambda _: named("adamw8bit"), like="AdamW"),
+    "GaLore, 8-bit inside": Arm(lambda t: GaLore(RANK, t, SCALE, "adamw8bit"), like="GaLore"),
     "galore-torch": Arm(lambda t: Peer("galore_torch", "GaLoreAdamW", t), like="GaLore", package="galore_torch"),
     "apollo-torch": Arm(
         lambda t: Peer("apollo_torch", "APOLLOAdamW", t, APOLLO), like="GaLore", package="apollo_torch"
     ),
+    "GaLore, SVD every step": Arm(lambda _: GaLore(RANK, 1, SCALE, refresh="svd"), like="GaLore", interval=1),
 }
 
 
@@ -195,24 +195,18 @@ def times(bench: Bench, arms: dict[str, Arm], repeats: int) -> dict[str, dict[st
     return {name: {k: s for (n, k), s in best.items() if n == name} for name in arms}
 
 
-class WithRule(Session):
-    """A session whose method's update rule is replaced."""
-
-    rule: Any = None
-
-    def prepare(self) -> None:
-        super().prepare()
-        self.training = step_of(self.case, self.model, self.rule, self.case.config.lr)
-
-
 def losses(bench: Bench, rule: Any, lr: float, seed: int, steps: int) -> list[float]:
-    """Training loss of each step; the order of the data is the seed's, the same for every arm."""
-    case = replace(bench.case, settings={"lr": lr})
-    session = WithRule(case, seed, schedule=Schedule(steps=steps), sizes=Sizes(steps * bench.batch, bench.batch))
-    session.rule = rule
+    """Training loss of each step of a session with this rule; the seed fixes the order of the data for every arm."""
+    session = Session(bench.case, seed, schedule=Schedule(steps=steps), sizes=Sizes(steps * bench.batch, bench.batch))
     session.prepare()
+    step, found = step_of(session.case, session.model, rule, lr), []
+    stream = session.case.task.batches(session.data, session.case.spec, bench.batch, derive(seed, "batches"))
     with torch.random.fork_rng(devices=[]):
-        return [step.loss for step in session.steps()]
+        torch.manual_seed(derive(seed, "noise"))
+        for index in range(steps):
+            step.set_lr(lr * session.schedule.factor(index, steps))
+            found.append(float(step(next(stream), seed=derive(seed, "step", index))))
+    return found
 
 
 def late(found: list[float]) -> float:
@@ -277,8 +271,8 @@ def run(bench: Bench, parts: Sequence[str], keep: Callable[[], None], store: dic
         print(bench.name, store["time"], flush=True)
         keep()
     if "loss" in parts:
-        for seed in SEEDS:
-            for name, arm in arms.items():
+        for name, arm in arms.items():
+            for seed in SEEDS:
                 cell = store.setdefault("loss", {}).setdefault(name, {})
                 if str(seed) not in cell:
                     rate = tuned(bench, name, store)

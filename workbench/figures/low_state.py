@@ -10,7 +10,6 @@ from typing import Any
 from workbench.core.profile import Category, MemoryProfile
 from workbench.core.units import format_size
 from workbench.figures.groups import Group, budget_of, group, metric_of
-from workbench.figures.info import percent
 from workbench.figures.table import Column, Table, score_text, verdict, why
 from workbench.records.schema import RunRecord, StepRecord
 from workbench.stats import paired_difference
@@ -26,7 +25,7 @@ def low_state_answer(records: Sequence[RunRecord]) -> str:
     if len(groups) < 2 or not base:
         return "There is nothing to compare: fewer than two arms have a result, or the first keeps no state."
     first, others = groups[0], groups[1:]
-    shares = [f"{g.label} keeps {(_state(g.profile) or 0) / base:.1%}" for g in others]
+    shares = [f"{g.label} keeps {100 * (_state(g.profile) or 0) / base:.1f} %" for g in others]
     head = f"Of the {format_size(base)} of optimizer state of {first.label}, {'; '.join(shares)}."
     return f"{head}\n{' '.join(_against(g, first, records) for g in others)}"
 
@@ -55,12 +54,11 @@ def low_state_table(records: Sequence[RunRecord], budget: int | None = None) -> 
         Column("state_predicted", "State, predicted", "bytes"),
         Column("state_measured", "State, measured", "bytes"),
         Column("peak", "Peak, measured", "bytes"),
-        Column("time_ratio", "Time / first"),
+        Column("time_ratio", "Time / first", "ratio"),
     )
     text = (
         "State is what the optimizer keeps between steps: moments, bases, histories. The time of a step is measured: "
-        "the median wall clock over the steps and seeds of an arm, disturbed by whatever else ran, over that of the "
-        "first arm. A dash is not known."
+        "the median wall clock in an arm's least disturbed seed, over that of the first arm. A dash is not known."
     )
     hidden = (Column("why", "why"), Column("state_share", "state_share"))
     return Table(columns, tuple(_row(g, base, budget_of(records, budget)) for g in groups), text, hidden)
@@ -81,7 +79,7 @@ def _row(one: Group, base: Group | None, budget: int | None) -> dict[str, Any]:
         "state_measured": measured,
         "state_share": shown / whole if whole and shown is not None else None,
         "peak": one.measured_peak,
-        "time_ratio": f"{seconds / unit:.2f}" if seconds and unit else None,
+        "time_ratio": round(seconds / unit, 2) if seconds and unit else None,
     }
 
 
@@ -90,8 +88,9 @@ def _state(profile: MemoryProfile | None) -> int | None:
 
 
 def _seconds(one: Group) -> float | None:
+    """The median step of the least disturbed seed."""
     known = [r.step_time.value for r in one.runs if r.step_time is not None and r.step_time.value is not None]
-    return median(known) if known else None
+    return min(known) if known else None
 
 
 def refresh_table(records: Sequence[RunRecord]) -> Table:
@@ -102,7 +101,7 @@ def refresh_table(records: Sequence[RunRecord]) -> Table:
         Column("interval", "Refreshed every", "count"),
         Column("ordinary", "Ordinary step", "seconds"),
         Column("refreshing", "Refreshing step", "seconds"),
-        Column("share", "Share of all time"),
+        Column("share", "Share of all time", "score"),
     )
     text = (
         "Measured wall clock, medians over steps and seeds without the opening of a run. The share is what refreshing "
@@ -126,7 +125,7 @@ def _refresh(one: Group) -> dict[str, Any]:
         "interval": interval,
         "ordinary": plain,
         "refreshing": slow,
-        "share": percent(share) if share is not None and share >= 0 else None if share is None else "below the noise",
+        "share": None if share is None else max(0.0, share),  # below zero is noise
     }
 
 
