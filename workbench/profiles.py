@@ -54,6 +54,8 @@ _PROFILES = (
             "sparse-update": {"lr": 1e-2},
             "bias": {"lr": 1e-2},
             "mezo": {"lr": 1e-3},
+            "galore": {"lr": 5e-3},
+            "natural-galore": {"lr": 5e-3},
         },
     ),
     RunProfile(

@@ -14,7 +14,8 @@ from workbench.parts.selection.all import All
 from workbench.parts.storage.as_loaded import AsLoaded
 
 #: Bytes of state per trained element, leaving out step counters and quantization tables.
-STATE = {"sgd": 0, "momentum": 4, "adamw": 8, "adamw8bit": 2}
+#: A single row is not projected, so the rules that project keep what the rule inside them keeps.
+STATE = {"sgd": 0, "momentum": 4, "adamw": 8, "adamw8bit": 2, "galore": 8, "natural_galore": 8}
 SIZE = 65536  #: large enough that quantization tables weigh little
 
 

@@ -8,6 +8,7 @@ from workbench.figures.fit import fit
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
 from workbench.figures.gradients import gradients
 from workbench.figures.info import FigureInfo
+from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
 from workbench.figures.papers import papers_answer, papers_map, papers_table
 from workbench.figures.pareto import pareto
 from workbench.figures.prediction import prediction
@@ -32,11 +33,15 @@ __all__ = [
     "forecast_answer",
     "forecast_costs",
     "gradients",
+    "low_state_answer",
+    "low_state_table",
+    "paper_memory",
     "papers_answer",
     "papers_map",
     "papers_table",
     "pareto",
     "prediction",
+    "refresh_table",
     "saved",
     "scheme",
     "split",

@@ -166,7 +166,7 @@ def _row(group: Group, budget: int | None) -> dict[str, Any]:
         "score": interval.mean if interval else None,
         "score_low": interval.low if interval else None,
         "score_high": interval.high if interval else None,
-        "score_text": _score(group),
+        "score_text": score_text(group),
         "seeds": ", ".join(str(r.seed) for r in group.runs),
         "runs": list(group.ids),
     }
@@ -175,7 +175,8 @@ def _row(group: Group, budget: int | None) -> dict[str, Any]:
     return row
 
 
-def _score(group: Group) -> str | None:
+def score_text(group: Group) -> str | None:
+    """Mean score with its interval; None when no seed finished."""
     interval = group.interval
     if interval is None:
         return None

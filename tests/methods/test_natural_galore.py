@@ -1,0 +1,142 @@
+"""Natural GaLore solves what the dense inverse solves, ends in GaLore, and its history is counted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from workbench.core.profile import Category
+from workbench.memory.measure import measure
+from workbench.parts.optimizer.galore import GaLore
+from workbench.parts.optimizer.natural_galore import NaturalGaLore, inner_products, natural
+from workbench.testing import Subject
+
+RANK, KEPT = 4, 5
+
+
+def solved(history: Tensor, slot: int, damping: float) -> Tensor:
+    products = torch.stack([inner_products(history, row) for row in history])
+    return natural(history, products, slot, damping)
+
+
+@pytest.mark.parametrize("size", [1e-4, 0.1, 1.0, 30.0])
+def test_it_is_the_dense_inverse(size: float) -> None:
+    """Up to a squared norm of 100,000 times the damping, where a float32 solve would be lost."""
+    history = size * torch.randn(KEPT, 60, generator=torch.Generator().manual_seed(0))
+    damping, columns = 1e-1, history.double().T
+    fisher = damping * torch.eye(60, dtype=torch.float64) + columns @ columns.T
+    dense = damping * torch.linalg.solve(fisher, columns[:, 2])
+    assert float((solved(history, 2, damping) - dense).norm() / dense.norm()) < 1e-5
+
+
+def test_with_one_gradient_kept_it_only_shortens_it() -> None:
+    gradient = torch.randn(1, 50)
+    expected = gradient[0] / (1 + gradient.norm() ** 2 / 0.5)
+    torch.testing.assert_close(solved(gradient, 0, 0.5), expected)
+
+
+def test_tiny_gradients_are_left_as_they_are() -> None:
+    history = 1e-6 * torch.randn(KEPT, 50, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(solved(history, 1, 1e-3), history[1], rtol=1e-5, atol=0)
+
+
+def test_large_damping_is_galore() -> None:
+    start = torch.randn(30, 20, generator=torch.Generator().manual_seed(0))
+    ends = []
+    for rule in (GaLore(RANK, interval=4), NaturalGaLore(RANK, interval=4, history=KEPT, damping=1e12)):
+        parameter = nn.Parameter(start.clone())
+        optimizer = rule.build([parameter], 1e-2)
+        numbers = torch.Generator().manual_seed(1)
+        for _ in range(9):
+            parameter.grad = torch.randn(30, 20, generator=numbers)
+            optimizer.step()
+        ends.append(parameter.detach())
+    torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-6)
+    assert float((ends[0] - start).norm()) > 0.1
+
+
+def test_small_damping_is_not() -> None:
+    start, gradients = torch.randn(30, 20), torch.randn(4, 30, 20)
+    ends = []
+    for rule in (GaLore(RANK), NaturalGaLore(RANK, history=KEPT)):
+        parameter = nn.Parameter(start.clone())
+        optimizer = rule.build([parameter], 1e-2)
+        for gradient in gradients:
+            parameter.grad = gradient.clone()
+            optimizer.step()
+        ends.append(parameter.detach())
+    assert float((ends[0] - ends[1]).norm()) > 0.05 * float((ends[0] - start).norm())
+
+
+def test_a_new_basis_turns_the_history_into_its_coordinates() -> None:
+    parameter = nn.Parameter(torch.randn(30, 20))
+    optimizer = NaturalGaLore(RANK, interval=100, history=KEPT).build([parameter], 1e-3)
+    for _ in range(6):
+        parameter.grad = torch.randn(30, 20)
+        optimizer.step()
+    state = optimizer.state[parameter]
+    before, old = state["history"].clone(), state["basis"]
+    new = torch.linalg.qr(torch.randn(20, RANK)).Q
+    optimizer.rebase(state, new)  # type: ignore[attr-defined]
+    for row, was in zip(state["history"], before, strict=True):
+        torch.testing.assert_close(row.view(30, RANK), was.view(30, RANK) @ old.T @ new)
+    torch.testing.assert_close(state["products"].float(), state["history"] @ state["history"].T)
+
+
+def test_the_history_is_optimizer_state() -> None:
+    """For each projected matrix: ``history`` float32 gradients of longer side x rank, and their products in float64."""
+    sizes = {}
+    for name, more in (("galore", {}), ("natural-galore", {"history": KEPT})):
+        case = Subject(name, "tiny-bert", {"rank": RANK, **more}).case
+        sizes[name] = case.predict().by_category[Category.OPTIMIZER]
+    model = Subject("galore", "tiny-bert").attached()
+    projected = [p for p in model.parameters() if p.ndim == 2 and min(p.shape) > RANK]
+    expected = sum(KEPT * max(p.shape) * RANK * 4 + KEPT * KEPT * 8 for p in projected)
+    assert sizes["natural-galore"] - sizes["galore"] == expected > sizes["galore"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"update_in_backward": True}, {"weights": "bf16"}])
+def test_predicted_bytes_are_measured_bytes(settings: dict[str, object]) -> None:
+    case = Subject("natural-galore", "tiny-llama", {"rank": RANK, "history": KEPT, **settings}).case
+    predicted, measured = case.predict(), measure(case.step(case.attached()), case.example())
+    assert predicted.peak == measured.peak
+    assert predicted.by_category[Category.OPTIMIZER] == measured.by_category[Category.OPTIMIZER]
+
+
+def test_updates_inside_backward_give_the_same_weights() -> None:
+    ends = []
+    for inside in (False, True):
+        settings = {"rank": RANK, "interval": 2, "history": KEPT, "lr": 1e-3, "update_in_backward": inside}
+        subject = Subject("natural-galore", "tiny-bert", settings)
+        model = subject.attached()
+        subject.trained(model, 5)
+        ends.append([p.detach() for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+@pytest.mark.slow
+def test_direction_against_galore_on_rated_sentences() -> None:
+    """Three seeds, the same data in the same order: both learn, and the paired interval of the difference is told.
+
+    The paper reports a lower loss than GaLore's. A dozen steps of fine-tuning need not show it: the sign is printed and
+    not asserted, so that a result that does not reproduce at this scale stays one.
+    """
+    from workbench.case import Case
+    from workbench.session import Schedule, Session, run
+    from workbench.stats import paired_difference
+    from workbench.tasks.base import Sizes
+
+    steps, late = 18, {"galore": {}, "natural-galore": {}}  # type: ignore[var-annotated]
+    for seed in range(3):
+        for method, found in late.items():
+            case = Case("movie-sentiment", "minilm", method, 8, settings={"lr": 1e-3, "interval": 10})
+            record = run(Session(case, seed, schedule=Schedule(steps=steps), sizes=Sizes(steps * 8, 16)), predict=False)
+            losses = [s.loss for s in record.steps]
+            assert sum(losses[-6:]) < sum(losses[:6])
+            found[seed] = sum(losses[-6:]) / 6
+    difference = paired_difference(late["natural-galore"], late["galore"])
+    assert difference is not None and difference.low is not None and difference.high is not None
+    told = "not told apart" if difference.low <= 0 <= difference.high else "told apart"
+    print(f"Natural GaLore - GaLore: {difference.mean:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}), {told}")
+    assert difference.count == 3
