@@ -2,11 +2,19 @@
 
     OMP_NUM_THREADS=1 python benchmarks/arena.py
 
-Speed: CPU time of a step, planned and plain steps in turn, the fastest of each. Resident size: a fresh process
-per case and variant; the highest size above the baseline, less what the step needs (the counting allocator's
-peak, weights and optimizer state included). The baseline is the same process after two steps of the method on a
-tiny model of the same family, so that the libraries' code is resident; the size above a process that has only
-imported them is given too. Planned steps are watched after the two steps that make the plan, which malloc serves.
+Speed: CPU time of a step, planned and plain steps in turn, the fastest of each. What an arena saves is mostly page
+faults, so their number in a plain step is given; a planned one has none.
+
+Resident size: a fresh process per case and variant; the highest size of four steps above the baseline, less what
+they need (what is live before them and the counting allocator's peak: weights, optimizer state, inputs and all
+that comes and goes). Planned steps are watched after the two steps that make the plan, which malloc serves. The
+baseline is the process once everything is imported; the excess above it is split by what the kernel and the C
+library say of it. *Library pages* are file-backed: code of torch and others that any training step touches, shared
+between processes and given up under pressure. *Anonymous* is the rest of the excess, the process's own memory: of
+it, *C++ objects* are blocks of malloc in use that are no tensors (graph nodes, kernels' plans), *Python* the
+interpreter's arenas, and *rest* what is resident without being in use, rounding to pages, and stacks; a negative
+rest is weights that are not touched. *Warm* is the whole excess above the same process after two steps of the
+method on a tiny model of the same family, where the library pages are in already.
 """
 
 from __future__ import annotations
@@ -15,9 +23,14 @@ import argparse
 import ctypes
 import gc
 import json
+import os
+import re
+import resource
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +45,7 @@ CASES = (
     ("tokens", "smollm2", "lora", 1, 48),
     ("tokens", "smollm2", "last-blocks", 1, 48),
     ("pixels", "efficientnet-lite0", "full", 8, 96),
+    ("pixels", "efficientnet-lite0", "full", 8, 160),
     ("pixels", "efficientnet-lite0", "last-blocks", 8, 96),
     ("pixels", "efficientnet-lite0", "mezo", 8, 96),
     ("pixels", "dinov2-small", "full", 4, 70),
@@ -45,57 +59,95 @@ def speed(case: Case, repeats: int) -> dict[str, Any]:
 
     step, batch = case.step(case.attached(weights=False)), case.example()
     best = {"planned": float("inf"), "plain": float("inf")}
+    faults = dict.fromkeys(best, 0)
     with arena.planned(step, batch) as used:
         for _ in range(repeats):
             for variant, run in (("planned", used.step), ("plain", step)):
-                start = time.process_time()
+                before, start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.process_time()
                 run(batch)
                 best[variant] = min(best[variant], time.process_time() - start)
+                faults[variant] = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
         assert used.plan is not None
         return {
             "allocations": len(used.plan.sizes), "escaping": used.plan.escaping, "order": used.plan.order,
             "size": used.size, "max live": used.max_live, "served": used.served, "misses": used.misses,
             "planned seconds": best["planned"], "plain seconds": best["plain"],
+            "planned faults": faults["planned"], "plain faults": faults["plain"],
         }  # fmt: skip
 
 
-def resident(case: Case, planned: bool, steps: int = 4) -> dict[str, int]:
-    """Bytes above the baseline at the highest, and the bytes of torch memory that the steps needed."""
+def resident(case: Case, planned: bool, warm: bool, steps: int = 4) -> dict[str, int]:
+    """Bytes above the baseline at the highest, what the steps needed, and what the difference is made of."""
     import peft  # noqa: F401
     import transformers  # noqa: F401
 
     from workbench.memory import arena, ledger
 
-    imported = _status("VmRSS")
-    tiny = Case(case.task_name, TINY[case.model_name], case.method_name, 2)
-    step, batch = tiny.step(tiny.attached(weights=False)), tiny.example()
-    for _ in range(2):
-        step(batch)
-    del step, batch
+    if warm:
+        tiny = Case(case.task_name, TINY[case.model_name], case.method_name, 2)
+        step, batch = tiny.step(tiny.attached(weights=False)), tiny.example()
+        for _ in range(2):
+            step(batch)
+        del step, batch
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    baseline = _status("VmRSS")
+    before = _memory()
     with ledger.counting() as count:
         step, batch = case.step(case.attached(weights=False)), case.example()
-        if planned:
-            with arena.planned(step, batch) as used:
-                planning = _status("VmHWM") - baseline
-                Path("/proc/self/clear_refs").write_text("5")  # the highest size is counted anew from here
+        with arena.planned(step, batch) if planned else nullcontext() as used:
+            run = used.step if planned else step
+            for _ in range(0 if planned else 2):
+                run(batch)
+            Path("/proc/self/clear_refs").write_text("5")  # the highest size is counted anew from here
+            live = count.live
+            with ledger.counting() as inner:
                 for _ in range(steps):
-                    used.step(batch)
-                highest = _status("VmHWM") - baseline
-                misses = used.misses
-        else:
-            for _ in range(steps + 2):
-                step(batch)
-            highest, planning, misses = _status("VmHWM") - baseline, 0, 0
-    above = {"highest": highest, "highest above imports": highest + baseline - imported, "while planning": planning}
-    return {**above, "need": count.peak, "misses": misses}
+                    run(batch)
+            after = _memory()
+            need, outside, misses = live + inner.peak, count.live, used.misses if planned else 0
+    grown = {name: after[name] - before[name] for name in after}
+    excess = after["VmHWM"] - before["VmRSS"] - need
+    own = grown["malloc"] - outside
+    anonymous = excess - grown["RssFile"]
+    rest = anonymous - own - grown["python"]
+    return {
+        "need": need, "excess": excess, "library pages": grown["RssFile"], "anonymous": anonymous,
+        "C++ objects": own, "python": grown["python"], "rest": rest, "misses": misses,
+    }  # fmt: skip
 
 
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+class _Malloc(ctypes.Structure):
+    """``struct mallinfo2`` of the GNU C library; bytes."""
+
+    _fields_ = [(n, ctypes.c_size_t) for n in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
+    )]  # fmt: skip
+
+
+def _memory() -> dict[str, int]:
+    """Bytes resident (highest, now, file-backed), in use by malloc, and held by Python's own allocator."""
+    names = ("VmHWM", "VmRSS", "RssFile")
+    status = [line.split() for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(names)]
+    found = {line[0].rstrip(":"): int(line[1]) * 1024 for line in status}
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = _Malloc
+    used = mallinfo()
+    return found | {"malloc": used.uordblks + used.hblkhd, "python": _python_arenas()}
+
+
+def _python_arenas() -> int:
+    """Bytes of the arenas of Python's allocator, from its own statistics, which it writes to standard error only."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            sys._debugmallocstats()
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        file.seek(0)
+        found = re.search(rb"(\d+) arenas \* (\d+) bytes/arena", file.read())
+    return int(found[1]) * int(found[2]) if found else 0
 
 
 def _asked(part: str, given: tuple[Any, ...], repeats: int) -> Any:
@@ -106,48 +158,53 @@ def _asked(part: str, given: tuple[Any, ...], repeats: int) -> Any:
 def collected(given: tuple[Any, ...], repeats: int) -> dict[str, Any]:
     row: dict[str, Any] = {"case": f"{given[1]} {given[2]} {given[3]}x{given[4]}"}
     row |= _asked("speed", given, repeats)
-    for variant in ("planned", "malloc"):
-        row[f"resident {variant}"] = _asked(variant, given, repeats)
+    for variant in PARTS[1:]:
+        row[variant] = _asked(variant, given, repeats)
     return row
 
 
-HEAD = (
-    "case", "allocations", "misses", "arena / max live", "speed over malloc", "need, MB", "resident - need, arena, MB",
-    "same, malloc, MB", "same, arena, above imports, MB",
-)  # fmt: skip
+PARTS = ("speed", "planned", "planned warm", "malloc")
+SPEED = ("case", "allocations", "misses", "arena / max live", "speed over malloc", "page faults, malloc")
+SIZE = ("case", "need, MB", "excess, malloc", "excess, arena", "library pages", "anonymous", "C++ objects", "Python",
+        "rest", "warm: excess, arena")  # fmt: skip
 
 
-def cells(row: dict[str, Any]) -> tuple[str, ...]:
-    arena, malloc = row["resident planned"], row["resident malloc"]
+def speed_cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["case"],
         f"{row['allocations']:,}",
-        f"{row['misses'] + arena['misses']}",
+        f"{row['misses'] + row['planned']['misses']}",
         f"{row['size'] / row['max live']:.4f}",
         f"{row['plain seconds'] / row['planned seconds']:.2f}x",
-        f"{arena['need'] / 1e6:.0f}",
-        f"{(arena['highest'] - arena['need']) / 1e6:+.0f}",
-        f"{(malloc['highest'] - malloc['need']) / 1e6:+.0f}",
-        f"{(arena['highest above imports'] - arena['need']) / 1e6:+.0f}",
+        f"{row['plain faults']:,}",
     )
+
+
+def size_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    arena = row["planned"]
+    parts = ("excess", "library pages", "anonymous", "C++ objects", "python", "rest")
+    found = [row["malloc"]["excess"], *(arena[p] for p in parts), row["planned warm"]["excess"]]
+    return row["case"], f"{arena['need'] / 1e6:.0f}", *(f"{value / 1e6:+.1f}" for value in found)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--repeats", type=int, default=8)
-    parser.add_argument("--part", choices=("speed", "planned", "malloc"), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--case", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.part == "speed":
+        print(json.dumps(speed(Case(*json.loads(given.case)), given.repeats)))
+        return
     if given.part:
-        case = Case(*json.loads(given.case))
-        found = speed(case, given.repeats) if given.part == "speed" else resident(case, given.part == "planned")
-        print(json.dumps(found))
+        planned = given.part.startswith("planned")
+        print(json.dumps(resident(Case(*json.loads(given.case)), planned, given.part.endswith("warm"))))
         return
     for chosen in CASES:
         if given.only in f"{chosen[1]} {chosen[2]}":
             row = collected(chosen, given.repeats)
-            print(dict(zip(HEAD, cells(row))), flush=True)
+            print(*speed_cells(row), "  ", *size_cells(row)[1:], sep=" | ", flush=True)
             keep(row)
 
 
@@ -157,13 +214,18 @@ def keep(row: dict[str, Any]) -> None:
     store.parent.mkdir(exist_ok=True)
     rows = {r["case"]: r for r in json.loads(store.read_text())} if store.exists() else {}
     rows[row["case"]] = row
-    store.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
+    names = [f"{c[1]} {c[2]} {c[3]}x{c[4]}" for c in CASES]
+    kept = sorted((r for r in rows.values() if "planned warm" in r), key=lambda r: names.index(r["case"]))
+    store.write_text(json.dumps(kept, indent=1) + "\n")
     text = (__doc__ or "").strip().split("\n")
     lines = ["# The planned arena against malloc\n", "Written by", "\n```", text[2].strip(), "```\n", *text[4:], ""]
-    lines += [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
-    lines += [f"| {' | '.join(cells(r))} |" for r in rows.values()]
-    (ROOT / "docs").mkdir(exist_ok=True)
+    lines += [*table(SPEED, [speed_cells(r) for r in kept]), "", "Resident size, MB; the excess is over the need.", ""]
+    lines += table(SIZE, [size_cells(r) for r in kept])
     (ROOT / "docs" / "arena.md").write_text("\n".join(lines) + "\n")
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
 
 
 if __name__ == "__main__":

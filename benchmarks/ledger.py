@@ -1,7 +1,10 @@
 """What the counting allocator costs: one allocation, and whole training steps, with it and without it.
 
-Run ``python benchmarks/ledger.py``. Each variant runs in its own process, because the allocator stays once
-installed; variants are interleaved and the minimum of the repeats is printed with their ratio.
+    OMP_NUM_THREADS=1 python benchmarks/ledger.py [--repeats N]
+
+Each variant runs in its own process, because the allocator stays once installed. Processes with and without take
+turns; the fastest of all repeats is kept, in CPU time. *Plain* is torch's own allocator, *counted* is the ledger
+with a budget set, which is what a training run pays at every step. *Ratio* is counted over plain.
 """
 
 from __future__ import annotations
@@ -12,6 +15,11 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from pathlib import Path
+
+from workbench.environment import environment, now
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def small_allocations(count: int) -> float:
@@ -63,7 +71,7 @@ def run_once(counted: bool) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--variant", choices=("plain", "counted"))
     chosen = parser.parse_args()
@@ -77,10 +85,21 @@ def main() -> None:
             shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             for name, value in json.loads(shown.splitlines()[-1]).items():
                 found[name] = min(value, found.get(name, value))
-    print(f"{'':24}{'plain':>10}{'counted':>10}{'ratio':>8}")
-    for name, plain in best["plain"].items():
-        counted = best["counted"][name]
-        print(f"{name:24}{plain:10.3f}{counted:10.3f}{counted / plain:8.3f}")
+    rows = [(name, f"{plain:.3f}", f"{best['counted'][name]:.3f}", f"{best['counted'][name] / plain:.3f}")
+            for name, plain in best["plain"].items()]  # fmt: skip
+    for row in rows:
+        print(*row, sep="  ")
+    write(rows, chosen.repeats)
+
+
+def write(rows: list[tuple[str, ...]], repeats: int) -> None:
+    """The page of the documentation that holds these figures."""
+    text = (__doc__ or "").strip().split("\n")
+    host = ", ".join(f"{name} {value}" for name, value in environment().items())
+    lines = ["# What the ledger costs\n", text[0], "\nWritten by\n", "```", text[2].strip(), "```\n", *text[4:]]
+    lines += ["", f"Host: {host}. Measured, {repeats} processes of each kind, {now()}.", ""]
+    lines += [f"| {' | '.join(r)} |" for r in (("", "plain", "counted", "ratio"), ("---",) * 4, *rows)]
+    (ROOT / "docs" / "ledger.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

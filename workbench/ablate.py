@@ -18,7 +18,7 @@ from workbench.tasks.base import Sizes
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a grid: a case, a seed and the budget it must keep."""
+    """One point of a grid: a case, a seed and the budget it must keep; see ``Session`` for ``arena``."""
 
     case: Case
     seed: int
@@ -27,6 +27,7 @@ class Cell:
     sizes: Sizes = field(default_factory=Sizes)
     device: str = "this-host"
     profile: str = ""
+    arena: bool = False
 
     def key(self) -> str:
         """Content hash of everything that decides the result."""
@@ -37,10 +38,10 @@ class Cell:
             "sizes": vars(self.sizes),
             "record": 1,
         }
-        return content_key(identity)
+        return content_key(identity | {"arena": True} if self.arena else identity)
 
     def session(self, cancel: threading.Event) -> Session:
-        return Session(self.case, self.seed, self.budget, self.schedule, self.sizes, cancel=cancel)
+        return Session(self.case, self.seed, self.budget, self.schedule, self.sizes, arena=self.arena, cancel=cancel)
 
 
 @dataclass(frozen=True)

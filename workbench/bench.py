@@ -66,16 +66,20 @@ class Bench:
         seed: int = 0,
         *,
         accumulate: int = 1,
+        arena: bool = False,
         observe: Observer | None = None,
         cancel: threading.Event | None = None,
         **settings: Any,
     ) -> RunRecord:
-        """Train one method under the budget; the record is stored, and taken from the store when it is there."""
+        """Train one method under the budget; the record is stored, and taken from the store when it is there.
+
+        ``arena`` serves repeated steps from one planned block of memory: the same result, a smaller process.
+        """
         case = self.case(method, **settings)
         reason = case.refusal()
         if reason is not None:
             raise Incompatible("method", method, reason)
-        cell = self._cell(case, seed, shape={"accumulate": accumulate})
+        cell = replace(self._cell(case, seed, shape={"accumulate": accumulate}), arena=arena)
         return next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
 
     def ablate(

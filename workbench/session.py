@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ UNLIMITED = 2**62  #: bytes; the guard then only counts
 
 #: Gradient norms by layer are taken at this many steps of a run, spread evenly.
 NORM_STEPS = 24
+
+#: With an arena a step with instruments is one that is not planned, so they are at most every this many steps.
+NORM_EVERY_WITH_ARENA = 4
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Session:
 
     The data split depends on ``split_seed`` alone, so every method and seed sees the same test set; ``seed``
     moves the fresh weights, the order of examples and the noise. ``budget`` is bytes for everything torch
-    holds for this training; ``None`` is unlimited.
+    holds for this training; ``None`` is unlimited. ``arena`` serves repeated steps from one planned block of
+    memory: the same numbers to the bit, a smaller process; ``arena_use`` then says how that went.
     """
 
     case: Case
@@ -67,12 +72,14 @@ class Session:
     sizes: Sizes = field(default_factory=Sizes)
     split_seed: int = 0
     evaluate_before: bool = False
+    arena: bool = False
     cancel: threading.Event = field(default_factory=threading.Event)
     data: TaskData = field(init=False)
     model: nn.Module = field(init=False)
     training: TrainingStep = field(init=False)
     total: int = field(init=False, default=0)
     measured: MemoryProfile | None = field(init=False, default=None)
+    arena_use: Mapping[str, int] = field(init=False, default_factory=dict)
 
     def load(self) -> None:
         """Load the data and count the steps; refuses a batch that the data cannot fill."""
@@ -107,9 +114,9 @@ class Session:
         from workbench.memory.snapshot import Snapshot
 
         limit = UNLIMITED if self.budget is None else self.budget
-        norm_every = max(1, self.total // NORM_STEPS)
+        norm_every = max(NORM_EVERY_WITH_ARENA if self.arena else 1, self.total // NORM_STEPS)
         # The caller's random state is its own.
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), self._planned() as planned:
             torch.manual_seed(derive(self.seed, "noise"))
             for index, micro in enumerate(self._batches()):
                 if self.cancel.is_set():
@@ -122,11 +129,26 @@ class Session:
                 self.training.observer = norms = layer_norms(self.model) if index % norm_every == 0 else None
                 started = time.perf_counter()
                 with guard(limit, self.training, micro) as guarded:
-                    loss = float(self.training(micro, seed=derive(self.seed, "step", index)))
+                    perform = planned if norms is None else self.training
+                    loss = float(perform(micro, seed=derive(self.seed, "step", index)))
                 seconds = time.perf_counter() - started
                 if not math.isfinite(loss):
                     raise FloatingPointError(f"the loss became {loss} at step {index} (seed {self.seed})")
                 yield StepRecord(index, loss, seconds, guarded.peak, lr, norms.values() if norms else {})
+
+    @contextmanager
+    def _planned(self) -> Iterator[Callable[..., Any]]:
+        """What performs a step without instruments: the training itself, or an arena around it."""
+        if not self.arena:
+            yield self.training
+            return
+        from workbench.memory.arena import planned
+
+        with planned(self.training) as arena:
+            try:
+                yield arena.step
+            finally:
+                self.arena_use = arena.use()
 
     def _batches(self) -> Iterator[list[Batch]]:
         """The micro-batches of each step in turn."""
@@ -251,6 +273,7 @@ def _results(
         "planned_steps": session.total,
         "steps": tuple(steps),
         "measured": session.measured,
+        "arena": session.arena_use,
         "step_time": Quantity(median(plain), "measured", "median of the steps without instruments") if plain else None,
         "trainable": sum(p.numel() for p in session.training.parameters),
         "parameters": sum(p.numel() for p in session.model.parameters()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -68,12 +69,39 @@ def ways_out(
             return
         peak = _peak(changed, tier)
         if peak is not None and peak <= budget:
-            yield Change(sentence, changed, peak)
+            fewest = fewest_recomputed(case, budget, tier) if changed.config.recompute > case.config.recompute else None
+            yield fewest or Change(sentence, changed, peak)
             found += 1
         elif peak is not None and peak < profile.peak:
             peaks.append((peak, sentence, changed))
     if not found:
         yield from _together(case, budget, tier, singles, peaks)
+
+
+def fewest_recomputed(case: Case, budget: int, tier: Tier | None = None) -> Change | None:
+    """The case with the fewest blocks recomputed in backward, from the front, that fits ``budget`` bytes.
+
+    ``None`` where recomputing all of them is not enough, or where the model has no blocks. Every further block
+    lowers the peak but the last, which backward makes again at once; a bisection over the others finds the number.
+    Each of its steps is one prediction.
+    """
+    from workbench.models.structure import blocks
+
+    count = len(blocks(case.spec.build(case.task.classes(case.spec), device="meta", weights=False)))
+    cases = [_with(case, recompute_first=first) for first in range(1, count + 1)]
+
+    if not cases:
+        return None
+
+    def fits(changed: Case) -> bool:
+        peak = _peak(changed, tier)
+        return peak is not None and peak <= budget
+
+    least = bisect_left(cases, True, hi=count - 1, key=fits)
+    peak = _peak(cases[least], tier)
+    if peak is None or peak > budget:
+        return None
+    return Change(f"recompute the first {least + 1} of {count} blocks", cases[least], peak)
 
 
 def _together(

@@ -186,3 +186,28 @@ def test_plan_leaves_out_what_escapes_and_what_is_older():
     assert plan.events == (0, 1, ~0, 2, ~2)
     assert plan.offsets == (0, -1, 0)
     assert (plan.size, plan.max_live, plan.escaping) == (320, 300, 1)
+
+
+@needs_ledger
+def test_a_session_trains_the_same_in_an_arena_and_its_record_says_how_it_went():
+    from workbench.session import Schedule, Session, run
+    from workbench.tasks.base import Sizes
+
+    case = Case("tokens", "tiny-bert", "full", 4, 16)
+    runs = {}
+    for served in (False, True):
+        session = Session(case, 0, None, Schedule(steps=11), Sizes(train=64, test=16), arena=served)
+        runs[served] = run(session, predict=False), session.model.state_dict()
+    (plain, weights), (record, planned) = runs[False], runs[True]
+    assert [s.loss for s in record.steps] == [s.loss for s in plain.steps]
+    assert [s.peak for s in record.steps[3:]] == [s.peak for s in plain.steps[3:]]
+    assert all(torch.equal(weights[name], planned[name]) for name in weights)
+    assert record.score == plain.score
+    # Steps 0, 4 and 8 carry instruments, 1 is the warm one, 2 is recorded.
+    assert {n: record.arena[n] for n in ("planned_steps", "left", "misses")} == {
+        "planned_steps": 6, "left": 0, "misses": 0
+    }  # fmt: skip
+    assert record.arena["max_live"] <= record.arena["size"] <= 1.005 * record.arena["max_live"]
+    assert record.arena["served"] > 6 * 100
+    assert plain.arena == {}
+    assert type(record).from_dict(record.to_dict()) == record

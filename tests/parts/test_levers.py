@@ -45,6 +45,7 @@ PULLS = {
     "bit masks, dropout": Pull("tiny-bert", "full", 4, 64, {"bit_masks": True}, 0.97),
     "recompute all": Pull("tiny-bert", "full", 8, 64, {"recompute": 1}, 0.5),
     "recompute every second": Pull("tiny-bert", "full", 8, 64, {"recompute": 2}, 0.75),
+    "recompute the first two": Pull("tiny-bert", "full", 8, 64, {"recompute_first": 2}, 0.8),
     "update in backward": Pull("tiny-bert", "full", 1, 4, {"update_in_backward": True}, 0.95),
     "bf16": Pull("tiny-bert", "full", 4, 64, {"weights": "bf16"}, 0.75),
     "bf16, convolutions": Pull("tiny-cnn", "full", 8, 16, {"weights": "bf16"}, 0.6),
@@ -98,6 +99,7 @@ def test_peak_falls_and_prediction_is_exact(name):
         ("tiny-cnn", "full", {"bit_masks": True}),
         ("tiny-bert", "full", {"bit_masks": True}),
         ("tiny-bert", "lora", {"recompute": 1}),
+        ("tiny-bert", "full", {"recompute_first": 1}),
         ("tiny-bert", "lora", {"update_in_backward": True}),
         ("tiny-llama", "full", {"recompute": 3, "chunked_loss": 8, "update_in_backward": True}),
     ],
@@ -146,6 +148,7 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         "channels_last": False,
         "chunked_loss": 0,
         "recompute": 0,
+        "recompute_first": 0,
         "update_in_backward": False,
     }
     own = {"checkpointing": {"recompute": 1}, "update-in-backward": {"update_in_backward": True}}
@@ -163,6 +166,7 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         ("tiny-vit", "full", {"channels_last": True}, "two-dimensional convolutions"),
         ("tiny-bert", "full", {"chunked_loss": 8}, "serves language models"),
         ("tiny-cnn", "full", {"recompute": 1}, "batch-norm statistics twice"),
+        ("tiny-cnn", "full", {"recompute_first": 1}, "batch-norm statistics twice"),
         ("tiny-llama", "full", {"bit_masks": True}, "no ReLU, ReLU6 or active dropout"),
         ("tiny-bert", "full", {"weights": "nf4"}, "no linear weight of the model is frozen"),
         ("tiny-bert", "full", {"weights": "frozen-bf16"}, "is frozen"),

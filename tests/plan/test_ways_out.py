@@ -8,7 +8,7 @@ from workbench.case import Case
 from workbench.core.errors import BudgetExceeded
 from workbench.core.profile import Tier
 from workbench.plan import judge
-from workbench.ways import ways_out, with_ways_out
+from workbench.ways import fewest_recomputed, ways_out, with_ways_out
 
 
 def test_every_way_fits_and_none_is_two_changes_where_one_is_enough(small):
@@ -26,6 +26,24 @@ def test_two_changes_where_no_single_one_is_enough(small):
     budget = int(min(c.peak for c in _all_singles(small)) * 0.95)
     changes = list(ways_out(small, budget, Tier.FAKE))
     assert changes and all(" and " in c.sentence and c.peak <= budget for c in changes)
+
+
+def test_no_more_blocks_are_recomputed_than_the_budget_asks_for():
+    case = Case("tokens", "tiny-bert", "full", 8, 64)
+
+    def peak(first):
+        return Case("tokens", "tiny-bert", "full", 8, 64, settings={"recompute_first": first}).predict(Tier.FAKE).peak
+
+    peaks = [case.predict(Tier.FAKE).peak, *(peak(first) for first in range(1, 5))]
+    assert peaks[:4] == sorted(set(peaks[:4]), reverse=True)
+    for first in range(1, 4):
+        for budget in (peaks[first], peaks[first - 1] - 1):
+            found = fewest_recomputed(case, budget, Tier.FAKE)
+            assert (found.case.settings["recompute_first"], found.peak) == (first, peaks[first])
+            assert found.sentence == f"recompute the first {first} of 4 blocks"
+    assert fewest_recomputed(case, min(peaks) - 1, Tier.FAKE) is None
+    offered = [c.case.settings.get("recompute_first") for c in ways_out(case, peaks[2], Tier.FAKE, most=20)]
+    assert 2 in offered
 
 
 def _all_singles(case):

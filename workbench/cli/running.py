@@ -62,6 +62,7 @@ def run(
     train: options.Train = None,
     test: options.Test = None,
     epochs: options.Epochs = None,
+    arena: Annotated[bool, typer.Option("--arena", help="Serve repeated steps from one planned block.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Train one method under the budget and store the record."""
@@ -77,11 +78,13 @@ def run(
     )
     values = options.method_settings(method, settings)
     with cancelling() as cancel, sweeping(1) as observe:
-        record = bench.run(method, seed, accumulate=accumulate, observe=observe, cancel=cancel, **values)
+        record = bench.run(method, seed, accumulate=accumulate, arena=arena, observe=observe, cancel=cancel, **values)
     if as_json:
         show_json(record.to_dict())
     else:
         _show_records([record])
+        if record.arena:
+            note(_arena_words(record.arena))
         if record.reason:
             note(record.reason)
     if record.state in (State.REFUSED, State.OVER_BUDGET):
@@ -223,6 +226,14 @@ def _facts(record: Any) -> dict[str, Any]:
         "data": str(record.data.get("hash", ""))[:12],
     }
     return facts
+
+
+def _arena_words(use: Any) -> str:
+    kept = use["planned_steps"] - use["left"]
+    return (
+        f"arena: {format_size(use['size'])} for a largest live set of {format_size(use['max_live'])}; "
+        f"{kept} of {use['planned_steps']} planned steps kept to the plan, {use['misses']} allocations missed it"
+    )
 
 
 def _show_records(records: list[Any]) -> None:

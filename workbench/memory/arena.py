@@ -29,6 +29,7 @@ class Arena:
         self._library = ledger.loaded()
         self._taken = 0
         self._closed: tuple[int, int, int, int] | None = None
+        self._replays = 0
         self.plan: Plan | None = None
 
     @property
@@ -56,6 +57,16 @@ class Arena:
         """Steps that left the plan."""
         return self._counts()[2]
 
+    def use(self) -> dict[str, int]:
+        """How it went, as a run's record keeps it: bytes of ``size`` and ``max_live``, and counts.
+
+        ``planned_steps`` were begun by the plan, ``left`` of them left it; ``served`` and ``misses`` are allocations.
+        """
+        sizes = {"size": self.size, "max_live": self.max_live}
+        return sizes | {
+            "planned_steps": self._replays, "left": self.left, "served": self.served, "misses": self.misses
+        }  # fmt: skip
+
     def _counts(self) -> tuple[int, int, int, int]:
         if self._closed is not None:
             return self._closed
@@ -80,6 +91,7 @@ class Arena:
         return result
 
     def _replayed(self, batch: Any, settings: dict[str, Any]) -> Any:
+        self._replays += 1
         with uncollected():
             self._library.ledger_arena_begin()
             try:

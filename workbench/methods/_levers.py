@@ -36,6 +36,9 @@ class Levers(Config):
         0, "compute a language model's loss this many tokens at a time; 0: all", ge=0, le=2**20, unit="tokens"
     )
     recompute: int = setting(0, "recompute every n-th block in backward; 0: none", ge=0, le=200, unit="blocks")
+    recompute_first: int = setting(
+        0, "recompute no block after the first n; 0: any of them", ge=0, le=1000, unit="blocks"
+    )
     update_in_backward: bool = setting(False, "apply each update inside backward and drop its gradient")
     executor: Literal["eager", "graph"] = setting("eager", "what runs the step: torch as it is, or its captured graph")
 
@@ -43,7 +46,7 @@ class Levers(Config):
 def refusal(levers: Levers, model: ModelSpec) -> str | None:
     """One sentence if a lever that is on cannot serve this model, from what the model declares."""
     convolutional = model.modality != "text" and model.config.get("model_type") not in _VISION_TRANSFORMERS
-    if levers.recompute and convolutional:
+    if (levers.recompute or levers.recompute_first) and convolutional:
         return (
             f"recomputing a block of {model.name} would update its batch-norm statistics twice, "
             "so the result would not be the method's own"
@@ -79,7 +82,7 @@ def applied(parts: Parts, levers: Levers) -> Parts:
 def _check(parts: Parts, levers: Levers) -> None:
     from workbench.parts.estimator.backprop import Backprop
 
-    for name in ("saved", "bit_masks", "recompute", "update_in_backward"):
+    for name in ("saved", "bit_masks", "recompute", "recompute_first", "update_in_backward"):
         if getattr(levers, name) not in ("as-is", 0) and not parts.estimator.uses_backward:
             raise Incompatible(name, getattr(levers, name), "this method keeps nothing for a backward pass")
     if levers.update_in_backward and type(parts.estimator) is not Backprop:
@@ -128,10 +131,10 @@ def _storages(levers: Levers) -> Iterator[Storage]:
         from workbench.parts.storage.chunked_loss import ChunkedLoss
 
         yield ChunkedLoss(levers.chunked_loss)
-    if levers.recompute:
+    if levers.recompute or levers.recompute_first:
         from workbench.parts.storage.recomputed import Recomputed
 
-        yield Recomputed(levers.recompute)
+        yield Recomputed(max(levers.recompute, 1), levers.recompute_first or None)
     if levers.saved != "as-is":
         from workbench.parts.storage.packed_saved import PackedSaved
 

@@ -25,7 +25,7 @@ _SOURCES: dict[Format, tuple[torch.dtype, ...]] = {
 }
 SMALLEST = 4096  #: bytes below which packing is not worth a call
 ROW = 32  #: fewest elements that share a scale
-PIECE = 2**15  #: elements encoded at once, so that encoding needs no second copy of the tensor
+PIECE = 2**16  #: elements encoded at once, so that encoding needs no second copy of the tensor
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,11 @@ def encode(flat: Tensor, row: int, form: Format) -> Packed:
     scales.clamp_(min=torch.finfo(torch.float32).tiny).div_(127)
     values = torch.empty(rows.shape, dtype=torch.int8, device=flat.device)
     count = max(1, PIECE // row)
-    for start in range(0, rows.shape[0], count):
-        piece = slice(start, start + count)
-        steps = rows[piece].div(scales[piece])
+    for piece, scale, packed in zip(rows.split(count), scales.split(count), values.split(count), strict=True):
+        steps = piece.div(scale)
         signs = steps.sign()
         # What is not zero never becomes zero: an activation's mask is read off its saved result.
-        values[piece].copy_(steps.abs_().round_().clamp_(min=1).mul_(signs))
+        packed.copy_(steps.abs_().round_().clamp_(min=1).mul_(signs))
     return Packed(values, scales, flat.dtype)
 
 

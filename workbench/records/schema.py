@@ -51,7 +51,8 @@ class RunRecord:
     """One run of one method with one seed. Sizes are bytes, times seconds, energy joules.
 
     ``score`` holds ``name``, ``value``, ``count``, ``lower_is_better`` and ``details`` of the final
-    evaluation; ``score_before`` the same before tuning. ``data`` holds hash, split, mask id and sizes.
+    evaluation; ``score_before`` the same before tuning. ``data`` holds hash, split, mask id and sizes. ``arena``
+    holds size, largest live set (bytes), planned steps and misses of a run whose steps were served from one.
     """
 
     id: str
@@ -81,6 +82,7 @@ class RunRecord:
     score: Mapping[str, Any] = field(default_factory=dict)
     score_before: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    arena: Mapping[str, int] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     seconds: float = 0.0

@@ -15,9 +15,14 @@ from workbench.models.structure import blocks
 
 @dataclass(frozen=True)
 class Recomputed:
-    """Recompute every ``every``-th block in backward (1: all of them). Costs up to one more forward."""
+    """Recompute every ``every``-th block in backward (1: all of them). Costs up to one more forward.
+
+    ``first`` leaves all but that many blocks at the front alone. The front ones are the ones to take: backward
+    begins at the end, where the highest point is, and while a front block is made again those behind are gone.
+    """
 
     every: int = 1
+    first: int | None = None
 
     def encode(self, model: nn.Module) -> nn.Module:
         found = blocks(model)
@@ -26,7 +31,7 @@ class Recomputed:
         if any(isinstance(m, _BatchNorm) for _, block in found for m in block.modules()):
             reason = "recomputing a block would update its batch-norm statistics twice"
             raise Incompatible("recompute", self.every, reason)
-        for index, (_, block) in enumerate(found):
+        for index, (_, block) in enumerate(found[: self.first]):
             if index % self.every == 0:
                 _recompute(block)
         return model
