@@ -99,11 +99,11 @@ class FakeRunner:
             kind = self._kinds[id(func)] = _Kind(func)
         if kind.view:
             return func(*args, **kwargs), 0
-        tensors = list(tensors_in((args, kwargs)))
+        tensors = tensors_in((args, kwargs))
         numbers = all(map(known, tensors))
         if not numbers and kind.indexing:
             args = (args[0], _positions(args[1]), *args[2:])
-            tensors = list(tensors_in((args, kwargs)))
+            tensors = tensors_in((args, kwargs))
         key = key_of(func, args, kwargs)
         seen = self._seen.get(key)
         if seen is None:

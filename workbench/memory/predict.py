@@ -13,8 +13,8 @@ from workbench.core.errors import BadInput, Incompatible
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.answers import Answers, Site
-from workbench.memory.events import EventLog, profile_of
 from workbench.memory.dataless import unlisted
+from workbench.memory.events import EventLog, profile_of
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.formula import NOTE, inside_by_formula
 from workbench.memory.measure import uncollected

@@ -137,4 +137,3 @@ def _strides(func: Any, result: Any, expected: Any) -> Strides:
 
 def _storages(value: Any) -> list[torch.UntypedStorage]:
     return [s for t in tensors_in(value) for s in storages_of(t)]
-
