@@ -1,10 +1,12 @@
 """Predicted against measured peak of every shipped model, method and optimizer at three shapes, in bytes.
 
     OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --optimizers adamw,sgd,momentum,adamw8bit
+    OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --levers
 
-Every case is predicted afresh (probe tier) and then measured on random weights in the same process. Finished
-cases are kept in a log of JSON lines and skipped when the same command runs again; a case that changed is asked
-for with ``--again``. The table in the documentation and its compact JSON are written from the log.
+Every case is predicted afresh (probe tier; with AdamW the fake tier as well) and then measured on random weights
+in the same process. Finished cases are kept in a log of JSON lines and skipped when the same command runs again;
+a case that changed is asked for with ``--again``. The page in the documentation and its compact JSON are written
+from the log.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from exactness_page import page, summary
+
 from workbench.case import Case
 from workbench.core.errors import Incompatible, PintpotError
+from workbench.core.profile import Tier
 from workbench.methods.base import methods
 from workbench.parts.optimizer import names as optimizer_rules
 
@@ -49,16 +54,41 @@ FITTING: dict[str, dict[str, Any]] = {
 }
 
 
-#: Causes of what is known not to be exact, by method.
-CAUSES: dict[str, str] = {
-    "frod": "a fake sparse tensor holds no entries, so the gradient of its values and their optimizer state are missed",
-    "shira": "its update is a sparse tensor, and the backward of one does not run on fake tensors",
-    "vblora": "its forward asks whether a logit has become infinite, which only values answer",
+#: Levers, gradient accumulation and padding: what is asked beside a method's defaults, by the name in the log.
+LEVERS: dict[str, dict[str, Any]] = {
+    "weights=bf16": {"weights": "bf16"},
+    "weights=frozen-bf16": {"weights": "frozen-bf16"},
+    "weights=nf4": {"weights": "nf4"},
+    "saved=bf16": {"saved": "bf16"},
+    "saved=int8": {"saved": "int8"},
+    "bit_masks": {"bit_masks": True},
+    "channels_last": {"channels_last": True},
+    "chunked_loss=16": {"chunked_loss": 16},
+    "recompute=1": {"recompute": 1},
+    "recompute=2": {"recompute": 2},
+    "update_in_backward": {"update_in_backward": True},
+    "recompute=1+update_in_backward": {"recompute": 1, "update_in_backward": True},
+    "weights=frozen-bf16+saved=int8": {"weights": "frozen-bf16", "saved": "int8"},
+    "accumulate=2": {"accumulate": 2},
+    "padded": {"padded": True},
+    "padded+accumulate=2": {"padded": True, "accumulate": 2},
 }
+LEVER_METHODS = ("full", "lora", "last-blocks", "mezo")
+_OURS = ("accumulate", "padded")
 
-COMMANDS = """OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --optimizers adamw,sgd,momentum,adamw8bit
-OMP_NUM_THREADS=1 python benchmarks/exactness.py --models minilm,efficientnet-lite0
-OMP_NUM_THREADS=1 python benchmarks/exactness.py --models smollm2 --methods full,lora,last-blocks,mezo --shapes 2"""
+
+class Padded(Case):
+    """A case whose examples end early: each is half as long as the one before it, down to one token."""
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "padded": True}
+
+    def example(self) -> list[Any]:
+        batches = super().example()
+        for batch in batches:
+            for i, mask in enumerate(batch["attention_mask"]):
+                mask[max(1, mask.shape[0] >> (i + 1)) :] = 0
+        return batches
 
 
 class Asked(NamedTuple):
@@ -67,43 +97,54 @@ class Asked(NamedTuple):
     optimizer: str
     batch: int
     length: int
+    lever: str = ""
 
     @property
     def key(self) -> str:
-        return f"{self.model} {self.method} {self.optimizer} {self.batch}x{self.length}"
+        lever = f" {self.lever}" if self.lever else ""
+        return f"{self.model} {self.method} {self.optimizer} {self.batch}x{self.length}{lever}"
 
     def case(self) -> Case:
+        asked = LEVERS.get(self.lever, {})
         settings = {**(FITTING.get(self.method, {}) if self.model in TINY else {}), "optimizer": self.optimizer}
-        return Case(SHAPES[self.model][0], self.model, self.method, self.batch, self.length, settings=settings)
+        settings |= {k: v for k, v in asked.items() if k not in _OURS}
+        kind = Padded if asked.get("padded") else Case
+        count = asked.get("accumulate", 1)
+        shape = self.batch, self.length
+        return kind(SHAPES[self.model][0], self.model, self.method, *shape, count, settings=settings)
 
 
-def asked(models: list[str], chosen: list[str], optimizers: list[str], shapes: int) -> Iterator[Asked]:
-    """Every combination whose method says that it serves the model; the optimizers outermost."""
-    for optimizer in optimizers:
-        for model in models:
-            for method in chosen or methods.names():
-                for batch, length in SHAPES[model][1][:shapes]:
-                    yield Asked(model, method, optimizer, batch, length)
+def asked(models: list[str], given: argparse.Namespace) -> Iterator[Asked]:
+    """Every combination, one shape of everything before the next."""
+    chosen = [m for m in given.methods.split(",") if m] or (LEVER_METHODS if given.levers else methods.names())
+    for shape in range(given.shapes):
+        for optimizer in given.optimizers.split(","):
+            for model in models:
+                for method in chosen:
+                    for lever in LEVERS if given.levers else ("",):
+                        if "padded" in lever and SHAPES[model][0] != "tokens":
+                            continue
+                        yield Asked(model, method, optimizer, *SHAPES[model][1][shape], lever)
 
 
 def compare(one: Asked) -> dict[str, Any] | None:
-    """Predicted and measured bytes of one case; ``None`` when the method does not serve the model."""
+    """Predicted and measured bytes of one case; ``None`` when method or lever does not serve the model."""
     import torch
 
     from workbench.memory.measure import measure
 
-    case = one.case()
     row: dict[str, Any] = {"key": one.key, **one._asdict()}
-    start = time.perf_counter()
+    start = time.process_time()
     try:
+        case = one.case()
         if case.refusal() is not None:
             return None
         predicted = case.predict(fresh=True)
+        row["predict seconds"] = round(time.process_time() - start, 3)
+        if one.optimizer == "adamw":
+            row["fake"] = case.predict(Tier.FAKE, fresh=True).peak
     except Incompatible as error:
-        if error.field != "prediction":
-            return None
-        return {**row, "refused": str(error)}
-    row["predict seconds"] = round(time.perf_counter() - start, 3)
+        return {**row, "refused": str(error)} if error.field == "prediction" else None
     torch.manual_seed(0)
     measured = measure(case.step(case.attached(weights=False)), case.example())
     differing = {
@@ -133,9 +174,8 @@ def run(chosen: list[Asked], log: Path, again: bool) -> None:
             row = row or {"key": one.key, **one._asdict(), "not served": True}
             out.write(json.dumps(row) + "\n")
             out.flush()
-            note = "" if row.get("difference", 0) == 0 and "failed" not in row else f"  <- {row}"
-            if note:
-                print(one.key, note, flush=True)
+            if row.get("difference") or "failed" in row or "refused" in row:
+                print(one.key, f"  <- {row}", flush=True)
 
 
 def read(log: Path) -> dict[str, dict[str, Any]]:
@@ -147,91 +187,31 @@ def read(log: Path) -> dict[str, dict[str, Any]]:
     return {row["key"]: row for row in map(json.loads, lines)}
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts, the worst error, and each case that is not exact, was refused or failed."""
-    compared = [r for r in rows if "difference" in r]
-    off = [r for r in compared if r["difference"]]
-    worst = max((abs(r["difference"]) / r["measured"] for r in compared), default=0.0)
-    return {
-        "cases": len(compared),
-        "exact": len(compared) - len(off),
-        "every category exact too": sum(not r["by category"] for r in compared),
-        "largest difference, bytes": max((abs(r["difference"]) for r in compared), default=0),
-        "largest relative difference": worst,
-        "not exact": [{k: r[k] for k in ("key", "predicted", "measured", "difference", "by category")} for r in off],
-        "refused": [{"key": r["key"], "reason": r["refused"]} for r in rows if "refused" in r],
-        "failed": [{"key": r["key"], "reason": r["failed"]} for r in rows if "failed" in r],
-    }
+def not_run(rows: Mapping[str, Any]) -> dict[tuple[str, str], int]:
+    """How many combinations of a method that says it serves the model are in no log, by model and optimizer."""
+    missing: dict[tuple[str, str], int] = {}
+    for model, (_, shapes) in SHAPES.items():
+        for optimizer in optimizer_rules():
+            for method in methods.names():
+                left = [a for a in (Asked(model, method, optimizer, *s) for s in shapes) if a.key not in rows]
+                if left and left[0].case().refusal() is None:
+                    missing[model, optimizer] = missing.get((model, optimizer), 0) + len(left)
+    return missing
 
 
-def write(rows: list[dict[str, Any]]) -> None:
+def write(rows: list[dict[str, Any]], missing: dict[tuple[str, str], int]) -> dict[str, Any]:
     """The compact JSON and the page of the documentation."""
     found = summary(rows)
-    compact = [
-        [r["model"], r["method"], r["optimizer"], r["batch"], r["length"], r["predicted"], r["measured"]]
-        for r in rows
-        if "difference" in r
-    ]
-    columns = ["model", "method", "optimizer", "batch", "length", "predicted", "measured"]
-    lines = ",\n".join(json.dumps(row) for row in compact)
+    columns = ["model", "method", "optimizer", "batch", "length", "lever", "predicted", "measured", "fake"]
+    lines = ",\n".join(json.dumps([r.get(c) for c in columns]) for r in rows if "difference" in r)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    text = f'{{"summary": {json.dumps(found)},\n"columns": {json.dumps(columns)},\n"rows": [\n{lines}\n]}}\n'
+    left = {f"{model} {optimizer}": count for (model, optimizer), count in missing.items()}
+    told = json.dumps({**found, "not run": left})
+    text = f'{{"summary": {told},\n"columns": {json.dumps(columns)},\n"rows": [\n{lines}\n]}}\n'
     (RESULTS / "exactness.json").write_text(text)
     (ROOT / "docs").mkdir(exist_ok=True)
-    (ROOT / "docs" / "exactness.md").write_text("\n".join(page(rows, found)) + "\n")
-
-
-def page(rows: list[dict[str, Any]], found: dict[str, Any]) -> Iterator[str]:
-    from workbench.environment import environment
-
-    here = environment()
-    compared = [r for r in rows if "difference" in r]
-    yield "# Predicted and measured peak, in bytes\n"
-    yield (
-        f"**{found['exact']:,} of {found['cases']:,} cases agree to the byte**; {found['every category exact too']:,} "
-        f"of them in every category as well. The largest difference is {found['largest difference, bytes']:,} bytes "
-        f"({found['largest relative difference']:.2%}).\n"
-    )
-    yield "*Predicted* is the probe tier, made before the step runs; *measured* is the counting allocator's peak of a"
-    yield "warm step with random weights. Both in bytes, one step of the method with its default settings. Written by"
-    yield f"\n```\n{COMMANDS}\n```\n"
-    yield f"with torch {here['torch']}, transformers {here['transformers']}, peft {here['peft']}, {here['processor']},"
-    yield f"{here['threads']} thread. Every row is in `benchmarks/results/exactness.json`."
-    yield "The commands resume from a log; a combination that is in no table had not been run when this was written.\n"
-    yield "| model | optimizer | methods | cases | exact |\n|---|---|---|---|---|"
-    for model, rule in dict.fromkeys((r["model"], r["optimizer"]) for r in compared):
-        chosen = [r for r in compared if (r["model"], r["optimizer"]) == (model, rule)]
-        count = len({r["method"] for r in chosen})
-        yield f"| {model} | {rule} | {count} | {len(chosen):,} | {sum(r['difference'] == 0 for r in chosen):,} |"
-    for title, key in (("Not exact", "not exact"), ("Not predicted", "refused"), ("Not run", "failed")):
-        if found[key]:
-            yield f"\n## {title}\n"
-            yield from (f"- {cause}: {', '.join(keys)}" for cause, keys in _causes(found[key]).items())
-    for model in dict.fromkeys(r["model"] for r in compared):
-        yield from _table(model, [r for r in compared if r["model"] == model])
-
-
-def _causes(entries: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Keys of the cases by what is said of them; sizes are told per case."""
-    grouped: dict[str, list[str]] = {}
-    for entry in entries:
-        method = entry["key"].split()[1]
-        cause = CAUSES.get(method) or entry.get("reason", "no cause named yet")
-        size = f" ({entry['difference']:+,} of {entry['measured']:,})" if "difference" in entry else ""
-        grouped.setdefault(cause, []).append(f"`{entry['key']}`{size}")
-    return grouped
-
-
-def _table(model: str, rows: list[dict[str, Any]]) -> Iterator[str]:
-    """One line per method and shape, for its first optimizer; other optimizers are counted above."""
-    yield f"\n## {model}\n"
-    yield "| method | optimizer | batch x length | predicted | measured | difference |\n|---|---|---|---|---|---|"
-    first = rows[0]["optimizer"]
-    for r in rows:
-        if r["optimizer"] == first:
-            shape = f"{r['batch']} x {r['length']}"
-            numbers = f"{r['predicted']:,} | {r['measured']:,} | {r['difference']:+,}".replace("+0", "0")
-            yield f"| {r['method']} | {r['optimizer']} | {shape} | {numbers} |"
+    (ROOT / "docs" / "exactness.md").write_text("\n".join(page(rows, found, missing)) + "\n")
+    return found
 
 
 def main() -> None:
@@ -239,23 +219,25 @@ def main() -> None:
     parser.add_argument("--models", default="tiny", help="tiny, all, or names with commas")
     parser.add_argument("--methods", default="", help="names with commas; every method if empty")
     parser.add_argument("--optimizers", default="adamw", help=f"of {', '.join(optimizer_rules())}")
+    parser.add_argument("--levers", action="store_true", help="levers, accumulation and padded batches instead")
     parser.add_argument("--shapes", type=int, default=3, help="how many of each model's shapes")
     parser.add_argument("--log", type=Path, default=LOG)
     parser.add_argument("--again", action="store_true", help="run cases that are in the log once more")
+    parser.add_argument("--no-table", action="store_true", help="only add to the log")
     parser.add_argument("--table", action="store_true", help="only write the tables from the log")
     given = parser.parse_args()
     models = {"tiny": list(TINY), "all": list(SHAPES)}.get(given.models) or given.models.split(",")
     if not given.table:
-        methods_chosen = [m for m in given.methods.split(",") if m]
-        run(list(asked(models, methods_chosen, given.optimizers.split(","), given.shapes)), given.log, given.again)
-    rows = [r for r in read(given.log).values() if "not served" not in r]
+        run(list(asked(models, given)), given.log, given.again)
+    if given.no_table:
+        return
+    every = read(given.log)
+    rows = [{"lever": "", **r} for r in every.values() if "not served" not in r]
     order = {name: i for i, name in enumerate(SHAPES)}
     rules = {name: i for i, name in enumerate(("adamw", "sgd", "momentum", "adamw8bit"))}
-    rows.sort(key=lambda r: (order[r["model"]], rules.get(r["optimizer"], 9), r["method"], r["batch"], r["length"]))
-    write(rows)
-    found = summary(rows)
-    shown = {k: (len(v) if isinstance(v, list) else v) for k, v in found.items()}
-    print(json.dumps(shown, indent=1))
+    rows.sort(key=lambda r: (order[r["model"]], r["lever"], rules.get(r["optimizer"], 9), r["method"], r["batch"]))
+    found = write(rows, not_run(every))
+    print(json.dumps({k: (len(v) if isinstance(v, list) else v) for k, v in found.items()}, indent=1))
     for entry in (*found["not exact"], *found["refused"], *found["failed"]):
         print(json.dumps(entry))
 

@@ -118,6 +118,28 @@ def net(device: str) -> nn.Module:
         return Net().train()
 
 
+class Sparse(nn.Module):
+    """A sparse factor, its entries out of order and one of them twice, and a sparse update of a dense weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = torch.tensor([[3, 1, 2, 1, 0], [0, 1, 3, 1, 2]], device="cpu")
+        self.register_buffer("places", rows)
+        self.register_buffer("weight", torch.randn(12, 48))
+        self.factor, self.update = nn.Parameter(torch.randn(5)), nn.Parameter(torch.randn(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        factor = torch.sparse_coo_tensor(self.places, self.factor, (12, 12)).coalesce()
+        weight = self.weight.clone()
+        weight += torch.sparse_coo_tensor(self.places, self.update * 0.5, weight.shape)
+        return torch.sparse.mm(factor, F.linear(x.flatten(1), weight).t()).t()
+
+
+def sparse(device: str) -> nn.Module:
+    with torch.device(device):
+        return Sparse().train()
+
+
 def frozen_net(device: str) -> nn.Module:
     model = net(device)
     for name, parameter in model.named_parameters():
@@ -277,6 +299,7 @@ CASES = {
     "tied llama padded": Case(tied_llama, padded_text, adamw(fused=True)),
     "llama checkpointing": Case(checkpointed_llama, text, sgd()),
     "net adamw": Case(net, images, loss=image_loss),
+    "sparse": Case(sparse, lambda: images(side=4), loss=image_loss),
     "net frozen": Case(frozen_net, images, loss=image_loss),
     "net zeroth order": Case(net, images, step=ZerothOrderStep, loss=image_loss),
     "net channels last": Case(channels_last_net, images, sgd(momentum=0.9), loss=image_loss),

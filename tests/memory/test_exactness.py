@@ -68,11 +68,11 @@ def test_without_ledger_everything_works_and_says_so(monkeypatch):
 def test_ties_are_kept_and_position_buffers_have_values():
     import torch
 
-    from workbench.memory.fake import FakeRunner, swap
+    from workbench.memory.swapped import swap
 
-    model = swap(CASES["tied llama"].build("meta"), FakeRunner())
+    model = swap(CASES["tied llama"].build("meta"))
     assert model.lm_head.weight is model.model.embed_tokens.weight
-    positions = swap(CASES["full sgd"].build("meta"), FakeRunner()).bert.embeddings.position_ids
+    positions = swap(CASES["full sgd"].build("meta")).bert.embeddings.position_ids
     assert torch.equal(positions, torch.arange(64).expand(1, -1))
 
 

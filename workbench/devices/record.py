@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -67,6 +68,14 @@ class Signature:
         return f"{self.op}|{self.args}|{self.kwargs}|{self.result}"
 
 
+@functools.cache
+def _apart(op: Any) -> bool:
+    """Whether a call of this operator is recorded as the calls that it consists of."""
+    composite = op.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    return composite and op._overloadpacket not in flop_registry and not op._schema.is_mutable
+
+
+@functools.cache
 def group_of(op: Any, phase: str) -> str:
     """Class of an operator: view, attention, gemm, rng, gather, reduction, elementwise, or optimizer by phase."""
     name = op._schema.name.partition("::")[2]
@@ -164,7 +173,7 @@ class Recorder(TorchDispatchMode):
         """One call told of by another mode, after it; ignored outside :meth:`told`."""
         if not self._telling or func.namespace in ("prim", "profiler"):
             return
-        if func._overloadpacket not in flop_registry and not func._schema.is_mutable:
+        if _apart(func):
             with self:
                 whole = func.decompose(*args, **kwargs)
             if whole is not NotImplemented:

@@ -1,34 +1,28 @@
-"""Run a step without memory or arithmetic: floats are fake, integers and truth values are real.
+"""Run a step without memory or arithmetic: floats have no data, integers and truth values are real.
 
 Control flow of a training step depends on integers (padding masks, positions, step counters); those are
 small, so they are computed for real and every question about them is answered honestly. Floating-point
-tensors have shapes only. A question about their values is either harmless (a loss read for the log) and
-answered with 1.0, which is recorded as an assumption, or refused in one sentence.
+tensors have shapes only. A number read from one (a loss for the log) is taken as 1.0, which is recorded as
+an assumption; a truth value is answered by trial (see ``answers``), anything else is refused in one sentence.
 """
 
 from __future__ import annotations
 
-import sys
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch._prims_common import suggest_memory_format
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensor,
-    FakeTensorMode,
-)
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.core.errors import Incompatible
-from workbench.memory.signature import signature
-from workbench.memory.step import storages_of, tensors_in
+from workbench.memory import sparse
+from workbench.memory.answers import Answers
+from workbench.memory.dataless import dataless, forget, known, like
+from workbench.memory.shapes import Layout, Maker, Shapes, layouts_in, refused, restrided
+from workbench.memory.signature import key_of
+from workbench.memory.step import tensors_in
 
-_CPU = torch.device("cpu")
 _READ = torch.ops.aten._local_scalar_dense.default
 _INDEXING = (
     torch.ops.aten.index.Tensor,
@@ -36,279 +30,158 @@ _INDEXING = (
     torch.ops.aten.index_put_.default,
     torch.ops.aten._index_put_impl_.default,
 )
-
-#: Convolutions and the place of their input among the arguments.
-_CONVOLUTIONS = {torch.ops.aten.convolution.default: 0, torch.ops.aten.convolution_backward.default: 1}
+_RESIZING = (torch.ops.aten.resize_.default, torch.ops.aten.resize_as_.default)
 
 #: Strides of every tensor an operator returns, or ``None`` where the fake kernel has them right.
 Strides = list[list[int]] | None
 
-#: Called as ``inside(func, args, kwargs, result)``; returns the bytes the operator needs inside itself.
-InsideBytes = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], tuple[int, Strides]]
+#: Called as ``inside(func, args, kwargs, result)``; returns the bytes the operator needs inside itself and the
+#: strides of its result, or ``None`` when it cannot tell.
+InsideBytes = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], tuple[int, Strides] | None]
 
 
-def _exact(tensor: Tensor) -> bool:
+def _exact(tensor: Tensor | Layout) -> bool:
     """Whether values of this kind are computed for real: integers, truth values and single numbers."""
-    return not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 1
+    if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
+        return True
+    return (tensor.numel() if isinstance(tensor, Tensor) else torch.Size(tensor.size).numel()) == 1
 
 
-def mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """``value`` with ``change`` applied to every tensor in nested lists, tuples and dicts."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, list | tuple):
-        items = [mapped(v, change) for v in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if isinstance(value, Mapping):
-        return {k: mapped(v, change) for k, v in value.items()}
-    return value
+class _Kind:
+    """What has to be known of an operator, found once."""
+
+    def __init__(self, func: Any) -> None:
+        views = torch.Tag.inplace_view in func.tags and func not in _RESIZING
+        #: Rearranges sizes and strides and touches no number.
+        self.view = func.is_view or views or func in sparse.STRUCTURAL
+        self.indexing = func in _INDEXING
+        self.aten = func.namespace == "aten"
+        arguments = func._schema.arguments
+        self.written = [i for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write]
+        self.names = [a.name for a in arguments]
+
+    def overwritten(self, args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
+        for i in self.written:
+            yield from tensors_in(args[i] if i < len(args) else kwargs.get(self.names[i]))
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of one signature."""
+
+    result: Any = None
+    resized: Mapping[int, Layout] | None = None
+    restrided: bool = False
+    inside: int | None = None  #: bytes; ``None`` as long as nobody could tell
 
 
 class FakeRunner:
-    """Executes operators on a mixture of fake floats and real integers."""
+    """Executes operators on a mixture of tensors without data and real integers."""
 
-    def __init__(self, inside: InsideBytes | None = None) -> None:
-        self.mode = FakeTensorMode(allow_non_fake_inputs=True)
+    def __init__(self, inside: InsideBytes | None = None, answers: Answers | None = None) -> None:
         self.inside = inside
+        self.answers = answers or Answers()
         self.assumptions: dict[str, None] = {}
-        self._stale: dict[int, weakref.ref[Any]] = {}
-        self._outputs: dict[str, tuple[Any, ...]] = {}
+        self.shapes = Shapes()
+        self._seen: dict[tuple[Any, ...], _Seen] = {}
+        self._kinds: dict[int, _Kind] = {}
 
     def fake(self, tensor: Tensor) -> Tensor:
-        """A fake CPU tensor with this one's shape, strides and dtype, not connected to it."""
-        if isinstance(tensor, FakeTensor):
-            return tensor
-        with self.mode:
-            return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+        """A CPU tensor without data of this one's shape, strides and dtype, not connected to it."""
+        return like(tensor) if known(tensor) else tensor
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, int]:
-        tensors = list(tensors_in((args, kwargs)))
-        fakes = any(isinstance(t, FakeTensor) for t in tensors)
+        self.answers.last = None
         if func is _READ:
             return self._read(args[0]), 0
-        if not fakes and (tensors or self._makes_exact(func, args, kwargs)):
-            result = func(*args, **kwargs)
-            if all(_exact(t) for t in tensors_in(result)) or not func._schema.name.startswith("aten::"):
-                return result, self._inside(func, args, kwargs, result)[0]
-        result = self._remembered(func, args, kwargs, tensors)
-        inside, strides = self._inside(func, args, kwargs, result)
-        return (result if strides is None else self._restrided(result, strides)), inside
-
-    def _inside(self, func: Any, args: Any, kwargs: Any, result: Any) -> tuple[int, Strides]:
-        return self.inside(func, args, kwargs, result) if self.inside is not None else (0, None)
-
-    def _restrided(self, result: Any, strides: list[list[int]]) -> Any:
-        """``result`` laid out as the real kernel was seen to lay it out."""
-        wanted = iter(strides)
-
-        def lay_out(tensor: Tensor) -> Tensor:
-            stride = tuple(next(wanted))
-            if stride == tensor.stride():
-                return tensor
-            with self.mode:
-                return torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype, device="cpu")
-
-        return mapped(result, lay_out)
-
-    def _makes_exact(self, func: Any, args: Any, kwargs: Any) -> bool:
-        """Whether an operator without tensor arguments makes integers or a single number."""
-        dtype = kwargs.get("dtype")
-        if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
-            return True
-        with self.mode:
-            made = func(*args, **_without_generator(kwargs))
-        return all(_exact(t) for t in tensors_in(made))
-
-    def _remembered(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
-        """``_fake_call``, with the outputs of pure operators on fake tensors remembered by signature."""
-        pure = not (func.is_view or func._schema.is_mutable) and func.namespace == "aten"
-        if not pure or not tensors or not all(isinstance(t, FakeTensor) for t in tensors):
-            return self._fake_call(func, args, kwargs, tensors)
-        key = signature(func, args, kwargs)
-        shapes = self._outputs.get(key)
-        if shapes is None:
-            result = self._fake_call(func, args, kwargs, tensors)
-            self._outputs[key] = _fresh_shapes(result, tensors)
-            return result
-        if shapes == ():
-            return self._fake_call(func, args, kwargs, tensors)
-        made = [
-            FakeTensor(self.mode, torch.empty_strided(size, stride, dtype=dtype, device="meta"), _CPU)
-            for size, stride, dtype in shapes
-        ]
-        return made[0] if len(func._schema.returns) == 1 else tuple(made)
-
-    def _fake_call(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
-        kwargs = _without_generator(kwargs)
-        if func in _INDEXING:
+        kind = self._kinds.get(id(func))
+        if kind is None:
+            kind = self._kinds[id(func)] = _Kind(func)
+        if kind.view:
+            return func(*args, **kwargs), 0
+        tensors = tensors_in((args, kwargs))
+        numbers = all(map(known, tensors))
+        if not numbers and kind.indexing:
             args = (args[0], _positions(args[1]), *args[2:])
-        fresh: dict[int, Tensor] = {}
+            tensors = tensors_in((args, kwargs))
+        key = key_of(func, args, kwargs)
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._seen[key] = _Seen()
+        if numbers and (tensors or self._makes_exact(seen, func, args, kwargs)):
+            result = func(*args, **kwargs)
+            if not kind.aten or all(map(_exact, tensors_in(result))):
+                return result, self._inside(seen, func, args, kwargs, result)
+        elif any(t.layout is torch.sparse_coo for t in tensors):
+            result = sparse.run(func, args, kwargs)
+            return result, self._inside(seen, func, args, kwargs, result)
+        return self._made(kind, seen, func, args, kwargs, tensors)
 
-        def substitute(tensor: Tensor) -> Tensor:
-            if isinstance(tensor, FakeTensor):
-                return tensor
-            made = fresh.setdefault(id(tensor), self.fake(tensor))
-            originals[id(made)] = tensor
-            return made
+    def _made(self, kind: _Kind, seen: _Seen, func: Any, args: Any, kwargs: Any, tensors: Any) -> tuple[Any, int]:
+        """A result without data."""
+        self._ask(seen, func, args, kwargs, tensors)
+        if kind.written:
+            for tensor in kind.overwritten(args, kwargs):
+                if known(tensor):
+                    forget(tensor)
+        for place, layout in (seen.resized or {}).items():
+            tensors[place].set_(dataless(layout.size, layout.stride, layout.dtype, layout.nbytes))
+        result = Maker(tensors)(seen.result)
+        if self.inside is None or seen.inside is not None:
+            return result, seen.inside or 0
+        inside = self._inside(seen, func, args, kwargs, result)
+        return Maker(tensors)(seen.result) if seen.restrided else result, inside
 
-        originals: dict[int, Tensor] = {}
-        try:
-            with self.mode:
-                result = func(*mapped(args, substitute), **mapped(kwargs, substitute))
-        except (DataDependentOutputException, DynamicOutputShapeException) as error:
-            raise _refused(func.name()) from error
-        if func in _CONVOLUTIONS:
-            result = self._in_channels_last(func, args, result)
-        if not originals:
-            return result
-        if func._schema.is_mutable:
-            self._distrust(t for t in tensors if not isinstance(t, FakeTensor))
-        return mapped(result, lambda t: originals.get(id(t), t))
+    def _ask(self, seen: _Seen, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> None:
+        if seen.resized is None:
+            seen.result, seen.resized = self.shapes.of(func, args, kwargs, tensors)
 
-    def _distrust(self, tensors: Iterable[Tensor]) -> None:
-        """Their numbers were overwritten by something fake; forgotten with the storage, whose address is used again."""
-        for tensor in tensors:
-            storage = tensor.untyped_storage()
-            key = storage._cdata
-            self._stale[key] = weakref.ref(storage, lambda _, key=key: self._stale.pop(key, None))
+    def _inside(self, seen: _Seen, func: Any, args: Any, kwargs: Any, result: Any) -> int:
+        """Bytes inside an operator; also learns how its kernel lays results out."""
+        if seen.inside is not None or self.inside is None:
+            return seen.inside or 0
+        found = self.inside(func, args, kwargs, result)
+        if found is None:
+            return 0
+        seen.inside, strides = found
+        if strides is not None and seen.resized is not None:
+            seen.result, seen.restrided = restrided(seen.result, strides), True
+        return seen.inside
 
-    def _in_channels_last(self, func: Any, args: Any, result: Any) -> Any:
-        """CPU kernels answer in channels-last if input or weight is so; the fake kernels overlook some cases."""
-        source, weight = args[_CONVOLUTIONS[func] :][:2]
-        if source.ndim != 4 or torch.channels_last not in map(suggest_memory_format, (source, weight)):
-            return result
-        with self.mode:
-            return mapped(result, lambda t: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t)
+    def _makes_exact(self, seen: _Seen, func: Any, args: Any, kwargs: Any) -> bool:
+        """Whether an operator without tensor arguments makes integers or a single number."""
+        self._ask(seen, func, args, kwargs, [])
+        return all(map(_exact, layouts_in(seen.result)))
 
     def _read(self, tensor: Tensor) -> Any:
         """The number in a single-element tensor."""
-        known = not isinstance(tensor, FakeTensor) and tensor.untyped_storage()._cdata not in self._stale
-        if known:
+        if known(tensor):
             return _READ(tensor)
+        if tensor.dtype is torch.bool:
+            return self.answers.answer()
         if not tensor.is_floating_point():
-            raise _refused("reading an integer or a truth value computed from floating-point data")
+            raise refused("reading an integer computed from floating-point data")
         self.assumptions["numbers read from floating-point tensors (losses, norms) were taken as 1.0"] = None
         return 1.0
 
 
-def _fresh_shapes(result: Any, inputs: list[Tensor]) -> tuple[Any, ...]:
-    """Size, strides and dtype of each output; empty if any is no whole storage of its own."""
-    outputs = list(result) if isinstance(result, tuple) else [result]
-    if not all(isinstance(t, FakeTensor) and _is_whole(t) for t in outputs):
-        return ()
-    taken = [s._cdata for t in (*inputs, *outputs) for s in storages_of(t)]
-    own = [s._cdata for t in outputs for s in storages_of(t)]
-    if len(set(own)) < len(own) or any(taken.count(key) > 1 for key in own):
-        return ()
-    return tuple((tuple(t.shape), t.stride(), t.dtype) for t in outputs)
+class Dry(TorchDispatchMode):
+    """Gives operators to a runner and nothing else: no workspace, no log."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.run = FakeRunner()
 
-def _is_whole(tensor: Tensor) -> bool:
-    if tensor.layout is not torch.strided:
-        return False
-    span = 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride())) if tensor.numel() else 0
-    return tensor.untyped_storage().nbytes() == span * tensor.element_size()
-
-
-def _refused(what: str) -> Incompatible:
-    return Incompatible(
-        "prediction", what, "control flow or shapes of this step depend on tensor values; measure it instead"
-    )
-
-
-def _without_generator(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Fake random numbers need no generator, and a real one does not fit them."""
-    return {k: (None if isinstance(v, torch.Generator) else v) for k, v in kwargs.items()}
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.run(func, args, kwargs or {})[0]
 
 
 def _positions(indices: Any) -> list[Any]:
     """Truth-value masks as integer positions, whose number is known because masks are real."""
     found: list[Any] = []
     for index in indices:
-        real = isinstance(index, Tensor) and not isinstance(index, FakeTensor)
-        if real and index.dtype in (torch.bool, torch.uint8):
+        if isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) and known(index):
             found.extend(torch.nonzero(index, as_tuple=True))
         else:
             found.append(index)
     return found
-
-
-# -- models --------------------------------------------------------------------------------------------
-
-
-def swap(model: nn.Module, runner: FakeRunner) -> nn.Module:
-    """Replace every tensor a model holds (meta or real) by a fake CPU one, in place, keeping ties and views.
-
-    Integer buffers that are real stay real. On meta their values are gone: position indices are counted
-    again, counters start at zero, and any other one is fake, so that control flow asking it is refused.
-    """
-    seen: dict[int, Tensor] = {}
-    bases: dict[int, Tensor] = {}
-
-    def swapped(name: str, tensor: Tensor) -> Tensor:
-        if id(tensor) not in seen:
-            new = _integers(name, tensor)
-            if new is None:
-                new = _view_of_base(tensor, bases, runner)
-            seen[id(tensor)] = _like_parameter(tensor, new)
-        return seen[id(tensor)]
-
-    originals = []  # keeps every old tensor alive, so that no identity is used twice
-    for module in model.modules():
-        for held in (module._parameters, module._buffers, module.__dict__):
-            for name, value in list(held.items()):
-                if isinstance(value, Tensor) and not isinstance(value, FakeTensor):
-                    originals.append(value)
-                    held[name] = swapped(name, value)
-    return model
-
-
-def _integers(name: str, tensor: Tensor) -> Tensor | None:
-    if isinstance(tensor, nn.Parameter) or tensor.is_floating_point() or tensor.is_complex():
-        return None
-    if not tensor.is_meta:
-        return tensor
-    if name == "position_ids":
-        return torch.arange(tensor.shape[-1], dtype=tensor.dtype).expand(tensor.shape)
-    if name in ("num_batches_tracked", "token_type_ids"):
-        return torch.zeros(tensor.shape, dtype=tensor.dtype)
-    return None
-
-
-def _view_of_base(tensor: Tensor, bases: dict[int, Tensor], runner: FakeRunner) -> Tensor:
-    storage = tensor.untyped_storage()
-    with runner.mode:
-        if storage._cdata not in bases:
-            count = storage.nbytes() // tensor.element_size()
-            bases[storage._cdata] = torch.empty(count, dtype=tensor.dtype, device="cpu")
-        base = bases[storage._cdata]
-        if base.dtype != tensor.dtype:
-            base = base.view(tensor.dtype)
-        return base.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
-
-
-def _like_parameter(old: Tensor, new: Tensor) -> Tensor:
-    """``new`` with the parameter class, attributes and gradient hooks of ``old``."""
-    if isinstance(old, nn.Parameter):
-        new = nn.Parameter(new, requires_grad=old.requires_grad)
-        new.__dict__.update(old.__dict__)
-        for hook in (getattr(old, "_post_accumulate_grad_hooks", None) or {}).values():
-            new.register_post_accumulate_grad_hook(hook)
-        for hook in (old._backward_hooks or {}).values():
-            new.register_hook(hook)
-    return new
-
-
-@contextmanager
-def as_if_real() -> Iterator[None]:
-    """Keep transformers from noticing fake tensors: it would build masks that a real step skips."""
-    module = sys.modules.get("transformers.utils.import_utils")
-    original = getattr(module, "is_fake_tensor", None)
-    if module is None or original is None:
-        yield
-        return
-    module.is_fake_tensor = lambda tensor: False  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        module.is_fake_tensor = original  # type: ignore[attr-defined]

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from workbench.core.errors import BadInput
+from workbench.core.errors import BadInput, Incompatible
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
+from workbench.memory.answers import Answers, Site
+from workbench.memory.dataless import unlisted
 from workbench.memory.events import EventLog, profile_of
-from workbench.memory.fake import FakeRunner, as_if_real, mapped, swap
+from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.formula import NOTE, inside_by_formula
 from workbench.memory.measure import uncollected
 from workbench.memory.outside import outside
 from workbench.memory.probe import LIMIT, Probe
+from workbench.memory.shapes import mapped, refused
 from workbench.memory.step import Step
+from workbench.memory.swapped import swap
 from workbench.memory.tracker import Runner, Tracker
 
+#: Called as ``tell(operator, args, kwargs, result)``.
+Tell = Callable[[Any, Any, Any, Any], None]
 TIERS = (Tier.FAKE, Tier.FORMULA, Tier.PROBE)
 
 
@@ -53,38 +60,87 @@ def trace(
     tier: Tier = Tier.PROBE,
     warm: int = 1,
     probe_limit: int = LIMIT,
-    tell: Callable[[Any, Any, Any, Any], None] | None = None,
+    tell: Tell | None = None,
 ) -> tuple[MemoryProfile, EventLog]:
     """Like :func:`predict`, with the event log that the profile was replayed from.
 
-    ``tell(operator, args, kwargs, result)`` is called after every operator of every step; it must hold no tensor.
+    ``tell`` is called after every operator of every step; it must hold no tensor.
     """
     if tier not in TIERS:
         raise BadInput("tier", str(tier), " or ".join(TIERS))
-    notes: list[str] = []
+    notes: tuple[str, ...] = ()
     if tier is Tier.PROBE and not ledger.available():
-        notes.append(f"workspace not probed: {ledger.reason()}")
-        tier = Tier.FORMULA
-    probe = Probe(limit=probe_limit) if tier is Tier.PROBE else None
-    runner = FakeRunner(probe or (inside_by_formula if tier is Tier.FORMULA else None))
-    model = swap(build_model(), runner)
-    batch = mapped(make_batch(), lambda t: runner.fake(t) if t.is_floating_point() else t)
-    tracker = Tracker(model, runner if tell is None else _telling(runner, tell))
-    step = _traced(tracker, make_step, batch, warm)
-    if probe is not None:
-        probe.book.save()
-        notes += [f"workspace of {n} calls of {name} not probed" for name, n in probe.skipped.items()]
-    if tier is Tier.FORMULA:
-        notes.append(NOTE)
-    notes += [*_shapes(batch), *_kinds(model), f"{torch.get_num_threads()} threads", *runner.assumptions]
-    profile = profile_of(tracker.log, tier, saved=tracker.saved, outside=outside(step.model), assumptions=notes)
-    return profile, tracker.log
+        tier, notes = Tier.FORMULA, (f"workspace not probed: {ledger.reason()}",)
+    asked = _Asked(build_model, make_step, make_batch, tier, warm, probe_limit, notes)
+    answers = Answers()
+    while True:
+        try:
+            made = asked.run(answers, tell)
+            break
+        except Incompatible:
+            raise
+        except Exception:
+            turned = answers.turned()
+            if turned is None:
+                raise
+            answers = turned
+    for site in answers.asked.keys() - answers.settled:
+        _check(asked, answers.contrary(site), site, made[0])
+    return made
+
+
+def _check(asked: _Asked, contrary: Answers, site: Site, profile: MemoryProfile) -> None:
+    """Refuse unless the contrary answer at ``site`` stops the step at once or leads to the same bytes."""
+    try:
+        other, _ = asked.run(contrary, None)
+    except Incompatible:
+        raise
+    except Exception as error:
+        if contrary.last != site:
+            raise refused("a truth value computed from floating-point data") from error
+        return
+    same = (other.peak, other.by_category, other.timeline) == (profile.peak, profile.by_category, profile.timeline)
+    if not same or site not in contrary.asked:
+        raise refused("a truth value computed from floating-point data")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What to predict, and how."""
+
+    build_model: Callable[[], nn.Module]
+    make_step: Callable[[nn.Module], Step]
+    make_batch: Callable[[], Any]
+    tier: Tier
+    warm: int
+    probe_limit: int
+    notes: tuple[str, ...]
+
+    def run(self, answers: Answers, tell: Tell | None) -> tuple[MemoryProfile, EventLog]:
+        probe = Probe(limit=self.probe_limit) if self.tier is Tier.PROBE else None
+        runner = FakeRunner(probe or (inside_by_formula if self.tier is Tier.FORMULA else None), answers)
+        model = swap(self.build_model())
+        batch = mapped(self.make_batch(), lambda t: runner.fake(t) if t.is_floating_point() else t)
+        tracker = Tracker(model, runner if tell is None else _telling(runner, tell))
+        step = _traced(tracker, self.make_step, batch, self.warm)
+        notes = list(self.notes)
+        if probe is not None:
+            probe.book.save()
+            notes += [f"workspace of {n} calls of {name} not probed" for name, n in probe.skipped.items()]
+        if self.tier is Tier.FORMULA:
+            notes.append(NOTE)
+        notes += [*_shapes(batch), *_kinds(model), f"{torch.get_num_threads()} threads", *runner.assumptions]
+        if answers.asked:
+            notes.append("where the step asks for a truth value, the other one would stop it or change no byte")
+        log = tracker.log
+        outer = outside(step.model)
+        return profile_of(log, self.tier, saved=tracker.saved, outside=outer, assumptions=notes), log
 
 
 def _traced(tracker: Tracker, make_step: Callable[[nn.Module], Step], batch: Any, warm: int) -> Step:
     state = torch.get_rng_state()
     try:
-        with uncollected(), as_if_real(), tracker.tracing():
+        with uncollected(), unlisted(), tracker.tracing():
             step = make_step(tracker.model)
             for _ in range(warm + 1):
                 tracker.step(step, batch)
@@ -93,10 +149,20 @@ def _traced(tracker: Tracker, make_step: Callable[[nn.Module], Step], batch: Any
     return step
 
 
-def _telling(runner: FakeRunner, tell: Callable[[Any, Any, Any, Any], None]) -> Runner:
+def _telling(runner: FakeRunner, tell: Tell) -> Runner:
+    """``runner``, with ``tell`` told; what it does to an operator that it takes apart runs without data as well."""
+    dry = Dry()
+    whole: dict[int, bool] = {}
+
     def run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, int]:
         result, inside = runner(func, args, kwargs)
-        tell(func, args, kwargs, result)
+        if id(func) not in whole:
+            whole[id(func)] = not func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+        if whole[id(func)]:
+            tell(func, args, kwargs, result)
+        else:
+            with dry:
+                tell(func, args, kwargs, result)
         return result, inside
 
     return run

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from workbench.core import paths
 from workbench.memory import ledger
-from workbench.memory.fake import Strides, _without_generator, mapped
+from workbench.memory.dataless import with_data
+from workbench.memory.fake import Strides
 from workbench.memory.measure import fresh_bytes
+from workbench.memory.shapes import mapped, without_generator
 from workbench.memory.signature import signature
 from workbench.memory.step import storages_of, tensors_in
 
@@ -76,7 +77,7 @@ class Probe:
         self.executed = 0
         self._window = ledger.Window()
 
-    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Entry:
+    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Entry | None:
         if func.is_view:
             return 0, None  # a view has no storage of its own and no kernel
         key = signature(func, args, kwargs)
@@ -85,23 +86,24 @@ class Probe:
             return found
         size = sum({s._cdata: s.nbytes() for s in _storages((args, kwargs, result))}.values())
         if size > self.limit:
-            self.skipped[func.name()] = self.skipped.get(func.name(), 0) + 1
-            return 0, None
+            return self._skip(func)
         entry = self._execute(func, args, kwargs, result)
         if entry is None:
-            self.skipped[func.name()] = self.skipped.get(func.name(), 0) + 1
-            return 0, None
+            return self._skip(func)
         self.book.add(key, entry)
         return entry
+
+    def _skip(self, func: Any) -> None:
+        self.skipped[func.name()] = self.skipped.get(func.name(), 0) + 1
 
     def _execute(self, func: Any, args: Any, kwargs: Any, expected: Any) -> Entry | None:
         """What the operator does on real tensors, or ``None`` when it refuses invented values."""
         self.executed += 1
         real: dict[int, Tensor] = {}
-        kwargs = _without_generator(kwargs)
+        kwargs = without_generator(kwargs)
         state = torch.default_generator.get_state()
         try:
-            values = mapped((args, kwargs), lambda t: _real(t, real))
+            values = mapped((args, kwargs), lambda t: with_data(t, real))
             before = {s._cdata for s in _storages(values)}
             self._window.open()
             result = func(*values[0], **values[1])
@@ -135,19 +137,3 @@ def _strides(func: Any, result: Any, expected: Any) -> Strides:
 
 def _storages(value: Any) -> list[torch.UntypedStorage]:
     return [s for t in tensors_in(value) for s in storages_of(t)]
-
-
-def _real(tensor: Tensor, bases: dict[int, Tensor]) -> Tensor:
-    """A real tensor of the same storage size, shape and strides; integers keep their values."""
-    storage = tensor.untyped_storage()
-    base = bases.get(storage._cdata)
-    if base is None:
-        if isinstance(tensor, FakeTensor):
-            base = torch.zeros(storage.nbytes(), dtype=torch.uint8)
-        else:
-            base = torch.empty(0, dtype=torch.uint8).set_(storage.clone())
-        bases[storage._cdata] = base
-    typed = torch.empty(0, dtype=tensor.dtype)
-    made = typed.set_(base.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
-    made = torch._conj(made) if tensor.is_conj() else made
-    return torch._neg_view(made) if tensor.is_neg() else made

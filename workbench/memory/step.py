@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -23,28 +23,37 @@ class Step(Protocol):
         ...
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> list[Tensor]:
     """Every tensor in nested tuples, lists and dicts."""
+    found: list[Tensor] = []
+    _gather(value, found)
+    return found
+
+
+def _gather(value: Any, found: list[Tensor]) -> None:
     if isinstance(value, Tensor):
-        yield value
+        found.append(value)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from tensors_in(item)
+            if item.__class__ not in _PLAIN:
+                _gather(item, found)
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from tensors_in(item)
+            _gather(item, found)
 
 
-def storages_of(tensor: Tensor) -> Iterator[torch.UntypedStorage]:
+#: Most arguments of an operator that are no tensors; asking whether they are mappings would take longer.
+_PLAIN = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout})
+
+
+def storages_of(tensor: Tensor) -> tuple[torch.UntypedStorage, ...]:
     """The storages behind a tensor: two for a sparse one, none for an opaque one."""
     if tensor.layout is torch.sparse_coo:
-        yield tensor._indices().untyped_storage()
-        yield tensor._values().untyped_storage()
-        return
+        return tensor._indices().untyped_storage(), tensor._values().untyped_storage()
     try:
-        yield tensor.untyped_storage()
+        return (tensor.untyped_storage(),)
     except (NotImplementedError, RuntimeError):
-        return  # a tensor of a layout that owns no storage (opaque, nested): there are no bytes of it to count
+        return ()  # a tensor of a layout that owns no storage (opaque, nested): there are no bytes of it to count
 
 
 def held_storages(step: Step, batch: Any = None) -> dict[int, int]:

@@ -24,6 +24,7 @@ from workbench.memory.step import Step, storages_of, tensors_in
 from workbench.memory.unwatched import known_random_state, lean_pooling
 from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
 
+_ADD = torch.ops.aten.add.Tensor
 _SCALAR_OPERATORS = (torch.ops.aten.mul.Tensor, torch.ops.aten.div.Tensor)
 
 
@@ -111,15 +112,15 @@ class Tracker(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace in ("prim", "profiler"):  # a question about a fake tensor, a mark for a profiler
             return func(*args, **kwargs)
-        self._find_saved_scalar()
+        if self._pending is not None:
+            self._find_saved_scalar()
         node = self.where.node()
         self._locate(func, node)
         inputs = [s for t in tensors_in((args, kwargs)) for s in storages_of(t)]
         for storage in inputs:
             self._know(storage)
         before = self.log.live_bytes
-        from_engine = node is not None and called_by_engine()
-        if from_engine and func is torch.ops.aten.add.Tensor and self._accumulates(args, node):
+        if func is _ADD and node is not None and called_by_engine() and self._accumulates(args, node):
             func = torch.ops.aten.add_.Tensor
         try:
             result, inside = self.run(func, args, kwargs)
@@ -127,7 +128,7 @@ class Tracker(TorchDispatchMode):
             self.refused = self.asking(), self.ledger_now()
             raise
         self._learn(func, args, result, inputs, inside)
-        if from_engine and node.name() == ACCUMULATE:
+        if node is not None and node.name() == ACCUMULATE and called_by_engine():
             self.label((args[0], result), Category.GRADIENTS)
         self.highest = max(self.highest, self.log.live_bytes + inside)
         if self.limit is not None and self.log.live_bytes > self.limit:

@@ -1,0 +1,132 @@
+"""The page of the documentation that says how far prediction and measurement agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+Row = dict[str, Any]
+
+COMMANDS = """OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --optimizers adamw,sgd,momentum,adamw8bit
+OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --levers
+OMP_NUM_THREADS=1 python benchmarks/exactness.py --models minilm,smollm2,efficientnet-lite0,dinov2-small"""
+
+#: Models whose fake tier is judged: the target without the probe is for transformers.
+TRANSFORMERS = ("tiny-bert", "tiny-llama", "tiny-vit", "minilm", "smollm2", "dinov2-small")
+TARGET = 0.01  #: largest relative error of the fake tier on them
+
+
+def summary(rows: list[Row]) -> dict[str, Any]:
+    """Counts, the worst errors, and each case that is not exact, was refused or failed."""
+    compared = [r for r in rows if "difference" in r]
+    off = [r for r in compared if r["difference"]]
+    fakes = [r for r in compared if r.get("fake") and r["model"] in TRANSFORMERS]
+    return {
+        "cases": len(compared),
+        "exact": len(compared) - len(off),
+        "every category exact too": sum(not r["by category"] for r in compared),
+        "largest difference, bytes": max((abs(r["difference"]) for r in compared), default=0),
+        "largest relative difference": max((abs(r["difference"]) / r["measured"] for r in compared), default=0.0),
+        "without the probe, cases on transformers": len(fakes),
+        "without the probe, within 1 %": sum(_error(r) <= TARGET for r in fakes),
+        "without the probe, largest relative error": max(map(_error, fakes), default=0.0),
+        "not exact": [{k: r[k] for k in ("key", "predicted", "measured", "difference", "by category")} for r in off],
+        "refused": [{"key": r["key"], "reason": r["refused"]} for r in rows if "refused" in r],
+        "failed": [{"key": r["key"], "reason": r["failed"]} for r in rows if "failed" in r],
+    }
+
+
+def _error(row: Row) -> float:
+    return float(abs(row["fake"] - row["measured"]) / row["measured"])
+
+
+def page(rows: list[Row], found: dict[str, Any], missing: dict[tuple[str, str], int]) -> Iterator[str]:
+    """The lines of the page. ``missing`` counts by model and optimizer what no log has."""
+    from workbench.environment import environment
+
+    here = environment()
+    compared = [r for r in rows if "difference" in r]
+    plain = [r for r in compared if not r["lever"]]
+    yield "# Predicted and measured peak, in bytes\n"
+    yield (
+        f"**{found['exact']:,} of {found['cases']:,} cases agree to the byte**; {found['every category exact too']:,} "
+        f"of them in every category as well. The largest difference is {found['largest difference, bytes']:,} bytes "
+        f"({found['largest relative difference']:.2%}).\n"
+    )
+    yield "*Predicted* is the probe tier, made before the step runs; *measured* is the counting allocator's peak of a"
+    yield "warm step with random weights. Both in bytes, one step of the method with its default settings. Written by"
+    yield f"\n```\n{COMMANDS}\n```\n"
+    yield f"with torch {here['torch']}, transformers {here['transformers']}, peft {here['peft']}, {here['processor']},"
+    yield f"{here['threads']} thread. Every row is in `benchmarks/results/exactness.json`.\n"
+    for title, key in (("Not exact", "not exact"), ("Not predicted", "refused"), ("Not run", "failed")):
+        if found[key]:
+            yield f"## {title}\n"
+            yield from (f"- {cause}: {', '.join(keys)}" for cause, keys in _causes(found[key]).items())
+            yield ""
+    yield from _coverage(plain, missing)
+    yield from _levers([r for r in compared if r["lever"]])
+    yield from _fakes(compared)
+    yield "\n## By model and method\n"
+    yield "Cases are optimizers times shapes; the peaks are the smallest and the largest measured one.\n"
+    yield "| model | method | cases | exact | peak, bytes |\n|---|---|---|---|---|"
+    for (model, method), some in _grouped(plain, "model", "method"):
+        peaks = sorted(r["measured"] for r in some)
+        yield f"| {model} | {method} | {len(some)} | {_exact(some)} | {peaks[0]:,} to {peaks[-1]:,} |"
+
+
+def _grouped(rows: Iterable[Row], *names: str) -> list[tuple[tuple[str, ...], list[Row]]]:
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[n] for n in names), []).append(row)
+    return list(groups.items())
+
+
+def _exact(rows: list[Row]) -> int:
+    return sum(r["difference"] == 0 for r in rows)
+
+
+def _coverage(plain: list[Row], missing: dict[tuple[str, str], int]) -> Iterator[str]:
+    yield "## What was run\n"
+    yield "Three shapes of every method that says it serves the model. *Not run* counts what no log had when this was"
+    yield "written: the commands resume and fill it.\n"
+    yield "| model | optimizer | methods | cases | exact | not run |\n|---|---|---|---|---|---|"
+    groups = dict(_grouped(plain, "model", "optimizer"))
+    for model, rule in dict.fromkeys([*groups, *missing]):
+        some = groups.get((model, rule), [])
+        count = len({r["method"] for r in some})
+        numbers = f"{count} | {len(some):,} | {_exact(some):,} | {missing.get((model, rule), 0):,}"
+        yield f"| {model} | {rule} | {numbers} |"
+
+
+def _levers(rows: list[Row]) -> Iterator[str]:
+    if not rows:
+        return
+    yield "\n## Levers, accumulation, padded batches\n"
+    yield "| setting | models | methods | cases | exact |\n|---|---|---|---|---|"
+    for (lever,), some in _grouped(sorted(rows, key=lambda r: r["lever"]), "lever"):
+        models, methods = (", ".join(dict.fromkeys(r[n] for r in some)) for n in ("model", "method"))
+        yield f"| {lever} | {models} | {methods} | {len(some)} | {_exact(some)} |"
+
+
+def _fakes(rows: list[Row]) -> Iterator[str]:
+    fakes = [r for r in rows if r.get("fake")]
+    if not fakes:
+        return
+    yield "\n## Without the probe\n"
+    yield "The fake tier executes no operator and knows nothing of workspace. Transformers only; the aim is 1 %.\n"
+    yield "| model | cases | exact | within 1 % | largest error | where |\n|---|---|---|---|---|---|"
+    for (model,), some in _grouped((r for r in fakes if r["model"] in TRANSFORMERS), "model"):
+        worst = max(some, key=_error)
+        exact = sum(r["fake"] == r["measured"] for r in some)
+        within = sum(_error(r) <= TARGET for r in some)
+        yield f"| {model} | {len(some)} | {exact} | {within} | {_error(worst):.2%} | {worst['key']} |"
+
+
+def _causes(entries: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Keys of the cases by what is said of them; sizes are told per case."""
+    grouped: dict[str, list[str]] = {}
+    for entry in entries:
+        cause = entry.get("reason", "no cause named yet")
+        size = f" ({entry['difference']:+,} of {entry['measured']:,})" if "difference" in entry else ""
+        grouped.setdefault(cause, []).append(f"`{entry['key']}`{size}")
+    return grouped

@@ -1,0 +1,146 @@
+"""Tensors without data, what is known of numbers, and questions about those that nobody knows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from memory_cases import CASES, PlainStep
+
+from workbench.core.errors import Incompatible
+from workbench.core.profile import Tier
+from workbench.memory.dataless import dataless, known, unlisted
+from workbench.memory.fake import FakeRunner
+from workbench.memory.predict import predict
+
+aten = torch.ops.aten
+
+
+def floats(*size):
+    return FakeRunner().fake(torch.ones(size))
+
+
+def test_a_tensor_without_data_has_size_and_views_and_no_numbers():
+    tensor = dataless((10**5, 10**6), (10**6, 1), torch.float32)
+    assert tensor.untyped_storage().nbytes() == 4 * 10**11
+    assert (tensor.device.type, tensor.t().stride()) == ("cpu", (1, 10**6))
+    assert not known(tensor)
+    assert not known(tensor[3:, :2])
+    with pytest.raises(RuntimeError):
+        tensor.zero_()
+    with pytest.raises(RuntimeError):
+        tensor.numpy()
+    with unlisted(), pytest.raises(RuntimeError, match="not known"):
+        tensor[0, :2].tolist()
+    assert torch.ones(2).tolist() == [1.0, 1.0]
+
+
+def test_a_number_that_something_unknown_overwrote_is_not_read():
+    run, counter, flag = FakeRunner(), torch.tensor(3), torch.ones(2, dtype=torch.int64)
+    assert run(aten._local_scalar_dense.default, (counter,), {})[0] == 3
+    run(aten.add_.Tensor, (counter, 1), {})
+    assert run(aten._local_scalar_dense.default, (counter,), {})[0] == 4
+    run(aten.copy_.default, (counter, floats(2)[0]), {})
+    assert not known(counter)
+    assert known(flag)
+    with pytest.raises(Incompatible, match="reading an integer"):
+        run(aten._local_scalar_dense.default, (counter,), {})
+
+
+def test_results_lie_where_the_real_ones_do():
+    run, source = FakeRunner(), floats(4, 6)
+    part = source[2:]
+    same = run(aten._unsafe_view.default, (part, [12]), {})[0]
+    assert same.untyped_storage()._cdata == source.untyped_storage()._cdata
+    assert same.storage_offset() == part.storage_offset() == 12
+    other = run(aten._unsafe_view.default, (source[1:3], [12]), {})[0]
+    assert other.storage_offset() == 6
+    assert run(aten.mul_.Tensor, (source, 2.0), {})[0] is source
+    values, places = run(aten.topk.default, (source, 2), {})[0]
+    assert (values.shape, places.dtype) == ((4, 2), torch.int64)
+    assert not known(places)
+    grown = run(aten.add.out, (source, source), {"out": floats(0)})[0]
+    assert (grown.shape, grown.untyped_storage().nbytes()) == ((4, 6), 96)
+
+
+def test_entries_of_sparse_tensors_are_known_and_their_values_are_not():
+    run, values = FakeRunner(), floats(3)
+    places = torch.tensor([[0, 1, 1], [2, 0, 0]])
+    make = aten._sparse_coo_tensor_with_dims_and_tensors.default
+    kwargs = {"dtype": torch.float32, "layout": torch.sparse_coo, "device": torch.device("cpu")}
+    made = run(make, (2, 0, [2, 3], places, values), kwargs)[0]
+    assert made._values().untyped_storage()._cdata == values.untyped_storage()._cdata
+    merged = run(aten._coalesce.default, (made,), {})[0]
+    assert (merged._nnz(), merged.is_coalesced()) == (2, True)
+    assert merged._indices().tolist() == [[0, 1], [2, 0]]
+    assert not known(merged._values())
+    with pytest.raises(Incompatible, match="tensor values"):
+        run(aten._to_sparse.default, (floats(2, 2),), {})
+
+
+def stepping(check):
+    class Checking(PlainStep):
+        def __call__(self, batch):
+            loss = super().__call__(batch)
+            check(self, loss)
+            return loss
+
+    return CASES["full sgd"]._replace(step=Checking)
+
+
+def ask(case):
+    return predict(lambda: case.build("meta"), case.make, case.batch, tier=Tier.FAKE)
+
+
+def no_check(step, loss):
+    pass
+
+
+def stops_if_infinite(step, loss):
+    if step.parameters[0].isinf().any():
+        raise FloatingPointError("infinite")
+
+
+def stops_unless_finite(step, loss):
+    if not torch.isfinite(loss):
+        raise FloatingPointError("not finite")
+
+
+def tells_if_infinite(step, loss):
+    step.told = bool(loss.isinf())
+
+
+@pytest.mark.parametrize("check", [stops_if_infinite, stops_unless_finite, tells_if_infinite])
+def test_a_question_with_one_answer_that_goes_on_is_answered(check):
+    found = ask(stepping(check))
+    assert any("asks for a truth value" in a for a in found.assumptions)
+    assert found.peak == ask(stepping(no_check)).peak
+
+
+def goes_another_way(step, loss):
+    if loss.isinf():
+        step.model.kept = [torch.zeros(10**7), loss]
+
+
+def stops_later(step, loss):
+    if loss.isinf():
+        raise FloatingPointError(str(torch.ones(3) * 2))
+
+
+def stops_either_way(step, loss):
+    raise FloatingPointError("infinite" if loss.isinf() else "not infinite")
+
+
+def never_ends(step, loss):
+    while not loss.isinf():
+        pass
+
+
+@pytest.mark.parametrize("check", [goes_another_way, stops_later, never_ends])
+def test_a_question_whose_answers_differ_is_refused(check):
+    with pytest.raises(Incompatible, match="tensor values"):
+        ask(stepping(check))
+
+
+def test_an_error_of_the_step_itself_is_told():
+    with pytest.raises(FloatingPointError):
+        ask(stepping(stops_either_way))

@@ -1,0 +1,58 @@
+"""Truth values that a step asks of numbers nobody knows, answered by trial.
+
+A step that checks its own numbers (is a logit infinite?) mostly stops with an error when it dislikes them, so
+a step that finishes got the other answer. A question is therefore answered with "no" at first. The answer
+stands when the contrary one stops the step before another operator runs, or leads to the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import CodeType
+
+from workbench.memory.shapes import refused
+
+Site = tuple[tuple[CodeType, int], ...]
+MOST = 12  #: places that ask; each costs a run of its own
+OFTEN = 10_000  #: questions at one place, after which a loop is taken to have no end
+
+
+class Answers:
+    """Answers by the place that asks: the Python calls that led there, our own left out."""
+
+    def __init__(self, given: Mapping[Site, bool] | None = None) -> None:
+        self.given: dict[Site, bool] = dict(given or {})
+        self.asked: dict[Site, int] = {}
+        self.settled: set[Site] = set()  #: the contrary answer was seen to stop the step
+        self.last: Site | None = None  #: asked, and no operator has run since
+
+    def answer(self) -> bool:
+        site = _site()
+        self.asked[site] = self.asked.get(site, 0) + 1
+        if len(self.asked) > MOST or self.asked[site] > OFTEN:
+            raise refused("truth values computed from floating-point data, asked for again and again")
+        self.last = site
+        return self.given.setdefault(site, False)
+
+    def turned(self) -> Answers | None:
+        """For a step that has just stopped at an answer: the other one, or ``None`` if that stops it as well."""
+        if self.last is None or self.last in self.settled:
+            return None
+        other = self.contrary(self.last)
+        other.settled = {*self.settled, self.last}
+        return other
+
+    def contrary(self, site: Site) -> Answers:
+        """The same answers but at one place."""
+        return Answers({**self.given, site: not self.given[site]})
+
+
+def _site() -> Site:
+    found = []
+    frame = sys._getframe(2)
+    while frame is not None:
+        if not frame.f_globals.get("__name__", "").startswith("workbench.memory."):
+            found.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back  # type: ignore[assignment]
+    return tuple(found)

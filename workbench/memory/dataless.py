@@ -1,0 +1,113 @@
+"""Tensors that say they lie on the CPU and hold no data: what a run without memory is made of.
+
+Such a tensor is an ordinary one whose storage points into a region of address space that is never written,
+so it costs nothing whatever its size. Views of it are real views. Its storage carries the mark ``unknown``,
+which a storage keeps as long as any tensor uses it; a real one whose numbers were overwritten by something
+unknown gets the same mark. A kernel that tries to write to it raises, one that reads finds zeros.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import mmap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_CPU = torch.device("cpu")
+_REGION = 1 << 40  #: bytes of address space; read-only and private, so no system counts it as memory
+_storage = torch._C._construct_storage_from_data_pointer
+_guard = torch._C._set_throw_on_mutable_data_ptr
+
+
+@functools.cache
+def _address() -> tuple[int, mmap.mmap]:
+    region = mmap.mmap(-1, _REGION, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+    return np.frombuffer(region, np.uint8).ctypes.data, region
+
+
+def dataless(size: Sequence[int], stride: Sequence[int], dtype: torch.dtype, nbytes: int | None = None) -> Tensor:
+    """A tensor of this layout at the beginning of a storage of ``nbytes`` (what the layout spans, if not given)."""
+    if nbytes is None:
+        nbytes = span(size, stride) * dtype.itemsize
+    if nbytes > _REGION:
+        raise MemoryError(f"a tensor of {nbytes} bytes")
+    storage = _storage(_address()[0], _CPU, nbytes)
+    storage.unknown = True
+    made = torch.empty(0, dtype=dtype).set_(storage, 0, size, stride)
+    _guard(made)
+    return made
+
+
+def span(size: Sequence[int], stride: Sequence[int]) -> int:
+    """Elements from the first to the last of a layout."""
+    return 1 + sum((n - 1) * s for n, s in zip(size, stride)) if math.prod(size) else 0
+
+
+def known(tensor: Tensor) -> bool:
+    """Whether the numbers in a tensor are those that a real step would have."""
+    if tensor.layout is torch.sparse_coo:
+        return known(tensor._indices()) and known(tensor._values())
+    try:
+        return "unknown" not in tensor.untyped_storage().__dict__
+    except (NotImplementedError, RuntimeError):
+        return True  # an opaque layout: nothing here makes one without data
+
+
+def forget(tensor: Tensor) -> None:
+    """Its numbers were overwritten by something unknown."""
+    tensor.untyped_storage().unknown = True
+
+
+def like(tensor: Tensor) -> Tensor:
+    """A dataless tensor of the same layout and dtype, in a storage of its own."""
+    return dataless(tensor.shape, tensor.stride(), tensor.dtype)
+
+
+def with_data(tensor: Tensor, bases: dict[int, Tensor]) -> Tensor:
+    """A real tensor with the same layout, dtype and size of storage: zeros where unknown, else a copy.
+
+    Tensors that share a storage share one in ``bases`` (by address) as well.
+    """
+    if tensor.layout is torch.sparse_coo:
+        parts = with_data(tensor._indices(), bases), with_data(tensor._values(), bases)
+        return torch.sparse_coo_tensor(*parts, tensor.shape, is_coalesced=tensor.is_coalesced(), check_invariants=False)
+    storage = tensor.untyped_storage()
+    base = bases.get(storage._cdata)
+    if base is None:
+        if "unknown" in storage.__dict__:
+            base = torch.zeros(storage.nbytes(), dtype=torch.uint8)
+        else:
+            base = torch.empty(0, dtype=torch.uint8).set_(storage.clone())
+        bases[storage._cdata] = base
+    return placed(base.untyped_storage(), tensor)
+
+
+def placed(storage: torch.UntypedStorage, layout: Tensor) -> Tensor:
+    """A tensor in ``storage`` that lies there as ``layout`` lies in its own."""
+    made = torch.empty(0, dtype=layout.dtype, device=storage.device)
+    made = made.set_(storage, layout.storage_offset(), layout.shape, layout.stride())
+    made = torch._conj(made) if layout.is_conj() else made
+    return torch._neg_view(made) if layout.is_neg() else made
+
+
+@contextmanager
+def unlisted() -> Iterator[None]:
+    """Refuse to list numbers that are not known; every other way to read them passes the dispatcher or raises."""
+    original = torch.Tensor.tolist
+
+    def tolist(self: Tensor) -> Any:
+        if not known(self):
+            raise RuntimeError("the numbers in a tensor are listed, which are not known")
+        return original(self)
+
+    torch.Tensor.tolist = tolist  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.Tensor.tolist = original  # type: ignore[method-assign]
