@@ -24,8 +24,10 @@ _VISION_TRANSFORMERS = ("vit", "deit", "dinov2", "swin", "beit")
 class Levers(Config):
     """The settings; each is one lever."""
 
-    weights: Literal["as-loaded", "bf16", "frozen-bf16", "nf4"] = setting(
-        "as-loaded", "how weights are kept: all in bf16, or what is frozen in bf16 or 4-bit NF4"
+    weights: Literal["as-loaded", "bf16", "frozen-bf16", "frozen-int8", "nf4", "prefix-bf16", "prefix-int8"] = setting(
+        "as-loaded",
+        "how weights are kept: all in bf16; what is frozen in bf16, int8 or 4-bit NF4; "
+        "or what lies below the first trained block in bf16 or int8, without dropout",
     )
     saved: Literal["as-is", "bf16", "int8"] = setting(
         "as-is", "how tensors saved for backward are kept; packed ones make gradients approximate"
@@ -83,14 +85,7 @@ def _check(parts: Parts, levers: Levers) -> None:
 
 def _storages(levers: Levers) -> Iterator[Storage]:
     """In the order they must be applied: dtypes, layout, modules, then what wraps a forward."""
-    if levers.weights == "nf4":
-        from workbench.parts.storage.nf4 import NF4
-
-        yield NF4()
-    elif levers.weights != "as-loaded":
-        from workbench.parts.storage.bfloat16 import BFloat16, FrozenBFloat16
-
-        yield BFloat16() if levers.weights == "bf16" else FrozenBFloat16()
+    yield from _weights(levers.weights)
     if levers.channels_last:
         from workbench.parts.storage.channels_last import ChannelsLast
 
@@ -111,3 +106,22 @@ def _storages(levers: Levers) -> Iterator[Storage]:
         from workbench.parts.storage.packed_saved import PackedSaved
 
         yield PackedSaved(levers.saved)
+
+
+def _weights(name: str) -> Iterator[Storage]:
+    if name == "nf4":
+        from workbench.parts.storage.nf4 import NF4
+
+        yield NF4()
+    elif name in ("bf16", "frozen-bf16"):
+        from workbench.parts.storage.bfloat16 import BFloat16, FrozenBFloat16
+
+        yield BFloat16() if name == "bf16" else FrozenBFloat16()
+    elif name == "frozen-int8":
+        from workbench.parts.storage.frozen_int8 import FrozenInt8
+
+        yield FrozenInt8()
+    elif name != "as-loaded":
+        from workbench.parts.storage.narrow_prefix import PrefixBFloat16, PrefixInt8
+
+        yield PrefixInt8() if name == "prefix-int8" else PrefixBFloat16()
