@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.core.errors import BadInput
+from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.events import EventLog, profile_of
@@ -84,7 +85,7 @@ def trace(
 def _traced(tracker: Tracker, make_step: Callable[[nn.Module], Step], batch: Any, warm: int) -> Step:
     state = torch.get_rng_state()
     try:
-        with uncollected(), as_if_real(), tracker.tracing():
+        with uncollected(), as_if_real(), at_its_most(), tracker.tracing():
             step = make_step(tracker.model)
             for _ in range(warm + 1):
                 tracker.step(step, batch)

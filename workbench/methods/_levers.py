@@ -29,6 +29,12 @@ class Levers(Config):
         "how weights are kept: all in bf16; what is frozen in bf16, int8 or 4-bit NF4; "
         "or what lies below the first trained block in bf16 or int8, without dropout",
     )
+    prefix_cache: Literal["none", "ram", "disk"] = setting(
+        "none", "where outputs of the frozen blocks below the first trained one are kept, to be computed once, without dropout"
+    )
+    cached_examples: int = setting(
+        1024, "examples the prefix cache holds; memory for all of them is taken at the first step", ge=1, le=10**7
+    )
     saved: Literal["as-is", "bf16", "int8"] = setting(
         "as-is", "how tensors saved for backward are kept; packed ones make gradients approximate"
     )
@@ -102,6 +108,10 @@ def _storages(levers: Levers) -> Iterator[Storage]:
         from workbench.parts.storage.recomputed import Recomputed
 
         yield Recomputed(levers.recompute)
+    if levers.prefix_cache != "none":
+        from workbench.parts.storage.cached_prefix import CachedPrefix
+
+        yield CachedPrefix(levers.prefix_cache, levers.cached_examples)
     if levers.saved != "as-is":
         from workbench.parts.storage.packed_saved import PackedSaved
 

@@ -69,7 +69,7 @@ def prefix(model: nn.Module) -> Prefix | None:
         for child, module in parent.named_children():
             if child == name:
                 break
-            if any(True for _ in module.parameters()):
+            if any(isinstance(m, nn.Embedding) or m._parameters for m in module.modules()):
                 stem.append(module)
         parent = getattr(parent, name)
     return None if any(map(_trains, stem)) else Prefix(tuple(stem), tuple(frozen))

@@ -32,12 +32,12 @@ def missing() -> str:
     except (ResourceMissing, OSError) as error:
         return f"the int8 kernel cannot be made: {error}"
     torch.library.register_fake("pintpot_int8::linear", _linear_shape)
-    torch.library.register_fake("pintpot_int8::input_gradient", _gradient_shape)
+    torch.library.register_fake("pintpot_int8::linear_backward", _gradient_shape)
     return ""
 
 
 def kernel() -> Any:
-    """The operators: ``linear(x, weight, scale, bias)`` and ``input_gradient(gradient, weight, scale)``.
+    """The operators: ``linear(x, weight, scale, bias)`` and ``linear_backward(gradient, weight, scale)``.
 
     ``weight`` is int8 (outputs, inputs), ``scale`` float32 (outputs,). Raises ``ResourceMissing`` with the reason.
     """

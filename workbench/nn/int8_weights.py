@@ -33,7 +33,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         weight, scale = ctx.saved_tensors
-        return kernel().input_gradient(gradients[0], weight, scale), None, None, None
+        return kernel().linear_backward(gradients[0], weight, scale), None, None, None
 
 
 class Int8Linear(nn.Linear):

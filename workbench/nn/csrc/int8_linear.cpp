@@ -99,7 +99,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
                  bias.has_value() ? bias->const_data_ptr<float>() : nullptr);
 }
 
-at::Tensor input_gradient(const at::Tensor& gradient, const at::Tensor& weight, const at::Tensor& scale) {
+at::Tensor linear_backward(const at::Tensor& gradient, const at::Tensor& weight, const at::Tensor& scale) {
   return product(gradient, weight, scale.const_data_ptr<float>(), nullptr, nullptr);
 }
 
@@ -107,10 +107,10 @@ at::Tensor input_gradient(const at::Tensor& gradient, const at::Tensor& weight, 
 
 TORCH_LIBRARY(pintpot_int8, library) {
   library.def("linear(Tensor x, Tensor weight, Tensor scale, Tensor? bias) -> Tensor");
-  library.def("input_gradient(Tensor gradient, Tensor weight, Tensor scale) -> Tensor");
+  library.def("linear_backward(Tensor gradient, Tensor weight, Tensor scale) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(pintpot_int8, CPU, library) {
   library.impl("linear", &linear);
-  library.impl("input_gradient", &input_gradient);
+  library.impl("linear_backward", &linear_backward);
 }
