@@ -53,7 +53,9 @@ PULLS = {
     "nf4": Pull("tiny-bert", "lora", 1, 4, {"weights": "nf4"}, 0.75, Category.WEIGHTS),
     "nf4, weight asked for": Pull("tiny-llama", "dora", 2, 16, {"weights": "nf4"}, 0.7, Category.WEIGHTS),
     "frozen int8": Pull("tiny-bert", "lora", 1, 4, {"weights": "frozen-int8"}, 0.75, Category.WEIGHTS),
-    "frozen int8, weight asked for": Pull("tiny-llama", "dora", 2, 16, {"weights": "frozen-int8"}, 0.7, Category.WEIGHTS),
+    "frozen int8, weight asked for": Pull(
+        "tiny-llama", "dora", 2, 16, {"weights": "frozen-int8"}, 0.7, Category.WEIGHTS
+    ),
     "prefix int8": Pull("tiny-bert", "last-blocks", 1, 4, {"weights": "prefix-int8"}, 0.75),
     "prefix int8, tied": Pull("tiny-llama", "last-blocks", 2, 16, {"weights": "prefix-int8"}, 0.92),
     "prefix bf16": Pull("tiny-bert", "last-blocks", 1, 4, {"weights": "prefix-bf16"}, 0.85),
@@ -152,6 +154,8 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
     off = Levers().model_dump()
     assert off == {
         "weights": "as-loaded",
+        "prefix_cache": "none",
+        "cached_examples": 1024,
         "saved": "as-is",
         "bit_masks": False,
         "channels_last": False,

@@ -30,7 +30,7 @@ class Levers(Config):
         "or what lies below the first trained block in bf16 or int8, without dropout",
     )
     prefix_cache: Literal["none", "ram", "disk"] = setting(
-        "none", "where outputs of the frozen blocks below the first trained one are kept, to be computed once, without dropout"
+        "none", "keep what the blocks below the first trained one give, computed once an example without dropout"
     )
     cached_examples: int = setting(
         1024, "examples the prefix cache holds; memory for all of them is taken at the first step", ge=1, le=10**7

@@ -63,11 +63,15 @@ def _code() -> str:
     return made.hexdigest()
 
 
+def folder() -> Path:
+    """Where files of prefix rows lie."""
+    return paths.cache() / "prefix"
+
+
 def place_of(name: str, most: int) -> Path:
     """The file for rows of this name, with room made in its folder for ``most`` bytes."""
-    folder = paths.cache() / "prefix"
-    target = folder / f"{name}.rows"
-    others = sorted((f for f in folder.glob("*.rows") if f != target), key=lambda f: f.stat().st_mtime)
+    target = folder() / f"{name}.rows"
+    others = sorted((f for f in folder().glob("*.rows") if f != target), key=lambda f: f.stat().st_mtime)
     total = sum(f.stat().st_size for f in others)
     while others and total + most > FOLDER_LIMIT:
         oldest = others.pop(0)

@@ -8,6 +8,7 @@ of the method it is put on, and on purpose: the prefix is a fixed function of th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,13 +22,29 @@ from workbench.parts.storage.frozen_int8 import to_int8
 
 
 def settled_prefix(model: nn.Module, lever: str, value: str) -> Prefix:
-    """The frozen prefix, put into evaluation mode for good. Raises ``Incompatible`` where there is none."""
+    """The frozen prefix, put into evaluation mode for good. Raises ``Incompatible`` where there is none.
+
+    Whether a gradient would have to pass it all the same (toward virtual tokens) is seen when it is first run.
+    """
     found = prefix(model)
     if found is None:
         raise Incompatible(lever, value, "nothing is frozen below the first block that trains")
     for module in found.modules:
         stay_evaluating(module)
+    _refuse_gradients(found.blocks[-1], lever, value)
     return found
+
+
+def _refuse_gradients(block: nn.Module, lever: str, value: str) -> None:
+    original = block.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if isinstance(result, torch.Tensor) and result.requires_grad:
+            raise Incompatible(lever, value, "something below the first trained block trains as well")
+        return result
+
+    block.forward = forward  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)
