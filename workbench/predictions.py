@@ -244,7 +244,7 @@ def _code(*more: str) -> str:
     digest = hashlib.sha256()
     for name in (*_MEMORY, *more):
         place = paths.PACKAGE / name
-        files = [place] if place.is_file() else [*place.rglob("*.py"), *place.rglob("*.toml")]
+        files = [place] if place.is_file() else [f for kind in ("py", "toml", "cpp") for f in place.rglob(f"*.{kind}")]
         for file in sorted(files):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

@@ -53,6 +53,16 @@ PULLS = {
     "frozen bf16, tied": Pull("tiny-llama", "lora", 1, 4, {"weights": "frozen-bf16"}, 0.55, Category.WEIGHTS),
     "nf4": Pull("tiny-bert", "lora", 1, 4, {"weights": "nf4"}, 0.75, Category.WEIGHTS),
     "nf4, weight asked for": Pull("tiny-llama", "dora", 2, 16, {"weights": "nf4"}, 0.7, Category.WEIGHTS),
+    "frozen int8": Pull("tiny-bert", "lora", 1, 4, {"weights": "frozen-int8"}, 0.75, Category.WEIGHTS),
+    "frozen int8, weight asked for": Pull(
+        "tiny-llama", "dora", 2, 16, {"weights": "frozen-int8"}, 0.7, Category.WEIGHTS
+    ),
+    "prefix int8": Pull("tiny-bert", "last-blocks", 1, 4, {"weights": "prefix-int8"}, 0.75),
+    "prefix int8, tied": Pull("tiny-llama", "last-blocks", 2, 16, {"weights": "prefix-int8"}, 0.92),
+    "prefix bf16": Pull("tiny-bert", "last-blocks", 1, 4, {"weights": "prefix-bf16"}, 0.85),
+    "prefix bf16, tied": Pull("tiny-llama", "last-blocks", 2, 16, {"weights": "prefix-bf16"}, 0.95),
+    "prefix bf16, convolutions": Pull("tiny-cnn", "last-blocks", 8, 16, {"weights": "prefix-bf16"}, 0.9),
+    "prefix bf16, patches": Pull("tiny-vit", "last-blocks", 2, None, {"weights": "prefix-bf16"}, 1.0),
     "chunked loss over a frozen bf16 table": Pull(
         "tiny-llama", "lora", 4, 64, {"chunked_loss": 32, "weights": "frozen-bf16"}, 0.5
     ),
@@ -68,7 +78,7 @@ PULLS = {
 
 
 def _case(pull: Pull, settings: dict) -> Case:
-    task = "pixels" if pull.model in ("tiny-cnn", "efficientnet-lite0") else "tokens"
+    task = "pixels" if pull.model in ("tiny-cnn", "tiny-vit", "efficientnet-lite0") else "tokens"
     return Case(task, pull.model, pull.method, pull.batch, pull.length, settings=settings)
 
 
@@ -128,6 +138,9 @@ def test_exact_levers_train_the_same_weights(model, method, settings):
         ("tiny-bert", "full", {"weights": "bf16"}),
         ("tiny-bert", "lora", {"weights": "nf4"}),
         ("tiny-llama", "lora", {"weights": "frozen-bf16"}),
+        ("tiny-llama", "lora", {"weights": "frozen-int8"}),
+        ("tiny-bert", "last-blocks", {"weights": "prefix-int8"}),
+        ("tiny-cnn", "last-blocks", {"weights": "prefix-bf16"}),
     ],
 )
 def test_approximate_levers_still_learn(model, method, settings):
@@ -143,6 +156,8 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
     off = Levers().model_dump()
     assert off == {
         "weights": "as-loaded",
+        "prefix_cache": "none",
+        "cached_examples": 1024,
         "saved": "as-is",
         "bit_masks": False,
         "channels_last": False,
@@ -170,6 +185,10 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         ("tiny-llama", "full", {"bit_masks": True}, "no ReLU, ReLU6 or active dropout"),
         ("tiny-bert", "full", {"weights": "nf4"}, "no linear weight of the model is frozen"),
         ("tiny-bert", "full", {"weights": "frozen-bf16"}, "is frozen"),
+        ("tiny-bert", "full", {"weights": "frozen-int8"}, "is frozen"),
+        ("tiny-bert", "full", {"weights": "prefix-int8"}, "nothing is frozen below"),
+        ("tiny-llama", "lora", {"weights": "prefix-bf16"}, "nothing is frozen below"),
+        ("tiny-cnn", "last-blocks", {"weights": "prefix-int8"}, "no float32 linear layer"),
         ("tiny-bert", "mezo", {"saved": "int8"}, "nothing for a backward pass"),
         ("tiny-bert", "mezo", {"update_in_backward": True}, "nothing for a backward pass"),
         ("tiny-bert", "full", {"weights": "bf16", "saved": "bf16"}, "in bf16 already"),

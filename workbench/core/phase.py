@@ -37,3 +37,42 @@ def listening(listener: Callable[[Phase | None], None]) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+# -- work that not every step does ---------------------------------------------------------------------
+
+_at_most = 0
+_seldom = 0
+
+
+@contextmanager
+def at_its_most() -> Iterator[None]:
+    """A step inside does everything that a step may have to do: caches answer nothing.
+
+    Predictions and measurements of memory run this way, so that a peak is the highest of the whole run.
+    """
+    global _at_most
+    _at_most += 1
+    try:
+        yield
+    finally:
+        _at_most -= 1
+
+
+def is_at_its_most() -> bool:
+    return _at_most > 0
+
+
+@contextmanager
+def seldom() -> Iterator[None]:
+    """Mark work that a steady step does not repeat; who counts the time of a step leaves it out."""
+    global _seldom
+    _seldom += 1
+    try:
+        yield
+    finally:
+        _seldom -= 1
+
+
+def is_seldom() -> bool:
+    return _seldom > 0

@@ -18,7 +18,7 @@ from torch.optim.optimizer import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.core.phase import listening
+from workbench.core.phase import is_seldom, listening
 from workbench.core.profile import Phase
 from workbench.devices.flops import flop_registry
 
@@ -171,7 +171,7 @@ class Recorder(TorchDispatchMode):
 
     def heard(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         """One call told of by another mode, after it; ignored outside :meth:`told`."""
-        if not self._telling or func.namespace in ("prim", "profiler"):
+        if not self._telling or is_seldom() or func.namespace in ("prim", "profiler"):
             return
         if _apart(func):
             with self:
@@ -203,7 +203,7 @@ class Recorder(TorchDispatchMode):
         return max(self._together - 2 * self._largest, 0) // 4096
 
     def _module(self) -> None:
-        self.modules += 1
+        self.modules += not is_seldom()
 
     def _declare(self, phase: Phase | None) -> None:
         self._declared = phase

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from workbench.core.errors import BudgetExceeded
+from workbench.core.phase import at_its_most
 from workbench.core.profile import Category
 from workbench.memory import ledger
 from workbench.memory.events import EventLog, Kind, categories_of
@@ -154,7 +155,7 @@ def _refused_again(limit: int, step: Step, batch: Any) -> Found:
     with Snapshot(step):
         base = sum(held_storages(step, batch).values())
         try:
-            with ledger.counting(limit - base), tracker.tracing():
+            with ledger.counting(limit - base), at_its_most(), tracker.tracing():
                 for _ in range(2):
                     tracker.step(step, batch)
         except torch.OutOfMemoryError as error:

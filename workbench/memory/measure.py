@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.events import profile_of
@@ -65,7 +66,7 @@ def measure(step: Step, batch: Any, *, warm: int = 1, budget: int | None = None)
     runner: Runner = MeasuredRunner() if exact else run_plainly
     tracker = Tracker(step.model, runner)
     bare = None
-    with uncollected():
+    with uncollected(), at_its_most():
         for _ in range(max(warm, 1)):
             with tracker.tracing():
                 tracker.step(step, batch)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.core.errors import BadInput, Incompatible
+from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.answers import Answers, Site
@@ -140,7 +141,7 @@ class _Asked:
 def _traced(tracker: Tracker, make_step: Callable[[nn.Module], Step], batch: Any, warm: int) -> Step:
     state = torch.get_rng_state()
     try:
-        with uncollected(), unlisted(), tracker.tracing():
+        with uncollected(), unlisted(), at_its_most(), tracker.tracing():
             step = make_step(tracker.model)
             for _ in range(warm + 1):
                 tracker.step(step, batch)

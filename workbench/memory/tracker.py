@@ -217,14 +217,18 @@ class Tracker(TorchDispatchMode):
             self.saved = dict(split.most_common())
 
     def label_model(self) -> None:
-        """Weights: every parameter and buffer, and any tensor a module keeps beside them; gradients."""
+        """Weights: every parameter and buffer, and any tensor a module keeps beside them; gradients.
+
+        A module that keeps something else says so in an attribute ``holds``.
+        """
         for name, module in self.model.named_modules():
             held = [v for v in vars(module).values() if isinstance(v, Tensor)]
             own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+            category = getattr(module, "holds", Category.WEIGHTS)
             for tensor in (*held, *own):
                 for storage in storages_of(tensor):
                     if self._index(storage) is None or not self._labelled(storage):
-                        self.label(tensor, Category.WEIGHTS, name)
+                        self.label(tensor, category, name)
         self.label_gradients()
 
     def _labelled(self, storage: torch.UntypedStorage) -> bool:

@@ -24,8 +24,16 @@ _VISION_TRANSFORMERS = ("vit", "deit", "dinov2", "swin", "beit")
 class Levers(Config):
     """The settings; each is one lever."""
 
-    weights: Literal["as-loaded", "bf16", "frozen-bf16", "nf4"] = setting(
-        "as-loaded", "how weights are kept: all in bf16, or what is frozen in bf16 or 4-bit NF4"
+    weights: Literal["as-loaded", "bf16", "frozen-bf16", "frozen-int8", "nf4", "prefix-bf16", "prefix-int8"] = setting(
+        "as-loaded",
+        "how weights are kept: all in bf16; what is frozen in bf16, int8 or 4-bit NF4; "
+        "or what lies below the first trained block in bf16 or int8, without dropout",
+    )
+    prefix_cache: Literal["none", "ram", "disk"] = setting(
+        "none", "keep what the blocks below the first trained one give, computed once an example without dropout"
+    )
+    cached_examples: int = setting(
+        1024, "examples the prefix cache holds; memory for all of them is taken at the first step", ge=1, le=10**7
     )
     saved: Literal["as-is", "bf16", "int8"] = setting(
         "as-is", "how tensors saved for backward are kept; packed ones make gradients approximate"
@@ -111,14 +119,7 @@ def _check_captured(parts: Parts, levers: Levers) -> None:
 
 def _storages(levers: Levers) -> Iterator[Storage]:
     """In the order they must be applied: dtypes, layout, modules, then what wraps a forward."""
-    if levers.weights == "nf4":
-        from workbench.parts.storage.nf4 import NF4
-
-        yield NF4()
-    elif levers.weights != "as-loaded":
-        from workbench.parts.storage.bfloat16 import BFloat16, FrozenBFloat16
-
-        yield BFloat16() if levers.weights == "bf16" else FrozenBFloat16()
+    yield from _weights(levers.weights)
     if levers.channels_last:
         from workbench.parts.storage.channels_last import ChannelsLast
 
@@ -135,7 +136,30 @@ def _storages(levers: Levers) -> Iterator[Storage]:
         from workbench.parts.storage.recomputed import Recomputed
 
         yield Recomputed(max(levers.recompute, 1), levers.recompute_first or None)
+    if levers.prefix_cache != "none":
+        from workbench.parts.storage.cached_prefix import CachedPrefix
+
+        yield CachedPrefix(levers.prefix_cache, levers.cached_examples)
     if levers.saved != "as-is":
         from workbench.parts.storage.packed_saved import PackedSaved
 
         yield PackedSaved(levers.saved)
+
+
+def _weights(name: str) -> Iterator[Storage]:
+    if name == "nf4":
+        from workbench.parts.storage.nf4 import NF4
+
+        yield NF4()
+    elif name in ("bf16", "frozen-bf16"):
+        from workbench.parts.storage.bfloat16 import BFloat16, FrozenBFloat16
+
+        yield BFloat16() if name == "bf16" else FrozenBFloat16()
+    elif name == "frozen-int8":
+        from workbench.parts.storage.frozen_int8 import FrozenInt8
+
+        yield FrozenInt8()
+    elif name != "as-loaded":
+        from workbench.parts.storage.narrow_prefix import PrefixBFloat16, PrefixInt8
+
+        yield PrefixInt8() if name == "prefix-int8" else PrefixBFloat16()

@@ -65,8 +65,8 @@ class PeftMethod(Method):
         from workbench.parts.selection.peft_adapter import PeftAdapter
         from workbench.parts.storage.as_loaded import AsLoaded
 
-        values = config.model_dump(exclude={*MethodConfig.model_fields, "targets"}, exclude_none=True)
-        selection = PeftAdapter(self.tuner.name, values, config.targets, self.layers)
+        values = config.model_dump(exclude={*MethodConfig.model_fields, "targets", "top_blocks"}, exclude_none=True)
+        selection = PeftAdapter(self.tuner.name, values, config.targets, self.layers, getattr(config, "top_blocks", 0))
         return Parts(selection, Backprop(), named(config.optimizer), AsLoaded())
 
     def adapter_state(self, model: nn.Module) -> dict[str, Any]:
@@ -128,6 +128,9 @@ def _config(tuner: Tuner, facts: dict[str, Any]) -> type[MethodConfig]:
             setting("default", "peft's own choice of layers, or every linear layer of the blocks"),
         ),
     }
+    if not tuner.prompt:
+        about = "adapt only the deepest so many blocks; 0: all"
+        fields["top_blocks"] = (int, setting(0, about, ge=0, le=200, unit="blocks"))
     if tuner.prompt:
         fields["num_virtual_tokens"] = (
             int,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
+
 from torch import nn
 
 HEAD_NAMES = ("classifier", "score", "head", "fc", "lm_head", "_fc")
@@ -52,3 +55,45 @@ def role(name: str, module: nn.Module) -> str:
     if any(word in part for part in name.split(".") for word in ("attn", "attention")):
         return "attention"
     return "expansion" if outputs > inputs else "projection"
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The frozen lower part of a model: what runs before the first block that trains anything.
+
+    ``stem`` are the modules with parameters in front of the blocks (embeddings, first convolutions), ``blocks``
+    the blocks of which nothing trains and below which nothing trains; both in forward order.
+    """
+
+    stem: tuple[nn.Module, ...]
+    blocks: tuple[nn.Module, ...]
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        return self.stem + self.blocks
+
+
+def prefix(model: nn.Module) -> Prefix | None:
+    """The frozen prefix, or ``None`` where the stem or the first block trains.
+
+    Something that trains and is added to the input elsewhere (virtual tokens) is not seen here: whoever uses the
+    prefix must make sure that its output requires no gradient.
+    """
+    found = blocks(model)
+    frozen = list(itertools.takewhile(lambda block: not _trains(block), (module for _, module in found)))
+    if not frozen:
+        return None
+    stem: list[nn.Module] = []
+    parent = model
+    for name in found[0][0].split(".")[:-1]:
+        for child, module in parent.named_children():
+            if child == name:
+                break
+            if any(isinstance(m, nn.Embedding) or m._parameters for m in module.modules()):
+                stem.append(module)
+        parent = getattr(parent, name)
+    return None if any(map(_trains, stem)) else Prefix(tuple(stem), tuple(frozen))
+
+
+def _trains(module: nn.Module) -> bool:
+    return any(p.requires_grad for p in module.parameters())

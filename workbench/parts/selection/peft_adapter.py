@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from workbench.core.errors import Incompatible
+from workbench.core.errors import BadInput, Incompatible
 from workbench.models.structure import blocks, head
 
 
@@ -28,21 +28,33 @@ class PeftAdapter:
     targets: str = "default"
     layers: str = "linear"
     """Which layers the tuner adapts when peft has no choice of its own: ``linear`` or ``norm``."""
+    top_blocks: int = 0
+    """Adapt only the deepest so many blocks; 0: all."""
 
     def attach(self, model: nn.Module) -> nn.Module:
         attempts: list[list[str] | None] = [None] if self.targets == "default" else []
         layers = adaptable_layers(model) if self.layers == "linear" else norm_layers(model)
+        layers = [name for name in layers if not self.top_blocks or name.startswith(self._top(model))]
         if layers:
             attempts.append(layers)
         last: Exception | None = None
         for names in attempts:
             try:
                 return self._wrap(model, names)
+            except Incompatible:
+                raise
             except Exception as error:  # peft refuses with many exception types; its own words are the reason
                 last = error
                 if _is_wrapped(model):
                     break
         raise Incompatible("method", self.tuner, _reason(last)) from last
+
+    def _top(self, model: nn.Module) -> tuple[str, ...]:
+        """What the names of layers in the adapted blocks begin with."""
+        found = blocks(model)
+        if self.top_blocks > len(found):
+            raise BadInput("top_blocks", self.top_blocks, f"a whole number from 0 to {len(found)} for this model")
+        return tuple(f"{name}." for name, _ in found[len(found) - self.top_blocks :])
 
     def _wrap(self, model: nn.Module, layers: list[str] | None) -> nn.Module:
         from peft import get_peft_model
@@ -62,6 +74,12 @@ class PeftAdapter:
             values["target_modules"] = layers
             if "feedforward_modules" in known:
                 values["feedforward_modules"] = []
+        if self.top_blocks:
+            if "layers_to_transform" not in known:
+                raise Incompatible("top_blocks", self.top_blocks, f"{self.tuner} adapts all blocks or none")
+            parent, _, first = self._top(model)[0].removesuffix(".").rpartition(".")
+            numbers = range(int(first), int(first) + self.top_blocks)
+            values |= {"layers_to_transform": list(numbers), "layers_pattern": parent.rpartition(".")[2]}
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         quiet = io.StringIO()  # some tuners draw progress bars while they decompose weights
