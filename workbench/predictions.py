@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workbench.parts.base import TrainingStep
 
 #: Folders whose code decides the bytes of a step, and the files beside them that decide what is counted in it.
-_MEMORY = ("memory", "parts", "methods", "models", "tasks", "nn")
+_MEMORY = ("memory", "parts", "methods", "models", "tasks", "nn", "engine")
 _COUNTING = ("devices/record.py", "devices/work.py")
 _RECENT = 3  #: traces kept in this process; a trace of a large model takes a few megabytes
 

@@ -38,7 +38,10 @@ class Optimizer(Protocol):
     """How a gradient becomes an update."""
 
     def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        """A torch optimizer over exactly these parameters; called once, or once per parameter."""
+        """A torch optimizer over exactly these parameters; called once, or once per parameter.
+
+        A rule that is ``w <- w - lr g`` and nothing else may say so with a class attribute ``adds = True``.
+        """
         ...
 
 
@@ -68,6 +71,12 @@ class Step(Protocol):
     parameters: list[nn.Parameter]
     seed: int
     lr: float
+    observer: Callable[[nn.Parameter], None] | None
+
+    @property
+    def rule_adds(self) -> bool:
+        """Whether an update is minus the rate times the gradient and nothing else: an estimator may add it itself."""
+        ...
 
     def losses(self) -> Iterator[Tensor]:
         """The loss of each micro-batch in turn, already divided by their number; computed when asked for."""
@@ -133,6 +142,10 @@ class TrainingStep:
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
         return list(self._optimizers.values())
+
+    @property
+    def rule_adds(self) -> bool:
+        return bool(getattr(self.parts.optimizer, "adds", False))
 
     def set_lr(self, lr: float) -> None:
         self.lr = lr
