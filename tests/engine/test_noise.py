@@ -187,6 +187,8 @@ def test_operators_keep_torchs_rules(kind: str) -> None:
     ops = torch.ops.pintpot
     torch.library.opcheck(ops.add_noise_.default, (weights, numbered([0, 1]), *terms), test_utils=tests)
     torch.library.opcheck(ops.with_noise.default, (weights, numbered([0, 1]), *terms), test_utils=tests)
+    out = torch.empty_like(weights[0])
+    torch.library.opcheck(ops.write_with_noise_.default, (out, weights[0], numbered([0]), *terms), test_utils=tests)
     rows = torch.tensor([[1, 6, 1]])
     torch.library.opcheck(ops.rows_with_noise.default, (weights[0], numbered([0]), rows, *terms), test_utils=tests)
 

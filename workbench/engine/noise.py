@@ -54,6 +54,10 @@ class Noise:
         result: list[Tensor] = torch.ops.pintpot.with_noise(weights, places, self.seeds, self.scales, self.kind)
         return result
 
+    def write_to(self, out: Tensor, weight: Tensor, place: Tensor) -> None:
+        """``out = weight + noise`` for one weight and a tensor of its shape, format and layout."""
+        torch.ops.pintpot.write_with_noise_(out, weight, place, self.seeds, self.scales, self.kind)
+
     def added_to_rows(self, weight: Tensor, place: Tensor, rows: Tensor) -> Tensor:
         """``(weight + noise)[rows]`` for a matrix, of shape ``(*rows.shape, columns)``; other rows are not visited."""
         result: Tensor = torch.ops.pintpot.rows_with_noise(weight, place, rows, self.seeds, self.scales, self.kind)
@@ -78,6 +82,7 @@ def numbered(numbers: Iterable[int], starts: Iterable[int] | None = None) -> Ten
 _TERMS = "Tensor seeds, Tensor scales, str kind"
 torch.library.define("pintpot::add_noise_", f"(Tensor(a!)[] weights, Tensor places, {_TERMS}) -> ()")
 torch.library.define("pintpot::with_noise", f"(Tensor[] weights, Tensor places, {_TERMS}) -> Tensor[]")
+torch.library.define("pintpot::write_with_noise_", f"(Tensor(a!) out, Tensor weight, Tensor place, {_TERMS}) -> ()")
 torch.library.define("pintpot::rows_with_noise", f"(Tensor weight, Tensor place, Tensor rows, {_TERMS}) -> Tensor")
 
 
@@ -102,6 +107,19 @@ def _with_noise(weights: list[Tensor], places: Tensor, seeds: Tensor, scales: Te
 @torch.library.register_fake("pintpot::with_noise")
 def _(weights: list[Tensor], places: Tensor, seeds: Tensor, scales: Tensor, kind: str) -> list[Tensor]:
     return [torch.empty_like(w) for w in weights]
+
+
+@torch.library.impl("pintpot::write_with_noise_", "cpu")
+def _write_with_noise_(out: Tensor, weight: Tensor, place: Tensor, seeds: Tensor, scales: Tensor, kind: str) -> None:
+    if (out.shape, out.stride(), out.dtype) != (weight.shape, weight.stride(), weight.dtype):
+        raise ValueError("noise is written to a tensor of the weight's shape, layout and format")
+    _run([out], [weight], place, seeds, scales, kind)
+    torch.autograd.graph.increment_version([out])
+
+
+@torch.library.register_fake("pintpot::write_with_noise_")
+def _(out: Tensor, weight: Tensor, place: Tensor, seeds: Tensor, scales: Tensor, kind: str) -> None:
+    return None
 
 
 @torch.library.impl("pintpot::rows_with_noise", "cpu")

@@ -3,7 +3,7 @@
 Every torch call that is given a weight gets a perturbed copy of it instead, made just before the call and
 dropped just after: a layer's weights at a time, still in cache when they are used. The weights are exact
 afterwards because they were never changed, whatever their number format. An embedding perturbs only the rows it
-looks up, and a large linear layer goes through its rows in blocks, so the copy never exceeds ``BLOCK`` bytes there.
+looks up; linear layers write their copies to one block of memory, a large one in several turns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from workbench.engine.noise import Noise, numbered
 
-BLOCK = 4 << 20  #: bytes of a perturbed copy above which a linear layer is computed in blocks of rows
+BLOCK = 4 << 20  #: most bytes of a linear layer's copy; of a larger one that many rows are done at a time
 
 #: Questions that values do not answer; their number makes it worth not perturbing for them.
 _FACTS = {getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda")}
@@ -26,13 +26,20 @@ _FACTS |= {Tensor.size, Tensor.dim, Tensor.stride, Tensor.numel, Tensor.is_float
 
 
 class Perturbed(TorchFunctionMode):
-    """While entered, calls see ``weights[i]`` plus ``noise`` at place ``i``; for forwards without gradients."""
+    """``with Perturbed(weights).by(noise): ...`` lets calls see ``weights[i]`` plus the noise at place ``i``.
 
-    def __init__(self, weights: Sequence[Tensor], noise: Noise) -> None:
+    For forwards without gradients. The block of memory is kept from one forward to the next.
+    """
+
+    def __init__(self, weights: Sequence[Tensor]) -> None:
         super().__init__()
-        self._noise = noise
+        self._block = torch.empty(0)
         self._weights = tuple(weights)  # alive as long as their identities are looked up
         self._numbers = {id(w): i for i, w in enumerate(self._weights)}
+
+    def by(self, noise: Noise) -> Perturbed:
+        self.noise = noise
+        return self
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -46,7 +53,7 @@ class Perturbed(TorchFunctionMode):
             return func(*args, **kwargs)
         if func is F.embedding and len(found) == 1 and _plain_lookup(*args, **kwargs):
             return self._embedding(*args, **kwargs)
-        if func is F.linear and len(args) > 1 and args[1].nbytes > BLOCK and id(args[1]) in found:
+        if func is F.linear and len(args) > 1 and id(args[1]) in found and args[1].is_contiguous():
             return self._linear(*args, **kwargs)
         copies = dict(zip(found, self._copies(list(found.values()))))
         return func(*_replaced(args, copies), **{k: _replaced(v, copies) for k, v in kwargs.items()})
@@ -59,29 +66,38 @@ class Perturbed(TorchFunctionMode):
                 self._find(value, found)
 
     def _copies(self, weights: list[Tensor]) -> list[Tensor]:
-        return self._noise.added_to(weights, numbered(self._numbers[id(w)] for w in weights))
+        return self.noise.added_to(weights, numbered(self._numbers[id(w)] for w in weights))
 
     def _embedding(self, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Tensor:
-        return self._noise.added_to_rows(weight, numbered([self._numbers[id(weight)]]), input)
+        return self.noise.added_to_rows(weight, numbered([self._numbers[id(weight)]]), input)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """``input @ (weight + noise).T + bias`` in blocks of output columns."""
+        """``input @ (weight + noise).T + bias``; its result never shares memory with the copy, which is overwritten."""
         if bias is not None and id(bias) in self._numbers:
             (bias,) = self._copies([bias])
-        number = self._numbers[id(weight)]
         rows, width = weight.shape
+        count = -(-rows // -(-weight.nbytes // BLOCK))
+        if count == rows:
+            return F.linear(input, self._copied(weight, 0, rows), bias)
         result = input.new_empty((*input.shape[:-1], rows))
         flat, into = input.reshape(-1, width), result.view(-1, rows)
-        count = -(-rows // -(-weight.nbytes // BLOCK))
         for first in range(0, rows, count):
-            (block,) = self._noise.added_to([weight[first : first + count]], numbered([number], [first * width]))
-            columns = into[:, first : first + count]
+            last = min(first + count, rows)
+            copied, columns = self._copied(weight, first, last).t(), into[:, first:last]
             if bias is None:
-                torch.mm(flat, block.t(), out=columns)
+                torch.mm(flat, copied, out=columns)
             else:
-                torch.addmm(bias[first : first + count], flat, block.t(), out=columns)
-            del block
+                torch.addmm(bias[first:last], flat, copied, out=columns)
         return result
+
+    def _copied(self, weight: Tensor, first: int, last: int) -> Tensor:
+        """Perturbed rows ``first`` to ``last`` in the block of memory."""
+        rows, width = weight[first:last], weight.shape[1]
+        if self._block.dtype is not weight.dtype or self._block.numel() < rows.numel():
+            self._block = weight.new_empty(rows.numel())
+        copied = self._block[: rows.numel()].view(rows.shape)
+        self.noise.write_to(copied, rows, numbered([self._numbers[id(weight)]], [first * width]))
+        return copied
 
 
 def _plain_lookup(

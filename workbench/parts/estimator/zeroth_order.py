@@ -45,21 +45,24 @@ class ZerothOrder:
         try:
             total = torch.zeros(())
             seeds, slopes = [], []
+            perturbed = Perturbed(step.parameters)
             for probe in range(self.probes):
                 seed = derive(step.seed, "probe", probe)
                 with in_phase(Phase.FORWARD):
-                    plus, minus = (self._loss(step, seed, scale) for scale in (self.eps, -self.eps))
+                    plus = self._loss(step, perturbed, seed, self.eps)
+                    minus = self._loss(step, perturbed, seed, -self.eps)
                 seeds.append(seed)
                 slopes.append(float(plus - minus) / (2 * self.eps))
                 total = total + (plus + minus) / (2 * self.probes)
+            del perturbed  # and its memory
             with in_phase(Phase.UPDATE):
                 self._update(step, seeds, [slope / self.probes for slope in slopes])
             return total
         finally:
             step.model.train(was_training)
 
-    def _loss(self, step: Step, seed: int, scale: float) -> Tensor:
-        with Perturbed(step.parameters, Noise([seed], [scale], self.noise)):
+    def _loss(self, step: Step, perturbed: Perturbed, seed: int, scale: float) -> Tensor:
+        with perturbed.by(Noise([seed], [scale], self.noise)):
             return step.loss()
 
     def _update(self, step: Step, seeds: list[int], slopes: list[float]) -> None:
