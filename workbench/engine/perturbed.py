@@ -48,7 +48,7 @@ class Perturbed(TorchFunctionMode):
         if func in _FACTS:
             return func(*args, **kwargs)
         found: dict[int, Tensor] = {}
-        self._find((args, kwargs.values()), found)
+        self._find((*args, *kwargs.values()) if kwargs else args, found)
         if not found:
             return func(*args, **kwargs)
         if func is F.embedding and len(found) == 1 and _plain_lookup(*args, **kwargs):
@@ -59,10 +59,11 @@ class Perturbed(TorchFunctionMode):
         return func(*_replaced(args, copies), **{k: _replaced(v, copies) for k, v in kwargs.items()})
 
     def _find(self, values: Any, found: dict[int, Tensor]) -> None:
+        numbers = self._numbers
         for value in values:
-            if id(value) in self._numbers:
+            if id(value) in numbers:
                 found[id(value)] = value
-            elif isinstance(value, list | tuple | type({}.values())):
+            elif isinstance(value, list | tuple):
                 self._find(value, found)
 
     def _copies(self, weights: list[Tensor]) -> list[Tensor]:
