@@ -190,7 +190,7 @@ def test_operators_keep_torchs_rules(kind: str) -> None:
     out = torch.empty_like(weights[0])
     torch.library.opcheck(ops.write_with_noise_.default, (out, weights[0], numbered([0]), *terms), test_utils=tests)
     rows = torch.tensor([[1, 6, 1]])
-    torch.library.opcheck(ops.rows_with_noise.default, (weights[0], numbered([0]), rows, *terms), test_utils=tests)
+    torch.library.opcheck(ops.gather_with_noise.default, (weights[0], numbered([0]), rows, *terms), test_utils=tests)
 
 
 @pytest.mark.skipif(not ledger.available(), reason="no ledger")

@@ -60,7 +60,7 @@ class Noise:
 
     def added_to_rows(self, weight: Tensor, place: Tensor, rows: Tensor) -> Tensor:
         """``(weight + noise)[rows]`` for a matrix, of shape ``(*rows.shape, columns)``; other rows are not visited."""
-        result: Tensor = torch.ops.pintpot.rows_with_noise(weight, place, rows, self.seeds, self.scales, self.kind)
+        result: Tensor = torch.ops.pintpot.gather_with_noise(weight, place, rows, self.seeds, self.scales, self.kind)
         return result
 
     def like(self, weight: Tensor, place: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ _TERMS = "Tensor seeds, Tensor scales, str kind"
 torch.library.define("pintpot::add_noise_", f"(Tensor(a!)[] weights, Tensor places, {_TERMS}) -> ()")
 torch.library.define("pintpot::with_noise", f"(Tensor[] weights, Tensor places, {_TERMS}) -> Tensor[]")
 torch.library.define("pintpot::write_with_noise_", f"(Tensor(a!) out, Tensor weight, Tensor place, {_TERMS}) -> ()")
-torch.library.define("pintpot::rows_with_noise", f"(Tensor weight, Tensor place, Tensor rows, {_TERMS}) -> Tensor")
+torch.library.define("pintpot::gather_with_noise", f"(Tensor weight, Tensor place, Tensor rows, {_TERMS}) -> Tensor")
 
 
 @torch.library.impl("pintpot::add_noise_", "cpu")
@@ -122,8 +122,8 @@ def _(out: Tensor, weight: Tensor, place: Tensor, seeds: Tensor, scales: Tensor,
     return None
 
 
-@torch.library.impl("pintpot::rows_with_noise", "cpu")
-def _rows_with_noise(weight: Tensor, place: Tensor, rows: Tensor, seeds: Tensor, scales: Tensor, kind: str) -> Tensor:
+@torch.library.impl("pintpot::gather_with_noise", "cpu")
+def _gather_with_noise(weight: Tensor, place: Tensor, rows: Tensor, seeds: Tensor, scales: Tensor, kind: str) -> Tensor:
     if not weight.is_contiguous():
         raise ValueError("rows are asked of a matrix that lies row by row")
     made = weight.new_empty((*rows.shape, weight.shape[1]))
@@ -148,7 +148,7 @@ def _rows_with_noise(weight: Tensor, place: Tensor, rows: Tensor, seeds: Tensor,
     return made
 
 
-@torch.library.register_fake("pintpot::rows_with_noise")
+@torch.library.register_fake("pintpot::gather_with_noise")
 def _(weight: Tensor, place: Tensor, rows: Tensor, seeds: Tensor, scales: Tensor, kind: str) -> Tensor:
     return weight.new_empty((*rows.shape, weight.shape[1]))
 

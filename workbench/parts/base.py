@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from workbench.engine.journal import Journal
+
 
 @runtime_checkable
 class Selection(Protocol):
@@ -72,6 +74,7 @@ class Step(Protocol):
     seed: int
     lr: float
     observer: Callable[[nn.Parameter], None] | None
+    journal: Journal | None
 
     @property
     def rule_adds(self) -> bool:
@@ -123,6 +126,8 @@ class TrainingStep:
     seed: int = 0
     observer: Callable[[nn.Parameter], None] | None = None
     """Called with each parameter just before its update, while its gradient is there."""
+    journal: Journal | None = None
+    """Where an estimator writes updates that are known from a few numbers; see ``workbench.engine.journal``."""
     _optimizers: dict[int, torch.optim.Optimizer] = field(init=False, default_factory=dict)
     _batches: Sequence[dict[str, Tensor]] = field(init=False, default=())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -55,8 +56,9 @@ class ZerothOrder:
                 slopes.append(float(plus - minus) / (2 * self.eps))
                 total = total + (plus + minus) / (2 * self.probes)
             del perturbed  # and its memory
-            with in_phase(Phase.UPDATE):
-                self._update(step, seeds, [slope / self.probes for slope in slopes])
+            if all(map(math.isfinite, slopes)):  # else the weights stay the last ones with a finite loss
+                with in_phase(Phase.UPDATE):
+                    self._update(step, seeds, [slope / self.probes for slope in slopes])
             return total
         finally:
             step.model.train(was_training)
@@ -73,8 +75,10 @@ class ZerothOrder:
         estimate = Noise(seeds, slopes, self.noise)
         if step.rule_adds:
             self._show(step, estimate)
-            scaled = Noise(seeds, [-step.lr * slope for slope in slopes], self.noise)
-            scaled.add_(step.parameters, numbered(range(len(step.parameters))))
+            scales = [-step.lr * slope for slope in slopes]
+            Noise(seeds, scales, self.noise).add_(step.parameters, numbered(range(len(step.parameters))))
+            if step.journal is not None:
+                step.journal.write(seeds, scales)
             return
         for index, parameter in enumerate(step.parameters):
             parameter.grad = estimate.like(parameter, numbered([index]))
