@@ -1,1 +1,1 @@
-"""The captured training step: one graph of forward, backward and updates, pruned, scheduled and executed."""
+"""Ways of running a step that cost less and give the same numbers: the captured graph, counter-based noise."""

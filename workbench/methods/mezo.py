@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from workbench.core.card import Card
 from workbench.core.config import setting
@@ -17,6 +17,7 @@ class MeZOConfig(MethodConfig):
     lr: float = setting(1e-5, "peak learning rate", gt=0, le=10)
     eps: float = setting(1e-3, "size of the perturbation", gt=0, le=1)
     probes: int = setting(1, "perturbations averaged per step", ge=1, le=1024)
+    noise: Literal["gaussian", "sign"] = setting("gaussian", "standard normal, or plus and minus ones")
 
 
 @register
@@ -40,5 +41,5 @@ class MeZO(Method):
         from workbench.parts.selection.all import All
         from workbench.parts.storage.as_loaded import AsLoaded
 
-        estimator = ZerothOrder(config.eps, config.probes)
+        estimator = ZerothOrder(config.eps, config.probes, config.noise)
         return Parts(All(), estimator, named(config.optimizer), AsLoaded(), per_parameter=True)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from workbench.engine.journal import Journal
+
 
 @runtime_checkable
 class Selection(Protocol):
@@ -38,7 +40,10 @@ class Optimizer(Protocol):
     """How a gradient becomes an update."""
 
     def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        """A torch optimizer over exactly these parameters; called once, or once per parameter."""
+        """A torch optimizer over exactly these parameters; called once, or once per parameter.
+
+        A rule that is ``w <- w - lr g`` and nothing else may say so with a class attribute ``adds = True``.
+        """
         ...
 
 
@@ -79,6 +84,13 @@ class Step(Protocol):
     lr: float
     loss_of: Callable[[nn.Module, dict[str, Tensor]], Tensor]
     batches: Sequence[dict[str, Tensor]]
+    observer: Callable[[nn.Parameter], None] | None
+    journal: Journal | None
+
+    @property
+    def rule_adds(self) -> bool:
+        """Whether an update is minus the rate times the gradient and nothing else: an estimator may add it itself."""
+        ...
 
     def losses(self) -> Iterator[Tensor]:
         """The loss of each micro-batch in turn, already divided by their number; computed when asked for."""
@@ -129,6 +141,8 @@ class TrainingStep:
     seed: int = 0
     observer: Callable[[nn.Parameter], None] | None = None
     """Called with each parameter just before its update, while its gradient is there."""
+    journal: Journal | None = None
+    """Where an estimator writes updates that are known from a few numbers; see ``workbench.engine.journal``."""
     _optimizers: dict[int, torch.optim.Optimizer] = field(init=False, default_factory=dict)
     batches: Sequence[dict[str, Tensor]] = field(init=False, default=())
 
@@ -148,6 +162,10 @@ class TrainingStep:
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
         return list(self._optimizers.values())
+
+    @property
+    def rule_adds(self) -> bool:
+        return bool(getattr(self.parts.optimizer, "adds", False))
 
     def set_lr(self, lr: float) -> None:
         self.lr = lr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 @dataclass(frozen=True)
 class SGD:
     """``w <- w - lr g``; no tensor is kept between steps."""
+
+    adds: ClassVar[bool] = True
 
     def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=lr)
