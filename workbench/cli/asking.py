@@ -46,17 +46,15 @@ def fit(
 ) -> None:
     """Every method on a device and budget: fits, fits if, cannot. Nothing is trained."""
     from workbench.bench import open as open_bench
+    from workbench.fit_table import fit as judge_all
     from workbench.plan import cases_for
-    from workbench.plan import fit as judge_all
     from workbench.progress import names
 
     bench = open_bench(task, model, device, budget, batch=batch, length=length)
     chosen = [m.strip() for m in methods.split(",") if m.strip()]
     cases = cases_for(bench.task, bench.model, chosen, batch=bench.batch, length=length)
     with names("predicting", len(cases)) as progress:
-        verdicts = list(judge_all(cases, bench.device, bench.budget, tier=tier_named(tier), progress=progress))
-    order = {"fits": 0, "fits if": 1, "cannot": 2, "not predicted": 3, "does not apply": 4}
-    verdicts.sort(key=lambda v: (order[v.fits], v.predicted.peak if v.predicted else 0))
+        verdicts = judge_all(cases, bench.device, bench.budget, tier=tier_named(tier), progress=progress)
     if as_json:
         return show_json([v.to_dict() for v in verdicts])
     say(
@@ -67,8 +65,8 @@ def fit(
         (
             v.method,
             v.fits,
-            format_size(v.predicted.peak) if v.predicted else "–",
-            v.predicted.binding_category if v.predicted else "–",
+            "–" if v.peak is None else format_size(v.peak),
+            v.binding or "–",
             format_time(v.step_time.value) if v.step_time else "–",
             format_energy(v.step_energy.value) if v.step_energy else "–",
             "; ".join(f"{c.sentence} ({format_size(c.peak)})" for c in v.changes) or v.reason,

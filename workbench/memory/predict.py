@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -59,6 +60,23 @@ def trace(
 
     ``tell(operator, args, kwargs, result)`` is called after every operator of every step; it must hold no tensor.
     """
+    return next(traces(build_model, make_step, [make_batch], tier=tier, warm=warm, probe_limit=probe_limit, tell=tell))
+
+
+def traces(
+    build_model: Callable[[], nn.Module],
+    make_step: Callable[[nn.Module], Step],
+    make_batches: Iterable[Callable[[], Any]],
+    *,
+    tier: Tier = Tier.PROBE,
+    warm: int = 1,
+    probe_limit: int = LIMIT,
+    tell: Callable[[Any, Any, Any, Any], None] | None = None,
+) -> Iterator[tuple[MemoryProfile, EventLog]]:
+    """One :func:`trace` for each batch in turn, of one model that is built and warmed up once, on the first batch.
+
+    The log is the same object each time: read it before asking for the next.
+    """
     if tier not in TIERS:
         raise BadInput("tier", str(tier), " or ".join(TIERS))
     notes: list[str] = []
@@ -68,29 +86,43 @@ def trace(
     probe = Probe(limit=probe_limit) if tier is Tier.PROBE else None
     runner = FakeRunner(probe or (inside_by_formula if tier is Tier.FORMULA else None))
     model = swap(build_model(), runner)
-    batch = mapped(make_batch(), lambda t: runner.fake(t) if t.is_floating_point() else t)
     tracker = Tracker(model, runner if tell is None else _telling(runner, tell))
-    step = _traced(tracker, make_step, batch, warm)
-    if probe is not None:
-        probe.book.save()
-        notes += [f"workspace of {n} calls of {name} not probed" for name, n in probe.skipped.items()]
     if tier is Tier.FORMULA:
         notes.append(NOTE)
-    notes += [*_shapes(batch), *_kinds(model), f"{torch.get_num_threads()} threads", *runner.assumptions]
-    profile = profile_of(tracker.log, tier, saved=tracker.saved, outside=outside(step.model), assumptions=notes)
-    return profile, tracker.log
+    step: Step | None = None
+    for make_batch in make_batches:
+        batch = mapped(make_batch(), lambda t: runner.fake(t) if t.is_floating_point() else t)
+        with _aside(), tracker.tracing():
+            if step is None:
+                step = make_step(tracker.model)
+                for _ in range(warm):
+                    tracker.step(step, batch)
+            tracker.step(step, batch)
+        skipped = (
+            []
+            if probe is None
+            else [f"workspace of {n} calls of {name} not probed" for name, n in probe.skipped.items()]
+        )
+        if probe is not None:
+            probe.book.save()
+        said = [*notes, *skipped, *_shapes(batch), *_kinds(model), f"{torch.get_num_threads()} threads"]
+        said += runner.assumptions
+        yield (
+            profile_of(tracker.log, tier, saved=tracker.saved, outside=outside(step.model), assumptions=said),
+            tracker.log,
+        )
+        del batch  # the next one is made before this name is bound anew, and must not find this one live
 
 
-def _traced(tracker: Tracker, make_step: Callable[[nn.Module], Step], batch: Any, warm: int) -> Step:
+@contextmanager
+def _aside() -> Iterator[None]:
+    """Leave the random state and the garbage collector of the process as they were."""
     state = torch.get_rng_state()
     try:
-        with uncollected(), as_if_real(), tracker.tracing():
-            step = make_step(tracker.model)
-            for _ in range(warm + 1):
-                tracker.step(step, batch)
+        with uncollected(), as_if_real():
+            yield
     finally:
         torch.set_rng_state(state)
-    return step
 
 
 def _telling(runner: FakeRunner, tell: Callable[[Any, Any, Any, Any], None]) -> Runner:
