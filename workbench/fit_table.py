@@ -10,9 +10,10 @@ from workbench.case import Case
 from workbench.core.errors import Incompatible, ResourceMissing
 from workbench.core.profile import Tier
 from workbench.devices.roofline import roofline
+from workbench.fitting import shape_of, sizes_of
 from workbench.plan import Fits, Verdict, cost, unanswered, verdict, with_changes
 from workbench.records.schema import Quantity
-from workbench.sizes import Sizes, shape_of, sizes_of
+from workbench.sizes import Sizes
 from workbench.ways import Change, Patience
 
 if TYPE_CHECKING:
@@ -72,6 +73,13 @@ class FitTable:
             absent = Quantity(None, "extrapolated", str(error))
             return absent, absent
         return line.time, line.energy
+
+    def seconds(self, method: str) -> list[tuple[list[float], list[float], list[float]]]:
+        """See :meth:`workbench.sizes.Sizes.seconds`; empty for a device without speeds."""
+        try:
+            return self.methods[method].seconds(self.device)
+        except ResourceMissing:
+            return []
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a file; the device by name."""

@@ -200,7 +200,7 @@ def _smaller_batch(case: Case, look: _Look, profile: MemoryProfile) -> Change | 
 
 def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> tuple[int, float]:
     """The largest batch that should fit, 0 if none can, and bytes at the peak for each example."""
-    from workbench.sizes import shape_of, sizes_of
+    from workbench.fitting import shape_of, sizes_of
 
     per_example = max(1.0, sum(profile.by_category[c] for c in _BATCH) / case.batch)
     guess = max(1, case.batch - math.ceil((profile.peak - look.budget) / per_example))

@@ -64,9 +64,12 @@ class Curve:
 def curve_of(log: EventLog) -> Curve:
     """The curve of a logged step."""
     position = {c: i for i, c in enumerate(CATEGORIES)}
-    before = categories_of(log, log.baseline)
-    names = [("", "", str(Phase.FORWARD))] * len(CATEGORIES)
-    signs, places, sizes = [1] * len(CATEGORIES), list(range(len(CATEGORIES))), [before[c] for c in CATEGORIES]
+    inputs = sorted(i for i in log.baseline if log.allocations[i].category is Category.INPUTS)
+    before = categories_of(log, log.baseline - set(inputs))
+    places, sizes = list(range(len(CATEGORIES))), [before[c] for c in CATEGORIES]
+    places += [position[Category.INPUTS]] * len(inputs)  # one by one: ids and labels differ in their terms
+    sizes += [log.allocations[i].size for i in inputs]
+    names, signs = [("", "", str(Phase.FORWARD))] * len(sizes), [1] * len(sizes)
     for event in log.events:
         inside = event.kind is Kind.INSIDE
         allocation = None if inside else log.allocations[event.storage]
@@ -128,7 +131,7 @@ class SizeModel:
         if any((c.names, c.signs, c.places) != (kept.names, kept.signs, kept.places) for c in curves.values()):
             raise Incompatible("points", shapes, "the operators of this step change with batch or length")
         terms = _terms(fitted)
-        solved, known = _polynomials(np.stack([curves[s].bytes for s in fitted]), _values(terms, fitted))
+        solved, known = polynomials(np.stack([curves[s].bytes for s in fitted]), _values(terms, fitted))
         known &= (np.array(kept.signs) != 0) | (_values(terms, [hold])[0] @ solved == kept.bytes)
         lost = np.flatnonzero(~known & (np.array(kept.signs) != 0))
         if lost.size:
@@ -181,7 +184,7 @@ def _values(terms: tuple[str, ...], shapes: list[Shape]) -> np.ndarray:
     return np.array([[known[name](b, t) for name in terms] for b, t in shapes], dtype=np.float64)
 
 
-def _polynomials(sizes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def polynomials(sizes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The polynomial of fewest terms through each column of ``sizes`` (shape, event), and which ones were found.
 
     ``values`` is (shape, term), the result (term, event). Only polynomials with fewer terms than there are shapes
@@ -189,7 +192,7 @@ def _polynomials(sizes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.
     """
     found = np.zeros((values.shape[1], sizes.shape[1]))
     known = ~sizes.any(axis=0)
-    for count in range(1, min(3, len(sizes) - 1) + 1):
+    for count in range(1, min(3, len(sizes) - 1, values.shape[1]) + 1):
         for chosen in combinations(range(values.shape[1]), count):
             missing = np.flatnonzero(~known)
             part = values[:, chosen]
