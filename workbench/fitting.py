@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.core.errors import Incompatible
-from workbench.core.profile import Tier
+from workbench.core.profile import Category, MemoryProfile, Tier
 from workbench.sizes import CATEGORIES, Shape, Sizes, powers
 
 if TYPE_CHECKING:
@@ -49,6 +49,27 @@ def shape_of(case: Case) -> Shape:
     if case.length is not None:
         return case.batch, case.length
     return case.batch, int(next(iter(case.task.example_batch(case.spec, 1, None).values())).shape[-1])
+
+
+def predicted_step(case: Case, tier: Tier | None = None) -> MemoryProfile:
+    """The prediction of a step of many micro-batches at the price of two.
+
+    From the third micro-batch on a step only holds more inputs. Raises ``Incompatible`` like a prediction.
+    """
+    profile = case.predict(tier) if case.accumulate <= 2 else replace(case, accumulate=2).predict(tier)
+    each = profile.by_category.get(Category.INPUTS, 0) // 2
+    more = (case.accumulate - 2) * each if case.accumulate > 2 else 0
+    if not more:
+        return profile
+    return replace(
+        profile,
+        peak=profile.peak + more,
+        by_category={c: size + (more if c is Category.INPUTS else 0) for c, size in profile.by_category.items()},
+        by_module={**profile.by_module, "(batch)": profile.by_module.get("(batch)", 0) + more},
+        by_phase={},
+        timeline=(),
+        assumptions=(*profile.assumptions, f"traced with 2 of {case.accumulate} micro-batches"),
+    )
 
 
 def _small_shapes(case: Case) -> list[Shape]:

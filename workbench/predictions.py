@@ -111,7 +111,7 @@ def traced(case: Case, tier: Tier = Tier.PROBE) -> Trace:
 
 
 def traced_at(case: Case, others: Iterable[Case], tier: Tier = Tier.PROBE) -> Iterator[Trace]:
-    """Traces of ``case`` and then of ``others``, which are it with another batch or length; kept like predictions.
+    """Traces of ``case``, kept like a prediction, and then of ``others``, which are it with another batch or length.
 
     The model is built and warmed up once, so each further shape costs one step. Log and recorder are the same
     objects each time: read them before asking for the next. Raises like :func:`traced`.
@@ -138,7 +138,8 @@ def traced_at(case: Case, others: Iterable[Case], tier: Tier = Tier.PROBE) -> It
         found, rest = _shapes_first(case, begun)
     for at in cases:
         trace = Trace(*found, recorder)
-        _keep_both(at, tier, trace)
+        if at is case:
+            _keep_both(at, tier, trace)
         yield trace
         if at is not cases[-1]:
             with _in_one_sentence(at):
@@ -148,6 +149,8 @@ def traced_at(case: Case, others: Iterable[Case], tier: Tier = Tier.PROBE) -> It
 @contextmanager
 def _in_one_sentence(case: Case) -> Iterator[None]:
     """What stops a trace, as an error of ours."""
+    from workbench.memory.probe import MISMATCH
+
     try:
         yield
     except (PintpotError, MemoryError, OSError):
@@ -158,11 +161,19 @@ def _in_one_sentence(case: Case) -> Iterator[None]:
                 f"even the inputs of batch {case.batch} do not fit this machine's memory; ask for a smaller batch"
             ) from error
         first = str(error).strip().split("\n")[0][:200]
+        if any(words in first for words in MISMATCH) and (levers := _levers_on(case)):
+            raise Incompatible("method", case.method_name, f"it does not work with {levers}: {first}") from error
         reason = f"its step does not run on fake tensors ({first}); measure it instead"
         raise Incompatible("prediction", case.method_name, reason) from error
     except Exception as error:  # a tuner that breaks inside its library
         reason = f"it fails on this model: {type(error).__name__}: {error}"[:300]
         raise Incompatible("method", case.method_name, reason) from error
+
+
+def recent_log(case: Case) -> EventLog | None:
+    """The event log of a trace that this process made lately; names what a refused allocation was for."""
+    found = (_recent.get(_key(case, f"trace {tier}", _code(*_COUNTING))) for tier in (Tier.PROBE, Tier.FORMULA))
+    return next((trace.log for trace in found if trace is not None), None)
 
 
 def _some_trace(case: Case) -> Trace:
@@ -178,6 +189,14 @@ def _keep_both(case: Case, tier: Tier, trace: Trace) -> None:
 
     _write(_key(case, f"profile {tier}", _code()), trace.profile.to_dict())
     _write(_key(case, "work", _code(*_COUNTING)), work_of(trace.recorder).to_dict())
+
+
+def _levers_on(case: Case) -> str:
+    """The levers of a case that are not as the method has them, in words."""
+    from workbench.methods.base import levers
+
+    fields = levers.Levers.model_fields
+    return ", ".join(f"{n} {v}" for n, v in case.settings.items() if n in fields and v != fields[n].default)
 
 
 class _Recorded:

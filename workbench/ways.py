@@ -12,6 +12,7 @@ from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, PintpotError
 from workbench.core.profile import Category, MemoryProfile, Tier
 from workbench.core.units import format_size
+from workbench.fitting import predicted_step, shape_of, sizes_of
 
 _BATCH = frozenset({Category.SAVED, Category.WORKSPACE, Category.INPUTS})
 _STATE = frozenset({Category.OPTIMIZER, Category.WORKSPACE})
@@ -116,25 +117,23 @@ class _Look:
         """The prediction, if there can be one and there is time for it."""
         from workbench.predictions import known
 
-        if not known(case, self.tier) and not self.patience.left():
+        if not known(replace(case, accumulate=min(2, case.accumulate)), self.tier) and not self.patience.left():
             return None
         try:
-            return case.predict(self.tier)
+            return predicted_step(case, self.tier)
         except PintpotError:
             return None
 
     def peak(self, case: Case) -> int | None:
-        """Peak in bytes. From the third micro-batch on a step only holds more inputs, so two are traced."""
-        more = max(0, case.accumulate - 2)
-        profile = self.profile(replace(case, accumulate=2) if more else case)
-        return None if profile is None else profile.peak + more * (profile.by_category[Category.INPUTS] // 2)
+        profile = self.profile(case)
+        return None if profile is None else profile.peak
 
 
 def _together(case: Case, look: _Look, singles: list[tuple[str, Case, frozenset[Category]]]) -> Iterator[Change]:
     """The first fitting combination: the smallest batch with one change, then with ever more of them."""
     start, words = with_batch(case, 1), batch_words(with_batch(case, 1))
     if case.batch > 1:
-        alone = look.profile(replace(start, accumulate=min(2, start.accumulate)))
+        alone = look.profile(start)
         if alone is None:
             return
         for sentence, changed, lowers in singles:
@@ -200,8 +199,6 @@ def _smaller_batch(case: Case, look: _Look, profile: MemoryProfile) -> Change | 
 
 def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> tuple[int, float]:
     """The largest batch that should fit, 0 if none can, and bytes at the peak for each example."""
-    from workbench.fitting import shape_of, sizes_of
-
     per_example = max(1.0, sum(profile.by_category[c] for c in _BATCH) / case.batch)
     guess = max(1, case.batch - math.ceil((profile.peak - look.budget) / per_example))
     if not look.patience.left():

@@ -14,8 +14,8 @@ from workbench.case import Case
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Tier
 from workbench.fit_table import FitTable, fit, fit_table
-from workbench.plan import on_device
 from workbench.fitting import sizes_of
+from workbench.plan import on_device
 
 METHODS = ("full", "head", "mezo", "p-tuning", "shira", "prefix-tuning")
 

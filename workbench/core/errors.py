@@ -11,6 +11,10 @@ class PintpotError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows instead of a traceback."""
+        return [f"pintpot: {self}"]
+
 
 class BadInput(PintpotError):
     """Something the user gave is not usable: names the field, what is allowed and the nearest name."""

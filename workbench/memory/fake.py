@@ -47,6 +47,10 @@ Strides = list[list[int]] | None
 InsideBytes = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], tuple[int, Strides]]
 
 
+#: Size, strides and dtype of what pure operators return, by signature; the same for every model, so kept for all.
+_outputs: dict[str, tuple[Any, ...]] = {}
+
+
 def _exact(tensor: Tensor) -> bool:
     """Whether values of this kind are computed for real: integers, truth values and single numbers."""
     return not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 1
@@ -72,7 +76,6 @@ class FakeRunner:
         self.inside = inside
         self.assumptions: dict[str, None] = {}
         self._stale: dict[int, weakref.ref[Any]] = {}
-        self._outputs: dict[str, tuple[Any, ...]] = {}
 
     def fake(self, tensor: Tensor) -> Tensor:
         """A fake CPU tensor with this one's shape, strides and dtype, not connected to it."""
@@ -125,10 +128,10 @@ class FakeRunner:
         if not pure or not tensors or not all(isinstance(t, FakeTensor) for t in tensors):
             return self._fake_call(func, args, kwargs, tensors)
         key = signature(func, args, kwargs)
-        shapes = self._outputs.get(key)
+        shapes = _outputs.get(key)
         if shapes is None:
             result = self._fake_call(func, args, kwargs, tensors)
-            self._outputs[key] = _fresh_shapes(result, tensors)
+            _outputs[key] = _fresh_shapes(result, tensors)
             return result
         if shapes == ():
             return self._fake_call(func, args, kwargs, tensors)
