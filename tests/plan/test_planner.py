@@ -48,7 +48,7 @@ def test_the_plan_keeps_the_examples_of_a_step_and_prints_its_command(small, boa
 def test_sizes_rank_and_only_winners_are_predicted(small, board):
     told = []
     found = plan(small, board, 2**30, grid=GRID, tier=Tier.FAKE, observe=told.append)
-    assert len(told) == 12 and found.candidates == found.sized == 36
+    assert len(told) == 8 and found.candidates == found.sized == 24
     assert found.verified == 1 and found.exhaustive
 
 
