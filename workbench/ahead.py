@@ -1,4 +1,4 @@
-"""A second process that predicts the same cases from the far end, so that a cold sweep uses two cores."""
+"""A second process that finds sizes of the same cases from the far end, so that a cold sweep uses two cores."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def second_process(cases: Sequence[Case], tier: Tier | None = None) -> Iterator[
     depends on it: where it dies or cannot start, the cases are predicted here. A program of its own is
     started, not a fork of this one, so a script needs no guard around its main part.
     """
-    from workbench.predictions import known
+    from workbench.fitting import sizes_known
 
-    wanted = [case for case in cases if not known(case, case.tier(tier))]
+    wanted = [case for case in cases if not sizes_known(case, tier)]
     if len(wanted) < WORTHWHILE or len(os.sched_getaffinity(0)) < 2:
         yield
         return
@@ -60,12 +60,14 @@ def _tell(child: subprocess.Popen[bytes], wanted: Sequence[Case]) -> None:
 
 
 def main() -> None:
-    """Predict the cases given one a line on standard input, as JSON."""
+    """Find the sizes of the cases given one a line on standard input, as JSON."""
+    from workbench.fitting import sizes_of
+
     tier = Tier(sys.argv[1]) if sys.argv[1] else None
     for line in sys.stdin.read().splitlines():
         case = Case(**json.loads(line))
         try:
-            case.predict(tier)
+            sizes_of(case, tier)
         except PintpotError:
             continue  # kept as a refusal; the asking process will show it
 

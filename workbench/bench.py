@@ -13,7 +13,8 @@ from workbench.ablate import Cell, Progress, combinations, sweep
 from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible
 from workbench.core.units import format_exactly, parse_size
-from workbench.plan import Verdict, cases_for, fit
+from workbench.fit_table import FitTable, fit, fit_table
+from workbench.plan import Verdict, cases_for
 from workbench.profiles import RunProfile, profile
 from workbench.records.schema import RunRecord
 from workbench.records.store import RunStore
@@ -22,7 +23,6 @@ from workbench.tasks.base import Sizes
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
-    from workbench.fit_table import FitTable
 
 Observer = Callable[[Progress], None]
 
@@ -50,15 +50,14 @@ class Bench:
 
     def fit(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> list[Verdict]:
         """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained."""
-        cases = cases_for(self.task, self.model, methods, batch=self.batch, length=self.length)
-        return list(fit(cases, self.device, self.budget, progress=progress))
+        return fit(self._cases(methods), self.device, self.budget, progress=progress)
 
-    def explore(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> FitTable:
-        """A table that answers any budget, batch and length at once; takes some traces a method the first time."""
-        from workbench.fit_table import fit_table
+    def fit_table(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> FitTable:
+        """What :meth:`fit` answers from: a table that answers any budget, batch and length at once."""
+        return fit_table(self._cases(methods), self.device, progress=progress)
 
-        cases = cases_for(self.task, self.model, methods, batch=self.batch, length=self.length)
-        return fit_table(cases, self.device, progress=progress)
+    def _cases(self, methods: Sequence[str]) -> list[Case]:
+        return cases_for(self.task, self.model, methods, batch=self.batch, length=self.length)
 
     def run(
         self,

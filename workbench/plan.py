@@ -2,101 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, ResourceMissing
-from workbench.core.profile import MemoryProfile, Tier
+from workbench.core.profile import Category, Tier
 from workbench.core.units import format_size
 from workbench.records.schema import Quantity
-from workbench.ways import Change, ways_out
+from workbench.ways import Change, Patience, ways_out
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
 
-Fits = Literal["fits", "fits if", "cannot", "not predicted", "does not apply"]
+Fits = Literal["fits", "fits if", "cannot", "does not fit", "not predicted", "does not apply"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether one method fits. ``reason`` says what binds; ``changes`` are ways out, cheapest first."""
+    """Whether one method fits. ``reason`` says what binds, ``source`` what ``peak`` (bytes) rests on.
+
+    ``changes`` are ways out, cheapest first. "cannot" says that none was found, "does not fit" that not all have
+    been looked for. ``layer`` is the module at work at the peak; absent values are ``None`` with a reason.
+    """
 
     method: str
     family: str
     fits: Fits
     reason: str
-    case: Case | None = None
-    predicted: MemoryProfile | None = None
+    source: str = ""
+    peak: int | None = None
+    by_category: Mapping[Category, int] = field(default_factory=dict)
+    layer: str = ""
     step_time: Quantity | None = None
     step_energy: Quantity | None = None
     changes: tuple[Change, ...] = ()
 
+    @property
+    def binding(self) -> str:
+        """The largest category at the peak: the one to attack first."""
+        return str(max(self.by_category, key=lambda c: self.by_category[c])) if self.by_category else ""
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``--json``; sizes are bytes, times seconds, energies joules."""
-        profile = self.predicted
         return {
             "method": self.method,
             "family": self.family,
             "fits": self.fits,
             "reason": self.reason,
-            "peak": profile.peak if profile else None,
-            "source": profile.source if profile else None,
-            "by_category": dict(profile.by_category) if profile else {},
-            "binding_category": profile.binding_category if profile else None,
-            "binding_module": profile.module if profile else None,
+            "peak": self.peak,
+            "source": self.source,
+            "by_category": dict(self.by_category),
+            "binding_category": self.binding or None,
+            "binding_module": self.layer,
             "step_time": vars(self.step_time) if self.step_time else None,
             "step_energy": vars(self.step_energy) if self.step_energy else None,
-            "changes": [{"change": c.sentence, "peak": c.peak} for c in self.changes],
+            "changes": [{"change": c.sentence, "peak": c.peak, "source": c.source} for c in self.changes],
         }
 
 
-def fit(
-    cases: Iterable[Case],
+def verdict(
+    case_names: tuple[str, str], where: tuple[str, str, str], split: Mapping[Category, int], budget: int, source: str
+) -> Verdict:
+    """The verdict on (method, family) whose peak of ``split`` is reached at ``where`` (operator, module, phase)."""
+    operator, module, phase = where
+    peak, top = sum(split.values()), max(split, key=lambda c: split[c])
+    at = f"{operator} in {module}" if module else operator
+    reason = (
+        f"peak {format_size(peak)} of {format_size(budget)}"
+        if peak <= budget
+        else f"{format_size(peak - budget)} over: {format_size(split[top])} of the peak is {top}, "
+        f"reached in {phase} at {at}"
+    )
+    fits: Fits = "fits" if peak <= budget else "does not fit"
+    return Verdict(*case_names, fits, reason, source, peak, split, module)
+
+
+def judge(
+    case: Case,
     device: Device,
     budget: int,
     *,
     tier: Tier | None = None,
     time: bool = True,
-    progress: Callable[[str], None] | None = None,
-) -> Iterator[Verdict]:
-    """A verdict for each case in turn; ``budget`` in bytes. Predictions are cached, so a second call is quick."""
-    from workbench.ahead import second_process
-
-    cases = list(cases)
-    with second_process(cases, tier):
-        for case in cases:
-            if progress is not None:
-                progress(case.method_name)
-            yield judge(case, device, budget, tier=tier, time=time)
-
-
-def judge(case: Case, device: Device, budget: int, *, tier: Tier | None = None, time: bool = True) -> Verdict:
-    """One verdict. A method that cannot serve the model is a verdict too, with the reason."""
-    name, family = case.method_name, case.method.card.family
+    patience: Patience | None = None,
+) -> Verdict:
+    """One verdict at the case's own shape. A method that cannot serve the model is a verdict too, with the reason."""
+    names = case.method_name, case.method.card.family
     try:
         profile = case.predict(tier)
     except Incompatible as error:
-        answer: Fits = "not predicted" if error.field == "prediction" else "does not apply"
-        return Verdict(name, family, answer, error.reason)
+        return Verdict(*names, unanswered(error), error.reason)
+    where = profile.operator, profile.module, str(profile.phase)
+    found = verdict(names, where, profile.by_category, budget, str(profile.source))
     seconds, joules = cost(case, device) if time else (None, None)
-    verdict = Verdict(name, family, "fits", "", case, profile, seconds, joules)
-    if profile.peak <= budget:
-        return replace(verdict, reason=f"peak {format_size(profile.peak)} of {format_size(budget)}")
-    reason = binding(profile, budget)
-    changes = tuple(ways_out(case, budget, tier, profile=profile))
-    return replace(verdict, fits="fits if" if changes else "cannot", reason=reason, changes=changes)
+    found = replace(found, step_time=seconds, step_energy=joules)
+    return found if found.fits == "fits" else with_changes(found, case, budget, tier, patience or Patience())
 
 
-def binding(profile: MemoryProfile, budget: int) -> str:
-    """What stands in the way, in one sentence."""
-    top = profile.binding_category
-    where = f" in {profile.module}" if profile.module else ""
-    return (
-        f"{format_size(profile.peak - budget)} over: {format_size(profile.by_category[top])} of the peak is {top}, "
-        f"reached in {profile.phase} at {profile.operator}{where}"
-    )
+def unanswered(error: Incompatible) -> Fits:
+    """What to call a method that has no prediction."""
+    return "does not apply" if error.field == "method" else "not predicted"
+
+
+def with_changes(found: Verdict, case: Case, budget: int, tier: Tier | None, patience: Patience) -> Verdict:
+    """The verdict on a case that passes the budget, with ways out as far as ``patience`` reaches."""
+    changes = tuple(ways_out(case, budget, tier, patience=patience))
+    if changes:
+        return replace(found, fits="fits if", changes=changes)
+    if patience.ran_out:
+        return replace(found, reason=f"{found.reason}; {patience.sentence}")
+    return replace(found, fits="cannot")
 
 
 def on_device(case: Case, device: Device) -> tuple[Quantity, Quantity]:

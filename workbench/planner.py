@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import shlex
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+from workbench.candidates import Grid, Search
 from workbench.case import Case
-from workbench.core.errors import BudgetExceeded, Incompatible, PintpotError
+from workbench.core.errors import BudgetExceeded, Incompatible, Interrupted, PintpotError
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_exactly, format_size
+from workbench.fitting import predicted_step
 from workbench.plan import cost
 from workbench.records.schema import Quantity, RunRecord, State
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
 
-EXHAUSTIVE = 48  #: grids up to this many candidates are searched whole
+EXHAUSTIVE = 96  #: grids up to this many candidates are searched whole
 
 #: Levers tried where the method's config has them; each list begins with "off".
 LEVERS: Mapping[str, tuple[Any, ...]] = {
@@ -35,16 +36,13 @@ LEVERS: Mapping[str, tuple[Any, ...]] = {
 #: Levers that change what is computed; left alone unless asked for.
 APPROXIMATE = ("saved", "weights")
 
-Point = tuple[Any, ...]
-Grid = Mapping[str, Sequence[Any]]
-
 
 @dataclass(frozen=True)
 class Plan:
     """The best case found, verified: ``predicted`` fits the budget. ``score`` is what was maximised.
 
-    ``throughput`` is examples per second; ``candidates`` the size of the grid, ``predicted_cases`` how many of it
-    were predicted, and ``exhaustive`` whether that settles the matter.
+    ``throughput`` is examples per second; ``candidates`` the size of the grid, ``sized`` how many of it the fitted
+    sizes ranked, ``verified`` how many were predicted to be sure, and ``exhaustive`` whether all were looked at.
     """
 
     case: Case
@@ -58,8 +56,10 @@ class Plan:
     objective: str
     binds: str
     candidates: int
-    predicted_cases: int
+    sized: int
+    verified: int
     exhaustive: bool
+    interrupted: bool = False
 
     @property
     def command(self) -> str:
@@ -92,76 +92,12 @@ class Plan:
             "score": vars(self.score),
             "binds": self.binds,
             "candidates": self.candidates,
-            "predicted_cases": self.predicted_cases,
+            "sized": self.sized,
+            "verified": self.verified,
+            "interrupted": self.interrupted,
             "exhaustive": self.exhaustive,
             "command": self.command,
         }
-
-
-class _Search:
-    """Candidates of one grid, each predicted at most once. A point is one value per axis, the batch first."""
-
-    def __init__(self, base: Case, device: Device, budget: int, grid: Grid, weigh: Callable[[Case], float], tier: Tier):
-        self.base, self.device, self.budget, self.weigh, self.tier = base, device, budget, weigh, tier
-        self.axes = list(grid)
-        self.values = [list(dict.fromkeys(grid[name])) for name in self.axes]
-        self.seen: dict[Point, float] = {}
-        self.peaks: dict[Point, int] = {}
-
-    def case(self, point: Point) -> Case:
-        """Smaller batches are accumulated to as many examples a step as the base takes, where that is possible."""
-        values = dict(zip(self.axes, point, strict=True))
-        batch = values.pop("batch", self.base.batch)
-        method = values.pop("method", self.base.method_name)
-        case = replace(self.base, method_name=method, settings={**self.base.settings, **values}, accumulate=1)
-        steps = max(1, -(-self.base.batch * self.base.accumulate // batch))
-        return replace(case, batch=batch, accumulate=1 if case.config.update_in_backward else steps)
-
-    def score(self, point: Point) -> float:
-        """What is maximised; minus infinity where the case does not fit or is none."""
-        if point not in self.seen:
-            self.seen[point] = self._score(point)
-        return self.seen[point]
-
-    def _score(self, point: Point) -> float:
-        try:
-            case = self.case(point)
-            peak = self.peaks[point] = case.predict(self.tier).peak
-        except PintpotError:
-            return -math.inf
-        if peak > self.budget:
-            return -math.inf
-        seconds = cost(case, self.device)[0].value
-        # Without a speed every plan is as good: prefer large batches, which waste least.
-        speed = case.batch * case.accumulate / seconds if seconds else case.batch * 1e-9
-        return speed * self.weigh(case)
-
-    def exhaustive(self) -> Point:
-        return max(itertools.product(*self.values), key=self.score)
-
-    def climb(self) -> Point:
-        """From the base and from the smallest batch: best of each axis together with the batch, until nothing gains."""
-        first = tuple(v[0] for v in self.values)
-        small = (
-            self._moved(first, {"batch": min(self.values[self.axes.index("batch")])}) if "batch" in self.axes else first
-        )
-        frugal = tuple(v[0] if n == "batch" else v[-1] for n, v in zip(self.axes, self.values, strict=True))
-        return max((self._climb(p) for p in dict.fromkeys((first, small, frugal))), key=self.score)
-
-    def _climb(self, point: Point) -> Point:
-        best = point
-        while True:
-            for name in self.axes:
-                together = (name, "batch") if name != "batch" and "batch" in self.axes else (name,)
-                lists = [self.values[self.axes.index(n)] for n in together]
-                moves = [self._moved(best, dict(zip(together, v, strict=True))) for v in itertools.product(*lists)]
-                best = max([best, *moves], key=self.score)
-            if best == point:
-                return best
-            point = best
-
-    def _moved(self, point: Point, changes: Mapping[str, Any]) -> Point:
-        return tuple(changes.get(name, value) for name, value in zip(self.axes, point, strict=True))
 
 
 def plan(
@@ -173,33 +109,52 @@ def plan(
     records: Iterable[RunRecord] | None = None,
     tier: Tier = Tier.PROBE,
     exhaustive_up_to: int = EXHAUSTIVE,
+    observe: Callable[[str], None] | None = None,
+    cancel: threading.Event | None = None,
 ) -> Plan:
-    """The fastest way to train ``base``'s method within ``budget`` bytes, every candidate verified by a prediction.
+    """The fastest way to train ``base``'s method within ``budget`` bytes.
 
-    ``grid`` maps ``batch``, ``method`` or any setting to values; by default :func:`default_grid`. The examples of
-    a step stay those of ``base``. With ``records`` of finished runs the quality they gained per example weighs the
-    throughput, so the objective is quality per second; without any the objective is examples per second. Raises
-    ``BudgetExceeded`` naming the smallest peak found when nothing fits.
+    Every combination of settings is sized once, which ranks all its batches; the winner is verified by a prediction
+    of its own. ``grid`` maps ``batch``, ``method`` or any setting to values; by default :func:`default_grid`. The
+    examples of a step stay those of ``base``. With ``records`` of finished runs the quality they gained per example
+    weighs the throughput, so the objective is quality per second; without any it is examples per second.
+    ``observe`` is told each combination before it is sized; once ``cancel`` is set no further one is, and the best so
+    far is the answer. Raises ``BudgetExceeded`` naming the smallest peak found when nothing fits, ``Interrupted`` when
+    it was stopped before anything was found.
     """
     grid = dict(default_grid(base) if grid is None else grid)
     gains = gained_per_example(records or (), base)
     weigh: Callable[[Case], float] = lambda case: gains.get(case.method_name, 0.0) if gains else 1.0  # noqa: E731
-    search = _Search(base, device, budget, grid, weigh, tier)
-    candidates = math.prod(len(v) for v in search.values)
-    whole = candidates <= exhaustive_up_to
-    best = search.exhaustive() if whole else search.climb()
-    if search.score(best) == -math.inf:
-        raise _nothing(search)
-    case = search.case(best)
-    profile, (time, energy) = case.predict(tier), cost(case, device)
-    examples = case.batch * case.accumulate
-    speed = Quantity(examples / time.value if time.value else None, time.kind, time.note)
+    search = Search(base, device, budget, grid, weigh, tier, observe, cancel)
+    whole = search.size <= exhaustive_up_to
+    if whole:
+        search.exhaustive()
+    else:
+        search.climb()
+    best = search.verified()
+    if best is None:
+        raise Interrupted("stopped before a plan was found") if search.stopped else _nothing(search)
+    candidate, profile = best
+    case, (time, energy) = candidate.case, cost(candidate.case, device)
+    speed = Quantity(case.batch * case.accumulate / time.value if time.value else None, time.kind, time.note)
     objective = "quality gained per second, from recorded runs" if gains else "examples per second"
-    score = Quantity(search.score(best), "fitted", f"{objective}; {time.note}") if gains else speed
-    binds = _binds(search, best, profile)
-    tried = len(search.seen)
+    score = Quantity(candidate.speed, "fitted", f"{objective}; {time.note}") if gains else speed
     return Plan(
-        case, device.name, budget, profile, time, energy, speed, score, objective, binds, candidates, tried, whole
+        case=case,
+        device=device.name,
+        budget=budget,
+        predicted=profile,
+        step_time=time,
+        step_energy=energy,
+        throughput=speed,
+        score=score,
+        objective=objective,
+        binds=_binds(search, case, profile),
+        candidates=search.size,
+        sized=len(search.all()),
+        verified=search.checked,
+        exhaustive=whole and not search.stopped,
+        interrupted=search.stopped,
     )
 
 
@@ -236,27 +191,23 @@ def _serves(base: Case, name: str, value: Any) -> bool:
         return False
 
 
-def _binds(search: _Search, best: Point, profile: MemoryProfile) -> str:
+def _binds(search: Search, best: Case, profile: MemoryProfile) -> str:
     """What keeps the plan from being faster: the largest batch is reached, or which bytes stand in the way."""
-    largest = (
-        search.case(best).batch == max(search.values[search.axes.index("batch")]) if "batch" in search.axes else True
-    )
-    over = [p for p, peak in search.peaks.items() if peak > search.budget]
+    over = search.refuted + sum(c.peak > search.budget for c in search.all())
     spare = format_size(search.budget - profile.peak)
-    if largest and not over:
+    if best.batch == max(search.batches) and not over:
         return f"nothing: every candidate fits, {spare} are spare, and speed alone decides"
     top = profile.binding_category
     return (
-        f"memory: {len(over)} candidates pass the budget; {format_size(profile.by_category[top])} of this plan's peak "
+        f"memory: {over} candidates pass the budget; {format_size(profile.by_category[top])} of this plan's peak "
         f"is {top}, {spare} are spare"
     )
 
 
-def _nothing(search: _Search) -> PintpotError:
-    if not search.peaks:
+def _nothing(search: Search) -> PintpotError:
+    if not search.all():
         return Incompatible("method", search.base.method_name, "none of the candidates can be predicted on this model")
-    point = min(search.peaks, key=lambda p: search.peaks[p])
-    profile = search.case(point).predict(search.tier)
+    profile = predicted_step(min(search.all(), key=lambda c: c.peak).case, search.tier)
     return BudgetExceeded(
         operator=profile.operator,
         module=profile.module,

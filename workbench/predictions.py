@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.core import paths
 from workbench.core.errors import Incompatible, PintpotError, ResourceMissing
@@ -41,6 +42,8 @@ class Trace:
     log: EventLog
     recorder: Recorder
 
+
+Asked = TypeVar("Asked")
 
 _recent: OrderedDict[str, Trace] = OrderedDict()
 
@@ -100,9 +103,56 @@ def traced(case: Case, tier: Tier = Tier.PROBE) -> Trace:
     if found is not None:
         _recent.move_to_end(key)
         return found
+    trace = next(iter(traced_at(case, (), tier)))
+    _recent[key] = trace
+    while len(_recent) > _RECENT:
+        _recent.popitem(last=False)
+    return trace
+
+
+def traced_at(case: Case, others: Iterable[Case], tier: Tier = Tier.PROBE) -> Iterator[Trace]:
+    """Traces of ``case``, kept like a prediction, and then of ``others``, which are it with another batch or length.
+
+    The model is built and warmed up once, so each further shape costs one step. Log and recorder are the same
+    objects each time: read them before asking for the next. Raises like :func:`traced`.
+    """
+    from workbench.devices.record import Recorder
+    from workbench.memory.predict import traces
+
     case.example()  # a batch that cannot be made is bad input, and known before anything is compiled
+    cases = [case, *others]
+    recorder = Recorder()
+
+    def begun(build: Callable[[], nn.Module]) -> tuple[Any, Iterator[Any]]:
+        recorder.reset()
+        steps = traces(
+            build,
+            lambda model: _Recorded(case.step(model), recorder),
+            [at.example for at in cases],
+            tier=tier,
+            tell=recorder.heard,
+        )
+        return next(steps), steps
+
+    with _in_one_sentence(case):
+        found, rest = _shapes_first(case, begun)
+    for at in cases:
+        trace = Trace(*found, recorder)
+        if at is case:
+            _keep_both(at, tier, trace)
+        yield trace
+        if at is not cases[-1]:
+            with _in_one_sentence(at):
+                found = next(rest)
+
+
+@contextmanager
+def _in_one_sentence(case: Case) -> Iterator[None]:
+    """What stops a trace, as an error of ours."""
+    from workbench.memory.probe import MISMATCH
+
     try:
-        trace = _shapes_first(case, lambda build: _trace(case, build, tier))
+        yield
     except (PintpotError, MemoryError, OSError):
         raise
     except (NotImplementedError, RuntimeError) as error:
@@ -111,27 +161,19 @@ def traced(case: Case, tier: Tier = Tier.PROBE) -> Trace:
                 f"even the inputs of batch {case.batch} do not fit this machine's memory; ask for a smaller batch"
             ) from error
         first = str(error).strip().split("\n")[0][:200]
+        if any(words in first for words in MISMATCH) and (levers := _levers_on(case)):
+            raise Incompatible("method", case.method_name, f"it does not work with {levers}: {first}") from error
         reason = f"its step does not run on fake tensors ({first}); measure it instead"
         raise Incompatible("prediction", case.method_name, reason) from error
     except Exception as error:  # a tuner that breaks inside its library
         reason = f"it fails on this model: {type(error).__name__}: {error}"[:300]
         raise Incompatible("method", case.method_name, reason) from error
-    _recent[key] = trace
-    while len(_recent) > _RECENT:
-        _recent.popitem(last=False)
-    _keep_both(case, tier, trace)
-    return trace
 
 
-def _trace(case: Case, build: Callable[[], nn.Module], tier: Tier) -> Trace:
-    from workbench.devices.record import Recorder
-    from workbench.memory.predict import trace
-
-    recorder = Recorder()
-    profile, log = trace(
-        build, lambda model: _Recorded(case.step(model), recorder), case.example, tier=tier, tell=recorder.heard
-    )
-    return Trace(profile, log, recorder)
+def recent_log(case: Case) -> EventLog | None:
+    """The event log of a trace that this process made lately; names what a refused allocation was for."""
+    found = (_recent.get(_key(case, f"trace {tier}", _code(*_COUNTING))) for tier in (Tier.PROBE, Tier.FORMULA))
+    return next((trace.log for trace in found if trace is not None), None)
 
 
 def _some_trace(case: Case) -> Trace:
@@ -149,6 +191,14 @@ def _keep_both(case: Case, tier: Tier, trace: Trace) -> None:
     _write(_key(case, "work", _code(*_COUNTING)), work_of(trace.recorder).to_dict())
 
 
+def _levers_on(case: Case) -> str:
+    """The levers of a case that are not as the method has them, in words."""
+    from workbench.methods.base import levers
+
+    fields = levers.Levers.model_fields
+    return ", ".join(f"{n} {v}" for n, v in case.settings.items() if n in fields and v != fields[n].default)
+
+
 class _Recorded:
     """A training step whose latest call alone is what the recorder has seen."""
 
@@ -164,7 +214,7 @@ class _Recorded:
         return getattr(self._step, name)
 
 
-def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], Trace]) -> Trace:
+def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], Asked]) -> Asked:
     """Ask with a model that has shapes only; a method that computes with the weights gets random ones instead."""
     if not case.method.reads_weights or case.spec.cost_only:
         try:
@@ -182,6 +232,11 @@ def known(case: Case, tier: Tier = Tier.PROBE) -> bool:
     """Whether the profile and the work of ``case`` can be had without tracing it."""
     keys = _key(case, f"profile {tier}", _code()), _key(case, "work", _code(*_COUNTING))
     return case.refusal() is not None or all(_file(key).exists() for key in keys)
+
+
+def is_kept(case: Case, what: str) -> bool:
+    """Whether :func:`kept` has this without making it."""
+    return _file(_key(case, what, _code(*_COUNTING))).exists()
 
 
 def kept(case: Case, what: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

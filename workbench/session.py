@@ -112,7 +112,9 @@ class Session:
         from workbench.memory.guard import guard
         from workbench.memory.measure import measure
         from workbench.memory.snapshot import Snapshot
+        from workbench.predictions import recent_log
 
+        log = recent_log(self.case)
         limit = UNLIMITED if self.budget is None else self.budget
         norm_every = max(NORM_EVERY_WITH_ARENA if self.arena else 1, self.total // NORM_STEPS)
         # The caller's random state is its own.
@@ -123,12 +125,12 @@ class Session:
                     return
                 if index == 0:
                     with Snapshot(self.training):
-                        self.measured = measure(self.training, micro, budget=self.budget)
+                        self.measured = measure(self.training, micro, budget=self.budget, log=log)
                 lr = self.case.config.lr * self.schedule.factor(index, self.total)
                 self.training.set_lr(lr)
                 self.training.observer = norms = layer_norms(self.model) if index % norm_every == 0 else None
                 started = time.perf_counter()
-                with guard(limit, self.training, micro) as guarded:
+                with guard(limit, self.training, micro, log=log) as guarded:
                     perform = planned if norms is None else self.training
                     loss = float(perform(micro, seed=derive(self.seed, "step", index)))
                 seconds = time.perf_counter() - started
@@ -254,7 +256,9 @@ def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRe
         state, reason = State.DIVERGED, str(error)
     except (RuntimeError, NotImplementedError) as error:
         # A tuner that breaks inside its library ends its own run, not the sweep; the record says in whose words.
-        state, reason = State.FAILED, f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        # Before its first step nothing has been trained, so that is a refusal.
+        state = State.FAILED if steps else State.REFUSED
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
     if session.cancel.is_set() and len(steps) < session.total:
         state, reason = State.CANCELLED, f"cancelled after {len(steps)} of {session.total} steps"
     # Evaluating takes longer than whoever cancelled wants to wait; the steps done are kept.

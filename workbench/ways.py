@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +13,7 @@ from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, PintpotError
 from workbench.core.profile import Category, MemoryProfile, Tier
 from workbench.core.units import format_size
+from workbench.fitting import predicted_step, shape_of, sizes_of
 
 _BATCH = frozenset({Category.SAVED, Category.WORKSPACE, Category.INPUTS})
 _STATE = frozenset({Category.OPTIMIZER, Category.WORKSPACE})
@@ -39,84 +42,135 @@ _LIGHTER: Mapping[str, tuple[str, ...]] = {
 }
 
 
+PATIENCE = 20.0  #: seconds that a search for ways out may take
+
+
 @dataclass(frozen=True)
 class Change:
-    """One way out, verified: ``case`` was predicted at ``peak`` bytes."""
+    """One way out, verified: ``case`` was predicted at ``peak`` bytes; ``source`` says by what."""
 
     sentence: str
-    case: Case
+    case: Case | None
     peak: int
+    source: str = "predicted"
+
+
+class Patience:
+    """How long a search goes on looking. No prediction is begun once it is spent, and ``ran_out`` then says so."""
+
+    def __init__(self, seconds: float = math.inf) -> None:
+        self.seconds = seconds
+        self.ran_out = False
+        self._until = time.monotonic() + seconds
+
+    def left(self) -> bool:
+        """Whether another prediction may begin."""
+        self.ran_out = self.ran_out or time.monotonic() >= self._until
+        return not self.ran_out
+
+    @property
+    def sentence(self) -> str:
+        return f"the search for ways out stopped after {self.seconds:g} s"
 
 
 def ways_out(
-    case: Case, budget: int, tier: Tier | None = None, most: int = 2, *, profile: MemoryProfile | None = None
+    case: Case,
+    budget: int,
+    tier: Tier | None = None,
+    most: int = 2,
+    *,
+    profile: MemoryProfile | None = None,
+    patience: Patience | None = None,
 ) -> Iterator[Change]:
     """Changes that make ``case`` fit, cheapest first; two at once only where no single one is enough.
 
     A change is not even predicted when what it cannot lower passes the budget by itself at the peak.
     """
     profile = profile or case.predict(tier)
+    look = _Look(budget, case.tier(tier), patience or Patience())
     singles = list(_singles(case))
     able = [s for s in singles if _rest(profile, s[2]) <= budget]
     found = 0
-    batch = _smaller_batch(case, budget, tier, profile)
+    batch = _smaller_batch(case, look, profile)
     if batch is not None:
         yield batch
         found += 1
-    peaks: list[tuple[int, str, Case]] = []
     for sentence, changed, _ in able:
         if found >= most:
             return
-        peak = _peak(changed, tier)
+        peak = look.peak(changed)
         if peak is not None and peak <= budget:
-            fewest = fewest_recomputed(case, budget, tier) if changed.config.recompute > case.config.recompute else None
+            recomputes = changed.config.recompute > case.config.recompute
+            fewest = fewest_recomputed(case, budget, tier, look.patience) if recomputes else None
             yield fewest or Change(sentence, changed, peak)
             found += 1
-        elif peak is not None and peak < profile.peak:
-            peaks.append((peak, sentence, changed))
     if not found:
-        yield from _together(case, budget, tier, singles, peaks)
+        yield from _together(case, look, singles)
 
 
-def fewest_recomputed(case: Case, budget: int, tier: Tier | None = None) -> Change | None:
+def fewest_recomputed(
+    case: Case, budget: int, tier: Tier | None = None, patience: Patience | None = None
+) -> Change | None:
     """The case with the fewest blocks recomputed in backward, from the front, that fits ``budget`` bytes.
 
-    ``None`` where recomputing all of them is not enough, or where the model has no blocks. Every further block
-    lowers the peak but the last, which backward makes again at once; a bisection over the others finds the number.
-    Each of its steps is one prediction.
+    ``None`` where recomputing all of them is not enough, where the model has no blocks, or where patience runs out.
+    Every further block lowers the peak but the last, which backward makes again at once; a bisection over the
+    others finds the number. Each of its steps is one prediction.
     """
     from workbench.models.structure import blocks
 
     count = len(blocks(case.spec.build(case.task.classes(case.spec), device="meta", weights=False)))
     cases = [_with(case, recompute_first=first) for first in range(1, count + 1)]
-
     if not cases:
         return None
+    look = _Look(budget, case.tier(tier), patience or Patience())
 
     def fits(changed: Case) -> bool:
-        peak = _peak(changed, tier)
+        peak = look.peak(changed)
         return peak is not None and peak <= budget
 
     least = bisect_left(cases, True, hi=count - 1, key=fits)
-    peak = _peak(cases[least], tier)
+    peak = look.peak(cases[least])
     if peak is None or peak > budget:
         return None
     return Change(f"recompute the first {least + 1} of {count} blocks", cases[least], peak)
 
 
-def _together(
-    case: Case, budget: int, tier: Tier | None, singles: list[tuple[str, Case, frozenset[Category]]], peaks: list[Any]
-) -> Iterator[Change]:
+@dataclass(frozen=True)
+class _Look:
+    """Predictions within a budget and some patience."""
+
+    budget: int
+    tier: Tier
+    patience: Patience
+
+    def profile(self, case: Case) -> MemoryProfile | None:
+        """The prediction, if there can be one and there is time for it."""
+        from workbench.predictions import known
+
+        if not known(replace(case, accumulate=min(2, case.accumulate)), self.tier) and not self.patience.left():
+            return None
+        try:
+            return predicted_step(case, self.tier)
+        except PintpotError:
+            return None
+
+    def peak(self, case: Case) -> int | None:
+        profile = self.profile(case)
+        return None if profile is None else profile.peak
+
+
+def _together(case: Case, look: _Look, singles: list[tuple[str, Case, frozenset[Category]]]) -> Iterator[Change]:
     """The first fitting combination: the smallest batch with one change, then with ever more of them."""
     start, words = with_batch(case, 1), batch_words(with_batch(case, 1))
     if case.batch > 1:
-        alone = _known_profile(start, tier)
+        alone = look.profile(start)
         if alone is None:
             return
         for sentence, changed, lowers in singles:
             one = with_batch(changed, 1)
-            peak = _peak(one, tier) if _rest(alone, lowers) <= budget else None
-            if peak is not None and peak <= budget:
+            peak = look.peak(one) if _rest(alone, lowers) <= look.budget else None
+            if peak is not None and peak <= look.budget:
                 yield Change(f"{sentence} and {words}", one, peak)
                 return
     said, all_of = [words] if case.batch > 1 else [], start
@@ -124,11 +178,11 @@ def _together(
         options = [(s, c) for s, c, _ in singles if c.settings.get(name) != case.settings.get(name)]
         for sentence, changed in options[-1:]:
             tried = _with(all_of, **{name: changed.settings[name]})
-            peak = _peak(tried, tier)
+            peak = look.peak(tried)
             if peak is None:
                 continue
             said, all_of = [sentence, *said], tried
-            if peak <= budget and len(said) > 1:
+            if peak <= look.budget and len(said) > 1:
                 yield Change(" and ".join(said), tried, peak)
                 return
 
@@ -154,24 +208,41 @@ def _singles(case: Case) -> Iterator[tuple[str, Case, frozenset[Category]]]:
                 continue  # a value that this config refuses
 
 
-def _smaller_batch(case: Case, budget: int, tier: Tier | None, profile: MemoryProfile) -> Change | None:
-    """The largest batch that fits, near the chord between two known ones: peaks are convex in the batch."""
-    if case.batch == 1 or _rest(profile, _BATCH) > budget:
+def _smaller_batch(case: Case, look: _Look, profile: MemoryProfile) -> Change | None:
+    """The largest batch that fits, begun where the fitted sizes say and verified by predictions."""
+    if case.batch == 1 or _rest(profile, _BATCH) > look.budget:
         return None
-    least = _peak(with_batch(case, 1), tier)
-    if least is None or least > budget:
+    size, slope = _likely_batch(case, look, profile)
+    if not size:
         return None
-    high, top = case.batch, profile.peak
     for _ in range(4):
-        slope = (top - least) / (high - 1)
-        size = max(1, min(high - 1, 1 + int((budget - least) / slope))) if slope > 0 else high - 1
         changed = with_batch(case, size)
-        peak = least if size == 1 else _peak(changed, tier)
-        if peak is not None and peak <= budget:
+        peak = look.peak(changed)
+        if peak is None:
+            return None
+        if peak <= look.budget:
             return Change(batch_words(changed), changed, peak)
-        high, top = size, peak if peak is not None else top  # accumulating began to hold gradients: a new chord
-    changed = with_batch(case, 1)
-    return Change(batch_words(changed), changed, least)
+        if size == 1:
+            return None
+        size = max(1, min(size - 1, size - math.ceil((peak - look.budget) / slope)))
+    return None
+
+
+def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> tuple[int, float]:
+    """The largest batch that should fit, 0 if none can, and bytes at the peak for each example."""
+    per_example = max(1.0, sum(profile.by_category[c] for c in _BATCH) / case.batch)
+    guess = max(1, case.batch - math.ceil((profile.peak - look.budget) / per_example))
+    if not look.patience.left():
+        return guess, per_example
+    try:
+        sizes, length = sizes_of(case, look.tier), shape_of(case)[1]
+        least = sum(sizes.peak(1, length)[1].values())
+        per_example = max(1.0, (profile.peak - least) / (case.batch - 1))
+        if sizes.largest_batch(look.budget, length, case.batch) is None:
+            return 0, per_example
+        return sizes.largest_batch(look.budget, length, case.batch, accumulated=True) or 1, per_example
+    except PintpotError:
+        return guess, per_example
 
 
 def with_batch(case: Case, batch: int) -> Case:
@@ -185,12 +256,16 @@ def batch_words(case: Case) -> str:
     return f"batch {case.batch}" + (f" accumulated {case.accumulate} times" if case.accumulate > 1 else "")
 
 
-def with_ways_out(error: BudgetExceeded, case: Case) -> BudgetExceeded:
-    """The guard's error with verified ways out; unchanged when it has some or the step cannot be predicted."""
+def with_ways_out(error: BudgetExceeded, case: Case, seconds: float = PATIENCE) -> BudgetExceeded:
+    """The guard's error with verified ways out, looked for no longer than about ``seconds``.
+
+    Unchanged when it has some or the step cannot be predicted.
+    """
     if error.suggestions:
         return error
+    patience = Patience(seconds)
     try:
-        found = tuple(f"{c.sentence} ({format_size(c.peak)})" for c in ways_out(case, error.limit))
+        found = tuple(f"{c.sentence} ({format_size(c.peak)})" for c in ways_out(case, error.limit, patience=patience))
     except PintpotError:
         return error
     return BudgetExceeded(
@@ -202,24 +277,13 @@ def with_ways_out(error: BudgetExceeded, case: Case) -> BudgetExceeded:
         limit=error.limit,
         ledger=error.ledger,
         suggestions=found,
+        note=patience.sentence if patience.ran_out else "",
     )
 
 
 def _rest(profile: MemoryProfile, lowers: frozenset[Category]) -> int:
     """Bytes at the peak that a change lowering only these categories leaves there."""
     return sum(size for category, size in profile.by_category.items() if category not in lowers)
-
-
-def _known_profile(case: Case, tier: Tier | None) -> MemoryProfile | None:
-    try:
-        return case.predict(tier)
-    except PintpotError:
-        return None
-
-
-def _peak(case: Case, tier: Tier | None) -> int | None:
-    profile = _known_profile(case, tier)
-    return profile.peak if profile is not None else None
 
 
 def _with(case: Case, **settings: Any) -> Case:

@@ -41,13 +41,46 @@ def test_images_need_the_batch_only():
     assert model.peak(16) == truth.peak
 
 
-def test_refuses_where_the_check_misses_or_operators_differ():
-    names = (("mm", "", "forward"),)
-    bent = {(b, 1): Curve(names, np.array([[b**3, 0, 0, 0, 0, 0]])) for b in (1, 2, 3)}
-    model = SizeModel.fit(bent)
+def test_three_traces_are_enough_for_a_transformer():
+    case = CASES["full adamw"]
+    shapes = ((2, 8), (3, 4), (8, 16))
+    model = SizeModel.fit({(b, t): curve(case, lambda b=b, t=t: tokens(b, t)) for b, t in shapes})
+    assert model.held_out == (8, 16) and model.usable
+    truth = predict(lambda: case.build("meta"), case.make, lambda: tokens(1, 30), tier=Tier.FAKE)
+    assert model.peak(1, 30) == truth.peak
+
+
+def made(size, sign=1, operator="mm"):
+    """A curve of one event besides the six that stand for what is held."""
+    names = (("", "", "forward"),) * 6 + ((operator, "", "forward"),)
+    return Curve(names, (1,) * 6 + (sign,), (0, 1, 2, 3, 4, 5, 4), np.array([100, 0, 0, 0, 0, 0, size]))
+
+
+def test_refuses_where_no_polynomial_is_found_or_operators_differ():
+    bent = {(b, 1): made(b**3) for b in (1, 2, 3, 4)}
+    with pytest.raises(Incompatible, match="mm are no polynomial"):
+        SizeModel.fit(bent)
+    with pytest.raises(Incompatible, match="operators"):
+        SizeModel.fit({**bent, (2, 1): made(8, operator="add")})
+    with pytest.raises(Incompatible, match="two traces"):
+        SizeModel.fit(dict(list(bent.items())[:2]))
+
+
+def test_a_check_that_misses_is_never_interpolated():
+    model = SizeModel.fit({(b, 1): made(10 * b) for b in (1, 2, 3)} | {(4, 1): made(41)})
     assert not model.usable
     with pytest.raises(Incompatible, match="miss the trace"):
         model.peak(4)
-    other = {**bent, (2, 1): Curve((("add", "", "forward"),), bent[2, 1].bytes)}
-    with pytest.raises(Incompatible, match="operators"):
-        SizeModel.fit(other)
+
+
+def test_inside_bytes_without_a_polynomial_are_a_bound_and_refused_at_the_peak():
+    model = SizeModel.fit({(b, 1): made(b**3 * 1000, sign=0) for b in (1, 2, 3, 4)})
+    with pytest.raises(Incompatible, match="upper bound"):
+        model.peak(4)
+
+
+def test_sizes_of_two_terms_need_three_traces():
+    two = {(b, 1): made(7 + 3 * b) for b in (2, 3)} | {(8, 1): made(31)}
+    with pytest.raises(Incompatible, match="no polynomial"):
+        SizeModel.fit(two, hold=(8, 1))
+    assert SizeModel.fit({**two, (5, 1): made(22)}, hold=(8, 1)).peak(10) == 137

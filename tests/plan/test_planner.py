@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.core.errors import BudgetExceeded
+from workbench.case import Case
+from workbench.core.errors import BudgetExceeded, Interrupted
 from workbench.core.profile import Tier
+from workbench.fitting import predicted_step
 from workbench.planner import default_grid, gained_per_example, plan
 from workbench.records.schema import RunRecord, State, StepRecord
 
@@ -39,6 +43,28 @@ def test_the_plan_keeps_the_examples_of_a_step_and_prints_its_command(small, boa
     assert words[words.index("--batch") + 1] == str(found.case.batch)
     assert words[words.index("--accumulate") + 1] == str(found.case.accumulate)
     assert "memory" in found.binds
+
+
+def test_sizes_rank_and_only_winners_are_predicted(small, board):
+    told = []
+    found = plan(small, board, 2**30, grid=GRID, tier=Tier.FAKE, observe=told.append)
+    assert len(told) == 8 and found.candidates == found.sized == 24
+    assert found.verified == 1 and found.exhaustive
+
+
+def test_a_stopped_search_answers_with_the_best_so_far(small, board):
+    cancel = threading.Event()
+    found = plan(small, board, 2**30, grid=GRID, tier=Tier.FAKE, observe=lambda _: cancel.set(), cancel=cancel)
+    assert found.interrupted and not found.exhaustive and found.sized == 3
+    with pytest.raises(Interrupted, match="before a plan"):
+        plan(small, board, 2**30, grid=GRID, tier=Tier.FAKE, cancel=cancel)
+
+
+@pytest.mark.parametrize("method", ["full", "mezo", "lora"])
+def test_micro_batches_from_the_third_on_only_add_inputs(method):
+    case = Case("tokens", "tiny-bert", method, 2, 16, accumulate=5)
+    assert predicted_step(case, Tier.FAKE).peak == case.predict(Tier.FAKE).peak
+    assert sum(predicted_step(case, Tier.FAKE).by_category.values()) == case.predict(Tier.FAKE).peak
 
 
 def test_default_levers_leave_the_result_as_it_is(small):
@@ -86,3 +112,25 @@ def test_no_planned_step_passes_its_budget_when_run(small, board, share, lever):
         with guard(budget, step, batch) as guarded:
             step(batch, seed=index)
         assert guarded.peak <= budget
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    method=st.sampled_from(["full", "head", "lora", "mezo", "shira"]),
+    share=st.floats(0.5, 1.2),
+    batch=st.integers(1, 6),
+)
+def test_no_run_ever_records_a_peak_above_its_budget(method, share, batch):
+    """Whatever happens to a run under the guard, what it recorded stays within the budget it was given."""
+    from workbench.session import Schedule, Session, run
+    from workbench.tasks.base import Sizes
+
+    case = Case("docstring-topic", "tiny-bert", method, batch, 8)
+    reference = replace(case, method_name="full").predict().peak
+    budget = int(reference * share)
+    record = run(Session(case, budget=budget, schedule=Schedule(steps=2), sizes=Sizes(train=16, test=4)))
+    assert record.state in (State.DONE, State.REFUSED, State.OVER_BUDGET)
+    recorded = [s.peak for s in record.steps] + ([record.measured.peak] if record.measured else [])
+    assert all(peak <= budget for peak in recorded)
+    assert (record.state is State.DONE) == (len(record.steps) == 2)
+    assert record.state is State.DONE or "budget" in record.reason

@@ -65,7 +65,7 @@ def test_a_step_that_fake_tensors_cannot_run_is_not_predicted(board):
 def test_the_error_of_the_guard_gets_ways_out(small):
     limit = int(small.predict().peak * 0.9)
     bare = BudgetExceeded(operator="mm", module="x", category="workspace", asked=1, live=limit, limit=limit)
-    named = with_ways_out(bare, small)
+    named = with_ways_out(bare, small, seconds=300)
     assert named.suggestions and named.suggestions[0] in str(named)
     assert with_ways_out(named, small) is named
 

@@ -50,26 +50,93 @@ const ORDERS = {
   score: (m) => -(m.score ?? -Infinity),
 };
 
-function verdict(m, budget) {
-  if (m.reason) return ["cannot", `cannot: ${m.reason}`];
-  if (m.peak == null) return ["unknown", "peak not known"];
-  if (budget == null || m.peak <= budget) return ["fits", budget == null ? "no budget" : `fits, ${size(budget - m.peak)} free`];
-  return ["over", `${size(m.peak - budget)} over, ${m.binding}`];
+// Values of the terms at a batch and length, in the order of `names`; see workbench/memory/size_model.py.
+const TERMS = { 1: () => 1, "b t": (b, t) => b * t, b: (b) => b, t: (b, t) => t, "b t^2": (b, t) => b * t * t, "t^2": (b, t) => t * t };
+const powers = (names, b, t) => names.map((name) => TERMS[name](b, t));
+const dot = (coefficients, at) => coefficients.reduce((sum, c, i) => sum + c * at[i], 0);
+
+// The row with the most bytes at a shape: [bytes by category, row].
+function highest(sizes, count, batch, length) {
+  const at = powers(sizes.terms, batch, length);
+  let best = null, most = -1;
+  for (const row of sizes.rows) {
+    let total = 0;
+    for (const part of row[2]) total += part[2] * at[part[1]];
+    if (total > most) { most = total; best = row; }
+  }
+  const split = new Array(count).fill(0);
+  for (const [category, term, eighths] of best[2]) split[category] += (eighths / 8) * at[term];
+  return [split.map(Math.round), best];
 }
 
-const SIGNS = { fits: "✓", over: "✕", cannot: "⊘", unknown: "?" };
+const sum = (values) => values.reduce((a, b) => a + b, 0);
+
+// Why the sizes cannot answer this shape; empty when they can.
+function refusal(sizes, batch, length) {
+  if (batch === sizes.traced[0] && length === sizes.traced[1]) return "";
+  if (sizes.reason) return sizes.reason;
+  return length !== sizes.traced[1] && !sizes.lengths ? "only the batch was fitted" : "";
+}
+
+// The method as it is at another batch and length.
+function reshaped(m, info, batch, length) {
+  const own = info.shape && batch === info.shape[0] && length === info.shape[1];
+  if (own || !m.sizes) return m;
+  const unknown = { ...m, peak: null, by_category: [], ways: [], step_time: null, energy: null };
+  const why = refusal(m.sizes, batch, length);
+  if (why) return { ...unknown, source: why };
+  const [split, [layer, bound]] = highest(m.sizes, info.categories.length, batch, length);
+  if (bound) return { ...unknown, source: "known as an upper bound only" };
+  const at = powers(m.sizes.work_terms, batch, length);
+  const costs = m.sizes.seconds.map((g) => g.map((c) => Math.max(0, dot(c, at))));
+  const time = costs.length ? sum(costs.map(([computing, moving, calling]) => Math.max(computing, moving) + calling)) : null;
+  const binding = info.categories[split.indexOf(Math.max(...split))];
+  const energy = time != null && m.sizes.watts != null ? time * m.sizes.watts : null;
+  const source = batch === 1 ? "fitted; batch 1 skips some copies, so this may be a little high" : "fitted";
+  const kinds = { step_time_kind: "extrapolated", energy_kind: "extrapolated" };
+  return { ...m, peak: sum(split), by_category: split, binding, layer, ways: [], source, step_time: time, energy, ...kinds };
+}
+
+// The largest smaller batch that fits, 0 if there is none: peaks grow with the batch.
+function smaller(m, info, budget, batch, length) {
+  if (!m.sizes || refusal(m.sizes, 1, length)) return 0;
+  const peak = (b) => sum(highest(m.sizes, info.categories.length, b, length)[0]);
+  if (batch < 2 || peak(1) > budget) return 0;
+  let low = 1, high = batch;
+  while (high - low > 1) { const middle = (low + high) >> 1; if (peak(middle) <= budget) low = middle; else high = middle; }
+  return low;
+}
+
+function verdict(m, info, budget, batch, length) {
+  if (m.reason) return ["cannot", `cannot: ${m.reason}`];
+  if (m.peak == null) return ["unknown", m.source.includes(" ") ? `not predicted: ${m.source}` : "peak not known"];
+  if (budget == null || m.peak <= budget) return ["fits", budget == null ? "no budget" : `fits, ${size(budget - m.peak)} free`];
+  const way = (m.ways ?? []).find(([, bytes]) => bytes <= budget);
+  const batches = smaller(m, info, budget, batch, length);
+  const change = batches ? `batch ${batches}` : way?.[0];
+  const over = `${size(m.peak - budget)} over, ${m.binding}`;
+  return change ? ["if", `fits if ${change} (${over})`] : ["over", over];
+}
+
+const SIGNS = { fits: "✓", if: "◐", over: "✕", cannot: "⊘", unknown: "?" };
 
 function draw({ model, el }) {
   const info = model.get("info");
   el.replaceChildren();
   el.classList.add("pp-panel");
-  const peaks = info.methods.map((m) => m.peak).filter((p) => p != null);
-  if (!peaks.length) { html("p", { textContent: "No method has a known peak." }, el); return undefined; }
-  const anchors = [...peaks, ...(info.budget ? [info.budget] : []), ...info.marks.map((m) => m[1])];
-  const low = Math.min(...anchors) / 2, high = Math.max(...anchors) * 2, widest = Math.max(...peaks) * 1.05;
+  const known0 = info.methods.filter((m) => m.peak != null);
+  if (!known0.length) { html("p", { textContent: "No method has a known peak." }, el); return undefined; }
+  let low, high, widest;
+  function span(methods) {
+    const peaks = methods.map((m) => m.peak).filter((p) => p != null);
+    const anchors = [...peaks, ...(budget ? [budget] : []), ...info.marks.map((m) => m[1])];
+    low = Math.min(...anchors) / 2; high = Math.max(...anchors) * 2; widest = Math.max(1, ...peaks) * 1.05;
+  }
   const toBytes = (s) => Math.round(low * (high / low) ** (s / 500));
   const toSlider = (b) => (Math.log(b / low) / Math.log(high / low)) * 500;
   let budget = info.budget ?? null, order = "peak memory", wanted = "";
+  let [batch, length] = info.shape ?? [0, 0];
+  span(info.methods);
 
   const bar = html("div", { className: "pp-controls" }, el);
   const budgetLabel = html("label", { textContent: "Budget " }, bar);
@@ -78,6 +145,16 @@ function draw({ model, el }) {
   for (const [name, bytes] of info.marks) {
     const mark = html("button", { type: "button", textContent: name }, bar);
     mark.addEventListener("click", () => { budget = bytes; judge(); });
+  }
+  function number(name, value, change) {
+    const label = html("label", { textContent: `${name} ` }, bar);
+    const input = html("input", { type: "number", min: 1, max: 65536, step: 1, value }, label);
+    input.addEventListener("input", () => { if (input.checkValidity() && input.value) { change(Math.round(+input.value)); reshape(); } });
+    return input;
+  }
+  if (info.shape) {
+    number("Batch", batch, (v) => { batch = v; });
+    if (info.methods.some((m) => m.sizes?.lengths)) number("Length", length, (v) => { length = v; });
   }
   const orderLabel = html("label", { textContent: "Sort by " }, bar);
   const select = html("select", {}, orderLabel);
@@ -94,7 +171,7 @@ function draw({ model, el }) {
   frame.setAttribute("aria-label", info.title);
   const table = html("table", { className: "pp-table" }, frame);
   const head = html("tr", {}, html("thead", {}, table));
-  for (const title of ["Method", "Verdict", "Peak by category", "Peak", ...(timed ? ["Step"] : []), ...(powered ? ["Energy"] : []), info.metric]) {
+  for (const title of ["Method", "Verdict", "Peak by category", "Peak", ...(timed ? ["Step"] : []), ...(powered ? ["Energy"] : []), ...(info.metric ? [info.metric] : [])]) {
     html("th", { scope: "col", textContent: title }, head);
   }
   const body = html("tbody", {}, table);
@@ -104,18 +181,13 @@ function draw({ model, el }) {
     html("th", { scope: "row", textContent: m.label, title: m.family }, row);
     const said = html("td", {}, row);
     const picture = svg("svg", { viewBox: `0 0 ${BAR} 16`, "aria-hidden": "true" }, html("td", {}, row));
-    let x = 0;
-    m.by_category.forEach((bytes, i) => {
-      const width = (bytes / widest) * BAR;
-      if (width > 0) svg("rect", { x: x.toFixed(2), y: 2, width: width.toFixed(2), height: 12, fill: fills[i] }, picture);
-      x += width;
-    });
+    const bars = svg("g", {}, picture);
     const line = svg("line", { class: "pp-budget", y1: 0, y2: 16 }, picture);
-    html("td", { textContent: m.peak == null ? "–" : `${size(m.peak)} (${m.source.startsWith("measured") ? "measured" : "predicted"})`, title: m.source }, row);
-    if (timed) html("td", { textContent: absent(m.step_time, seconds, m.step_time_kind) }, row);
-    if (powered) html("td", { textContent: absent(m.energy, joules, m.energy_kind) }, row);
-    html("td", { textContent: absent(m.score, percent) }, row);
-    return { m, row, said, line };
+    const cells = { peak: html("td", {}, row) };
+    if (timed) cells.time = html("td", {}, row);
+    if (powered) cells.energy = html("td", {}, row);
+    if (info.metric) html("td", { textContent: absent(m.score, percent) }, row);
+    return { given: m, m, row, said, line, bars, cells };
   });
   const legend = html("ul", { className: "pp-legend" }, el);
   info.categories.forEach((name, i) => {
@@ -124,14 +196,37 @@ function draw({ model, el }) {
     html("span", { textContent: name }, item);
   });
 
+  function paint({ m, bars, cells }) {
+    bars.replaceChildren();
+    let x = 0;
+    m.by_category.forEach((bytes, i) => {
+      const width = (bytes / widest) * BAR;
+      if (width > 0) svg("rect", { x: x.toFixed(2), y: 2, width: width.toFixed(2), height: 12, fill: fills[i] }, bars);
+      x += width;
+    });
+    const kind = m.source.startsWith("measured") ? "measured" : m.source.startsWith("fitted") ? "fitted" : "predicted";
+    cells.peak.textContent = m.peak == null ? "–" : `${size(m.peak)} (${kind})`;
+    cells.peak.title = m.source;
+    if (cells.time) cells.time.textContent = absent(m.step_time, seconds, m.step_time_kind);
+    if (cells.energy) cells.energy.textContent = absent(m.energy, joules, m.energy_kind);
+  }
+
+  function reshape() {
+    for (const row of rows) row.m = reshaped(row.given, info, batch, length);
+    span(rows.map((row) => row.m));
+    rows.forEach(paint);
+    arrange();
+    judge();
+  }
+
   function judge() {
     let fitting = 0;
     for (const { m, row, said, line } of rows) {
-      const [state, text] = verdict(m, budget);
+      const [state, text] = verdict(m, info, budget, batch, length);
       fitting += state === "fits";
       row.dataset.state = state;
       said.textContent = `${SIGNS[state]} ${text}`;
-      said.title = state === "over" && m.layer ? `peak reached in ${m.layer}` : "";
+      said.title = (state === "over" || state === "if") && m.layer ? `peak reached in ${m.layer}` : "";
       const x = budget == null ? -5 : Math.min(BAR + 5, (budget / widest) * BAR);
       line.setAttribute("x1", x);
       line.setAttribute("x2", x);
@@ -140,7 +235,7 @@ function draw({ model, el }) {
     slider.value = toSlider(budget ?? high);
     slider.setAttribute("aria-valuetext", shown.textContent);
     const device = info.device ? ` on ${info.device}` : "";
-    summary.textContent = `${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${device}.`;
+    summary.textContent = `${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${device}${info.shape ? `, batch ${batch}, length ${length}` : ""}.`;
   }
 
   function arrange() {
@@ -153,8 +248,7 @@ function draw({ model, el }) {
   slider.addEventListener("input", () => { budget = toBytes(+slider.value); judge(); });
   select.addEventListener("change", () => { order = select.value; arrange(); });
   filter.addEventListener("input", () => { wanted = filter.value.trim().toLowerCase(); arrange(); });
-  arrange();
-  judge();
+  reshape();
   return () => el.replaceChildren();
 }
 

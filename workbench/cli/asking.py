@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from workbench.cli import options
 from workbench.cli.printing import note, say, show_json, show_table
+from workbench.cli.running import cancelling
+from workbench.core.errors import Interrupted
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_energy, format_size, format_time
+
+if TYPE_CHECKING:
+    from workbench.planner import Plan
 
 Tiers = Annotated[str, typer.Option("--tier", help="probe (exact), formula, fake (no workspace), or auto.")]
 
@@ -46,17 +52,15 @@ def fit(
 ) -> None:
     """Every method on a device and budget: fits, fits if, cannot. Nothing is trained."""
     from workbench.bench import open as open_bench
+    from workbench.fit_table import fit as judge_all
     from workbench.plan import cases_for
-    from workbench.plan import fit as judge_all
     from workbench.progress import names
 
     bench = open_bench(task, model, device, budget, batch=batch, length=length)
     chosen = [m.strip() for m in methods.split(",") if m.strip()]
     cases = cases_for(bench.task, bench.model, chosen, batch=bench.batch, length=length)
     with names("predicting", len(cases)) as progress:
-        verdicts = list(judge_all(cases, bench.device, bench.budget, tier=tier_named(tier), progress=progress))
-    order = {"fits": 0, "fits if": 1, "cannot": 2, "not predicted": 3, "does not apply": 4}
-    verdicts.sort(key=lambda v: (order[v.fits], v.predicted.peak if v.predicted else 0))
+        verdicts = judge_all(cases, bench.device, bench.budget, tier=tier_named(tier), progress=progress)
     if as_json:
         return show_json([v.to_dict() for v in verdicts])
     say(
@@ -67,8 +71,8 @@ def fit(
         (
             v.method,
             v.fits,
-            format_size(v.predicted.peak) if v.predicted else "–",
-            v.predicted.binding_category if v.predicted else "–",
+            "–" if v.peak is None else format_size(v.peak),
+            v.binding or "–",
             format_time(v.step_time.value) if v.step_time else "–",
             format_energy(v.step_energy.value) if v.step_energy else "–",
             "; ".join(f"{c.sentence} ({format_size(c.peak)})" for c in v.changes) or v.reason,
@@ -101,27 +105,38 @@ def plan(
     from workbench.bench import open as open_bench
     from workbench.planner import default_grid
     from workbench.planner import plan as make_plan
+    from workbench.progress import names
 
     bench = open_bench(task, model, device, budget, batch=batch, length=length)
     case = replace(bench.case(method), settings=options.method_settings(method, settings))
-    found = make_plan(case, bench.device, bench.budget, grid=default_grid(case, approximate=approximate))
+    grid = default_grid(case, approximate=approximate)
+    settings_in_all = math.prod(len(v) for name, v in grid.items() if name != "batch")
+    with cancelling() as cancel, names("sizing settings", settings_in_all) as observe:
+        found = make_plan(case, bench.device, bench.budget, grid=grid, observe=observe, cancel=cancel)
     if as_json:
-        return show_json(found.to_dict())
+        show_json(found.to_dict())
+    else:
+        _show_plan(found, method)
+    if found.interrupted:
+        raise Interrupted("stopped early: this is the best of what was looked at; the same command goes on from here")
+    return
+
+
+def _show_plan(found: Plan, method: str) -> None:
     examples = f"batch {found.case.batch}" + (f" x {found.case.accumulate}" if found.case.accumulate > 1 else "")
     levers = ", ".join(f"{n} {v}" for n, v in found.case.settings.items()) or "no other setting"
     speed = f"{found.throughput.value:.3g} examples/s" if found.throughput.value else "speed not known"
     say(f"{method}: {examples}, {levers}.")
     rows = [
-        ("predicted peak", f"{format_size(found.predicted.peak)} of {format_size(bench.budget)}"),
+        ("predicted peak", f"{format_size(found.predicted.peak)} of {format_size(found.budget)}"),
         ("step time", f"{format_time(found.step_time.value)} ({found.step_time.kind})"),
         ("step energy", f"{format_energy(found.step_energy.value)} ({found.step_energy.kind})"),
         ("throughput", f"{speed} ({found.throughput.kind})"),
         ("what binds", found.binds),
-        ("searched", f"{found.predicted_cases} of {found.candidates} candidates predicted"),
+        ("searched", f"{found.sized} of {found.candidates} candidates sized, {found.verified} predicted to be sure"),
     ]
     show_table("", ("", found.objective), rows, "")
     say(found.command)
-    return None
 
 
 def _case(
@@ -173,6 +188,7 @@ def measure(
     from workbench.core.errors import BudgetExceeded, Incompatible
     from workbench.core.units import parse_size
     from workbench.memory.measure import measure as measure_step
+    from workbench.predictions import recent_log
     from workbench.ways import with_ways_out
 
     case = _case(task, model, method, batch, length, accumulate, settings)
@@ -182,7 +198,7 @@ def measure(
     predicted = _prediction(case, tier_named(tier))
     step = case.step(case.attached(weights=False))
     try:
-        measured = measure_step(step, case.example(), budget=limit)
+        measured = measure_step(step, case.example(), budget=limit, log=recent_log(case))
     except BudgetExceeded as error:
         raise with_ways_out(error, case) from None
     if as_json:

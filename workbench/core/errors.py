@@ -11,6 +11,10 @@ class PintpotError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows instead of a traceback."""
+        return [f"pintpot: {self}"]
+
 
 class BadInput(PintpotError):
     """Something the user gave is not usable: names the field, what is allowed and the nearest name."""
@@ -62,7 +66,8 @@ class BudgetExceeded(PintpotError):
     """An allocation would have passed the memory budget. Raised before the allocation happens.
 
     All sizes are bytes. ``ledger`` is live bytes by category at that moment; ``suggestions`` are
-    sentences naming cheaper plans, each one verified by a prediction before it is offered.
+    sentences naming cheaper plans, each one verified by a prediction before it is offered; ``note`` is anything
+    else to say, such as that the search for them was cut short.
     """
 
     exit_code = 3
@@ -78,6 +83,7 @@ class BudgetExceeded(PintpotError):
         limit: int,
         ledger: dict[str, int] | None = None,
         suggestions: tuple[str, ...] = (),
+        note: str = "",
     ) -> None:
         from workbench.core.units import format_size
 
@@ -88,10 +94,14 @@ class BudgetExceeded(PintpotError):
         where = f"{operator} in {module}" if module else operator
         text = (
             f"budget of {format_size(limit)} ({limit} bytes) would be passed: {where} asks "
-            f"{format_size(asked)} for {category} while {format_size(live)} are live."
+            f"{format_size(asked)} for {category} while {format_size(live)} are live"
         )
+        split = sorted((ledger or {}).items(), key=lambda item: -item[1])
+        text += f" ({', '.join(f'{name} {format_size(size)}' for name, size in split if size)})." if ledger else "."
         if suggestions:
             text += " Cheapest ways out: " + "; ".join(suggestions) + "."
+        if note:
+            text += f" {note[0].upper()}{note[1:]}."
         super().__init__(text)
 
 

@@ -125,6 +125,7 @@ class Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: Counter[Signature] = Counter()
+        self.costs: list[tuple[str, str, int, int]] = []
         self.modules = 0
         self._together = self._largest = 0
         self._kept: dict[int, StorageWeakRef] = {}
@@ -191,6 +192,7 @@ class Recorder(TorchDispatchMode):
 
     def reset(self) -> None:
         self.calls = Counter()
+        self.costs = []
         self.modules = self._together = self._largest = 0
 
     @property
@@ -261,6 +263,7 @@ class Recorder(TorchDispatchMode):
         dtype = str((floats or operands or results or [torch.empty(0)])[0].dtype).removeprefix("torch.")
         fresh = NEAR if group == "view" or not moved else FAR if self._keeps(phase) else MIDDLE
         self.calls[Signature(func, group, phase, *encoded, flops, moved, dtype, fresh)] += 1
+        self.costs.append((group, dtype, moved, flops))
 
     def _follow(self, phase: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> None:
         """Add up the results of the backward pass that an update after it reads: they are freed together."""

@@ -26,7 +26,7 @@ class Roofline:
     assumptions: tuple[str, ...]
 
 
-def _rate(device: Device, dtype: str) -> float:
+def rate(device: Device, dtype: str) -> float:
     """Operations per second for a tensor dtype; a dtype the device has no figure for runs as fp32."""
     for name in _SLOWER.get(dtype, _INTEGER):
         if (found := device.throughput.get(name)) is not None and found.value:
@@ -34,7 +34,7 @@ def _rate(device: Device, dtype: str) -> float:
     raise ResourceMissing(f"{device.name} has no throughput for {dtype}; calibrate it or add the figure to its file")
 
 
-def _bandwidth(device: Device, group: str) -> float:
+def bandwidth(device: Device, group: str) -> float:
     measured = device.class_rates.get(group)
     found = measured if measured is not None else device.memory.bandwidth
     if found is None or not found.value:
@@ -43,8 +43,8 @@ def _bandwidth(device: Device, group: str) -> float:
 
 
 def _seconds(device: Device, group: str, work: GroupWork) -> float:
-    computing = sum(flops / _rate(device, dtype) for dtype, flops in work.flops.items())
-    moving = work.bytes / _bandwidth(device, group) if work.bytes else 0.0
+    computing = sum(flops / rate(device, dtype) for dtype, flops in work.flops.items())
+    moving = work.bytes / bandwidth(device, group) if work.bytes else 0.0
     calls = work.calls * ((device.overhead.value if device.overhead else 0.0) or 0.0)
     return max(computing, moving) + calls
 

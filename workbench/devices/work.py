@@ -22,6 +22,10 @@ class GroupWork:
     bytes: int = 0
     flops: Mapping[str, int] = field(default_factory=dict)
 
+    def times(self, count: int) -> GroupWork:
+        """The same work done ``count`` times."""
+        return GroupWork(self.calls * count, self.bytes * count, {d: f * count for d, f in self.flops.items()})
+
 
 @dataclass(frozen=True)
 class Work:

@@ -4,7 +4,7 @@ from workbench.figures.answer import answer
 from workbench.figures.categories import categories
 from workbench.figures.curves import curves
 from workbench.figures.errors import errors, errors_answer, errors_table
-from workbench.figures.fit import fit
+from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
 from workbench.figures.gradients import gradients
 from workbench.figures.info import FigureInfo
@@ -29,6 +29,7 @@ __all__ = [
     "errors_answer",
     "errors_table",
     "fit",
+    "fit_table",
     "forecast",
     "forecast_answer",
     "forecast_costs",

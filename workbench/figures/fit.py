@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.core.units import format_size
 from workbench.figures.groups import budget_of, group
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS
+from workbench.figures.style import looks as style_looks
 from workbench.records.schema import RunRecord, State
+
+if TYPE_CHECKING:
+    from workbench.fit_table import FitTable
+    from workbench.plan import Verdict
 
 RANGE = 2.0  #: the slider reaches this many times beyond the smallest and largest peak
 
@@ -34,6 +39,8 @@ class FitRow:
     energy_kind: str
     score: float | None
     reason: str  #: why the method cannot run at all, whatever the budget; empty otherwise
+    ways: tuple[tuple[str, int], ...] = ()  #: changes that were verified at this shape, with their peaks
+    sizes: Mapping[str, Any] | None = None  #: peaks and times of other shapes; see :func:`_sizes`
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class FitInfo(FigureInfo):
     categories: tuple[str, ...]
     colours: tuple[str, ...]
     methods: tuple[FitRow, ...]
+    shape: tuple[int, int] | None = None  #: batch and length of the rows, where others can be asked for
 
     def rows(self) -> list[dict[str, Any]]:
         return [
@@ -109,6 +117,73 @@ def fit(
     return fit_info(rows, budget_of(records, budget), device, marks, metric, tuple(r.id for r in records))
 
 
+def fit_table(table: FitTable, budget: int, verdicts: Sequence[Verdict] = ()) -> FitInfo:
+    """The fit explorer before anything has run: budget (bytes), batch and length can all be moved without a kernel.
+
+    ``verdicts`` are the table's at its own shape, for instance with the changes that ``bench.fit`` found.
+    """
+    found = {v.method: v for v in verdicts or table.at(budget)}
+    looks = dict(zip(found, style_looks(list(found))))
+    rows = [_row(v, looks[name][0], table) for name, v in found.items()]
+    marks = {label: size for size, label in table.device.marks}
+    return fit_info(rows, budget, table.device.name, marks, "", shape=(table.batch, table.length))
+
+
+def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
+    time, energy = v.step_time, v.step_energy
+    return FitRow(
+        label=v.method,
+        method=v.method,
+        family=v.family,
+        colour=colour,
+        peak=v.peak,
+        source=v.source or "not known",
+        by_category=tuple(int(v.by_category.get(c, 0)) for c in CATEGORIES) if v.by_category else (),  # type: ignore[call-overload]
+        binding=v.binding,
+        layer=v.layer,
+        step_time=time.value if time else None,
+        step_time_kind=time.kind if time else "",
+        energy=energy.value if energy else None,
+        energy_kind=energy.kind if energy else "",
+        score=None,
+        reason=v.reason if v.peak is None else "",
+        ways=tuple((c.sentence, c.peak) for c in v.changes),
+        sizes=_sizes(v.method, table),
+    )
+
+
+def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
+    """What the browser needs to answer another shape: polynomials over ``terms`` of batch and length.
+
+    ``rows`` are [layer, is only a bound, [[category, term, eighths of a byte], ...]]; ``seconds`` has, for each class
+    of operators, coefficients over ``work_terms`` of computing, moving and calling: the time is the sum over classes
+    of max(computing, moving) + calling; joules are ``watts`` times that.
+    """
+    sizes = table.methods.get(method)
+    if sizes is None:
+        return None
+    rows = []
+    for i, (_, module, _) in enumerate(sizes.rows):
+        parts = [
+            [category, term, round(value * 8)]
+            for term, coefficients in enumerate(sizes.memory)
+            for category, value in enumerate(coefficients[i])
+            if value
+        ]
+        rows.append([module, sizes.bounds[i], parts])
+    power = table.device.active.value if table.device.active else None
+    return {
+        "terms": sizes.terms,
+        "rows": rows,
+        "traced": sizes.held_out,
+        "lengths": sizes.lengths,
+        "reason": sizes.reason,
+        "work_terms": sizes.work_terms,
+        "seconds": table.seconds(method),
+        "watts": power,
+    }
+
+
 def fit_info(
     rows: Sequence[FitRow],
     budget: int | None,
@@ -116,13 +191,15 @@ def fit_info(
     marks: Mapping[str, int] | None = None,
     metric: str = "score",
     runs: tuple[str, ...] = (),
+    shape: tuple[int, int] | None = None,
 ) -> FitInfo:
-    """The explorer over any rows: from runs, or from a plan's verdicts before anything has run."""
+    """The explorer over any rows: from runs, or from a table before anything has run."""
     methods = tuple(sorted(rows, key=lambda m: (m.peak is None, m.peak or 0)))
     fitting = [m.label for m in methods if m.peak is not None and (budget is None or m.peak <= budget)]
     limit = format_size(budget) if budget else "no budget"
     known = sum(m.peak is not None for m in methods)
-    text = "Move the budget: every method is judged anew by its highest known peak, without running anything."
+    what = "budget" if shape is None else "budget, the batch or the length"
+    text = f"Move the {what}: every method is judged anew by its highest known peak, without running anything."
     return FitInfo(
         title="What fits",
         caption=caption_of(text, runs) if runs else text,
@@ -135,6 +212,7 @@ def fit_info(
         categories=CATEGORIES,
         colours=tuple(CATEGORY_COLOURS[c] for c in CATEGORIES),
         methods=methods,
+        shape=shape,
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
-from workbench.memory.events import profile_of
+from workbench.memory.events import EventLog, profile_of
 from workbench.memory.outside import outside
 from workbench.memory.step import Step, storages_of, tensors_in
 from workbench.memory.tracker import Runner, Tracker, run_plainly
@@ -50,17 +50,20 @@ def fresh_bytes(result: Any, before: set[int]) -> int:
     return sum(size for key, size in fresh.items() if key not in before)
 
 
-def measure(step: Step, batch: Any, *, warm: int = 1, budget: int | None = None) -> MemoryProfile:
+def measure(
+    step: Step, batch: Any, *, warm: int = 1, budget: int | None = None, log: EventLog | None = None
+) -> MemoryProfile:
     """Memory of the step after ``warm`` steps (so that optimizer state exists); performs ``warm + 2`` steps.
 
     One step runs bare under the ledger: its peak is the truth. The next runs under the tracker for category,
     module and time. Bytes of the peak that the tracker cannot place are workspace. ``budget`` (bytes, with
-    weights, state and inputs) is enforced during all of them; then ``BudgetExceeded`` is raised.
+    weights, state and inputs) is enforced during all of them; then ``BudgetExceeded`` is raised, explained from
+    the ``log`` of the step's prediction where one is given.
     """
     if budget is not None:
         from workbench.memory.guard import guard
 
-        with guard(budget, step, batch):
+        with guard(budget, step, batch, log=log):
             return measure(step, batch, warm=warm)
     exact = ledger.available()
     runner: Runner = MeasuredRunner() if exact else run_plainly

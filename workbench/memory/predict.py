@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,16 +68,34 @@ def trace(
 
     ``tell`` is called after every operator of every step; it must hold no tensor.
     """
+    return next(traces(build_model, make_step, [make_batch], tier=tier, warm=warm, probe_limit=probe_limit, tell=tell))
+
+
+def traces(
+    build_model: Callable[[], nn.Module],
+    make_step: Callable[[nn.Module], Step],
+    make_batches: Iterable[Callable[[], Any]],
+    *,
+    tier: Tier = Tier.PROBE,
+    warm: int = 1,
+    probe_limit: int = LIMIT,
+    tell: Tell | None = None,
+) -> Iterator[tuple[MemoryProfile, EventLog]]:
+    """One :func:`trace` for each batch in turn, of one model that is built and warmed up once, on the first batch.
+
+    The log is the same object each time: read it before asking for the next.
+    """
     if tier not in TIERS:
         raise BadInput("tier", str(tier), " or ".join(TIERS))
     notes: tuple[str, ...] = ()
     if tier is Tier.PROBE and not ledger.available():
         tier, notes = Tier.FORMULA, (f"workspace not probed: {ledger.reason()}",)
-    asked = _Asked(build_model, make_step, make_batch, tier, warm, probe_limit, notes)
+    asked = _Asked(build_model, make_step, tuple(make_batches), tier, warm, probe_limit, notes)
     answers = Answers()
     while True:
+        running = asked.runs(answers, tell)
         try:
-            made = asked.run(answers, tell)
+            first = next(running)
             break
         except Incompatible:
             raise
@@ -86,14 +105,15 @@ def trace(
                 raise
             answers = turned
     for site in answers.asked.keys() - answers.settled:
-        _check(asked, answers.contrary(site), site, made[0])
-    return made
+        _check(asked, answers.contrary(site), site, first[0])
+    yield first
+    yield from running
 
 
 def _check(asked: _Asked, contrary: Answers, site: Site, profile: MemoryProfile) -> None:
     """Refuse unless the contrary answer at ``site`` stops the step at once or leads to the same bytes."""
     try:
-        other, _ = asked.run(contrary, None)
+        other, _ = next(asked.runs(contrary, None))
     except Incompatible:
         raise
     except Exception as error:
@@ -111,43 +131,54 @@ class _Asked:
 
     build_model: Callable[[], nn.Module]
     make_step: Callable[[nn.Module], Step]
-    make_batch: Callable[[], Any]
+    make_batches: tuple[Callable[[], Any], ...]
     tier: Tier
     warm: int
     probe_limit: int
     notes: tuple[str, ...]
 
-    def run(self, answers: Answers, tell: Tell | None) -> tuple[MemoryProfile, EventLog]:
+    def runs(self, answers: Answers, tell: Tell | None) -> Iterator[tuple[MemoryProfile, EventLog]]:
+        """The steps on each batch in turn, with questions about truth values answered by ``answers``."""
         probe = Probe(limit=self.probe_limit) if self.tier is Tier.PROBE else None
         runner = FakeRunner(probe or (inside_by_formula if self.tier is Tier.FORMULA else None), answers)
         model = swap(self.build_model())
-        batch = mapped(self.make_batch(), lambda t: runner.fake(t) if t.is_floating_point() else t)
         tracker = Tracker(model, runner if tell is None else _telling(runner, tell))
-        step = _traced(tracker, self.make_step, batch, self.warm)
-        notes = list(self.notes)
+        step: Step | None = None
+        for make_batch in self.make_batches:
+            batch = mapped(make_batch(), lambda t: runner.fake(t) if t.is_floating_point() else t)
+            with _aside(), tracker.tracing():
+                if step is None:
+                    step = self.make_step(tracker.model)
+                    for _ in range(self.warm):
+                        tracker.step(step, batch)
+                tracker.step(step, batch)
+            if probe is not None:
+                probe.book.save()
+            notes = [*self._said(probe), *_shapes(batch), *_kinds(model), *runner.assumptions]
+            if answers.asked:
+                notes.append("where the step asks for a truth value, the other one would stop it or change no byte")
+            log, outer = tracker.log, outside(step.model)
+            yield profile_of(log, self.tier, saved=tracker.saved, outside=outer, assumptions=notes), log
+            del batch  # the next one is made before this name is bound anew, and must not find this one live
+
+    def _said(self, probe: Probe | None) -> Iterator[str]:
+        yield from self.notes
         if probe is not None:
-            probe.book.save()
-            notes += [f"workspace of {n} calls of {name} not probed" for name, n in probe.skipped.items()]
+            yield from (f"workspace of {n} calls of {name} not probed" for name, n in probe.skipped.items())
         if self.tier is Tier.FORMULA:
-            notes.append(NOTE)
-        notes += [*_shapes(batch), *_kinds(model), f"{torch.get_num_threads()} threads", *runner.assumptions]
-        if answers.asked:
-            notes.append("where the step asks for a truth value, the other one would stop it or change no byte")
-        log = tracker.log
-        outer = outside(step.model)
-        return profile_of(log, self.tier, saved=tracker.saved, outside=outer, assumptions=notes), log
+            yield NOTE
+        yield f"{torch.get_num_threads()} threads"
 
 
-def _traced(tracker: Tracker, make_step: Callable[[nn.Module], Step], batch: Any, warm: int) -> Step:
+@contextmanager
+def _aside() -> Iterator[None]:
+    """Leave the random state and the garbage collector of the process as they were."""
     state = torch.get_rng_state()
     try:
-        with uncollected(), unlisted(), at_its_most(), tracker.tracing():
-            step = make_step(tracker.model)
-            for _ in range(warm + 1):
-                tracker.step(step, batch)
+        with uncollected(), unlisted(), at_its_most():
+            yield
     finally:
         torch.set_rng_state(state)
-    return step
 
 
 def _telling(runner: FakeRunner, tell: Tell) -> Runner:

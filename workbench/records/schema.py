@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from html import escape
 from typing import Any
 
 from workbench.core.profile import MemoryProfile
+from workbench.core.units import format_size
 
 SCHEMA_VERSION = 1
 
@@ -98,6 +100,31 @@ class RunRecord:
         if self.predicted is None or self.measured is None or not self.measured.peak:
             return None
         return (self.predicted.peak - self.measured.peak) / self.measured.peak
+
+    @property
+    def sentence(self) -> str:
+        """How the run ended, in one sentence."""
+        done = f"{len(self.steps)} of {self.planned_steps} steps" if self.planned_steps else "no step"
+        text = f"{self.method} on {self.model}, seed {self.seed}: {self.state.value} after {done}"
+        if self.accuracy is not None:
+            text += f", {self.score.get('name', 'score')} {self.accuracy:.4g}"
+        return f"{text}. {self.reason}".strip()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of a run: its end as a state with the reason, then what was predicted and measured."""
+        peaks = (
+            ("budget", self.budget),
+            ("predicted peak", self.predicted.peak if self.predicted else None),
+            ("measured peak", self.measured.peak if self.measured else None),
+            ("highest peak of a step", max((s.peak for s in self.steps if s.peak is not None), default=None)),
+        )
+        cells = "".join(
+            f"<tr><th scope='row'>{name}</th><td>{format_size(size)}</td></tr>"
+            for name, size in peaks
+            if size is not None
+        )
+        role = "" if self.state is State.DONE else " role='alert'"
+        return f"<p{role}>{escape(self.sentence)}</p><table>{cells}</table>"
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
