@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from workbench.core.attribution import at, made_gradient, watched
 from workbench.core.phase import in_phase
 from workbench.core.profile import Phase
-from workbench.engine.capture import NotCaptured
-from workbench.engine.schedule import Entry, Schedule, made_by
+from workbench.engine.capture import Joint, NotCaptured
+from workbench.engine.schedule import Entry, Schedule, made_by, shared_gradients
 
 #: What to do with a parameter's gradient once it is complete: update, or add it to what is there.
 Sink = Callable[[nn.Parameter, Tensor], None]
@@ -33,11 +33,9 @@ class GraphExecutor:
     def __init__(self, plan: Schedule, model: nn.Module) -> None:
         self.plan = plan
         parameters = dict(model.named_parameters(remove_duplicate=False))
-        self._held: dict[str, Tensor] = {
-            **{node.name: parameters[name] for name, node in plan.joint.parameters.items()},
-            **{node.name: _buffer(model, name) for name, node in plan.joint.buffers.items()},
-        }
+        self._held = held_tensors(plan.joint, model)
         self.parameters = {name: parameters[name] for name in plan.joint.gradients}
+        self._shared = shared_gradients(plan)
         self._space: dict[str, Any] = {}
         self._views: dict[str, fx.Node] = {}
         with _disable_current_modes():  # the checks of operators on fake tensors are no part of a watched step
@@ -76,7 +74,9 @@ class GraphExecutor:
         if entry.kind == "update":
             self._space[f"_p{index}"] = self.parameters[entry.name]
             told = [f"gradient({node.name}, {entry.module!r})"] if watching else []
-            return [*told, f"sink(_p{index}, {node.name})"]
+            # The gradient is the sink's own from here: it may keep it, or add to it.
+            own = ".clone()" if entry.name in self._shared else ""
+            return [*told, f"sink(_p{index}, {node.name}{own})"]
         if node.op == "get_attr":
             self._space[node.name] = _constant(node)
             return []
@@ -169,9 +169,13 @@ def _compiled(source: str, space: dict[str, Any]) -> Callable[..., Any]:
     return made["run"]
 
 
-def _buffer(model: nn.Module, name: str) -> Tensor:
-    owner, _, last = name.rpartition(".")
-    return model.get_submodule(owner)._buffers[last]  # type: ignore[return-value]
+def held_tensors(joint: Joint, model: nn.Module) -> dict[str, Tensor]:
+    """The model's tensor behind each placeholder of a parameter or buffer, by the placeholder's name."""
+    tensors: dict[str, Tensor] = {
+        **dict(model.named_buffers(remove_duplicate=False)),
+        **dict(model.named_parameters(remove_duplicate=False)),
+    }
+    return {node.name: tensors[name] for name, node in joint.placeholders.items()}
 
 
 def _constant(node: fx.Node) -> Tensor:
