@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -75,13 +75,23 @@ class Case:
         own = self.method.lr_by_kind.get(self.spec.kind)
         return self.method.configure(**{**({} if own is None else {"lr": own}), **self.settings})
 
+    @property
+    def attached_config(self) -> Any:
+        """The config with ``executor=auto`` replaced by the winner of a stored race, if there is one."""
+        if self.config.executor != "auto":
+            return self.config
+        from workbench.races import stored
+
+        result = stored(self)
+        return self.config if result is None else self.config.model_copy(update={"executor": result.winner})
+
     def identity(self) -> dict[str, Any]:
         """Everything that decides the bytes of a step; the key of cached predictions and part of a run's."""
         return {
             "task": self.task_name,
             "model": self.model_name,
             "method": self.method_name,
-            "config": self.config.model_dump(),
+            "config": self.attached_config.model_dump(),
             "batch": self.batch,
             "length": self.length,
             "accumulate": self.accumulate,
@@ -106,7 +116,7 @@ class Case:
         model.pintpot_kind = self.spec.kind  # type: ignore[assignment]
         torch.manual_seed(derive(seed, "method"))
         with torch.device(device):
-            attached = self.method.attach(model, self.config)
+            attached = self.method.attach(model, self.attached_config)
         attached.train()
         return attached
 
@@ -132,4 +142,9 @@ class Case:
         """Memory of one step, predicted without running it; cached by content. See :meth:`tier`."""
         from workbench.predictions import predicted
 
-        return predicted(self, self.tier(tier), fresh=fresh)
+        profile = predicted(self, self.tier(tier), fresh=fresh)
+        if self.attached_config.executor != "auto":
+            return profile
+        return replace(
+            profile, assumptions=(*profile.assumptions, "executor auto, not raced yet: taken to be the graph")
+        )

@@ -202,6 +202,10 @@ def run(
     if case.spec.cost_only:
         raise ResourceMissing(f"{case.model_name} ships as shapes only; it can be predicted but not trained here")
     session.load()
+    if case.config.executor == "auto":
+        from workbench.races import raced
+
+        raced(case)  # before the prediction, so that what is predicted is what will run
     try:
         if predict:
             record = replace(record, predicted=_prediction(case))

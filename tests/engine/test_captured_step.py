@@ -54,7 +54,7 @@ def test_losses_and_weights_equal_eager(given: tuple[Any, ...], optimizer: str) 
     )
     batches = case_of(given).example()
     assert losses(eager, batches) == losses(graph, batches)
-    assert graph.parts.estimator.reasons == []
+    assert graph.parts.estimator.notes == []
     ours = {**dict(graph.model.named_parameters()), **dict(graph.model.named_buffers())}
     for name, tensor in [*eager.model.named_parameters(), *eager.model.named_buffers()]:
         torch.testing.assert_close(ours[name], tensor, rtol=1e-5, atol=1e-7, msg=name)
@@ -65,7 +65,7 @@ def test_predicted_bytes_are_measured(given: tuple[Any, ...]) -> None:
     case = case_of(given, {"executor": "graph"})
     predicted, step = case.predict(), stepping(case)
     measured = measure(step, case.example())
-    assert step.parts.estimator.reasons == []
+    assert step.parts.estimator.notes == []
     assert predicted.peak == measured.peak, (predicted.by_category, measured.by_category)
     assert predicted.by_category == measured.by_category
 
@@ -104,8 +104,8 @@ def test_a_step_that_asks_for_values_runs_eagerly() -> None:
         )
     batches = case_of(given).example()
     assert losses(eager, batches) == losses(graph, batches)
-    assert len(graph.parts.estimator.reasons) == 1
-    assert "captured" in graph.parts.estimator.reasons[0]
+    assert len(graph.parts.estimator.notes) == 1
+    assert "captured" in graph.parts.estimator.notes[0]
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from workbench.core.attribution import at, made_gradient, watched
 from workbench.core.phase import in_phase
 from workbench.core.profile import Phase
-from workbench.engine.capture import NotCaptured
-from workbench.engine.schedule import Entry, Schedule, made_by
+from workbench.engine.capture import Joint, NotCaptured
+from workbench.engine.schedule import Entry, Schedule, made_by, shared_gradients
 
 #: What to do with a parameter's gradient once it is complete: update, or add it to what is there.
 Sink = Callable[[nn.Parameter, Tensor], None]
@@ -33,17 +33,15 @@ class GraphExecutor:
     def __init__(self, plan: Schedule, model: nn.Module) -> None:
         self.plan = plan
         parameters = dict(model.named_parameters(remove_duplicate=False))
-        self._held: dict[str, Tensor] = {
-            **{node.name: parameters[name] for name, node in plan.joint.parameters.items()},
-            **{node.name: _buffer(model, name) for name, node in plan.joint.buffers.items()},
-        }
+        self._held = held_tensors(plan.joint, model)
         self.parameters = {name: parameters[name] for name in plan.joint.gradients}
+        self._shared = shared_gradients(plan)
         self._space: dict[str, Any] = {}
         self._views: dict[str, fx.Node] = {}
         with _disable_current_modes():  # the checks of operators on fake tensors are no part of a watched step
             sources = [self._source(watching=watching) for watching in (False, True)]
         self._functions = [_compiled(source, self._space) for source in sources]
-        self._addresses: list[int] = []
+        self._storages: list[int] = []
         self._bind()
 
     # -- code ------------------------------------------------------------------------------------------
@@ -76,7 +74,9 @@ class GraphExecutor:
         if entry.kind == "update":
             self._space[f"_p{index}"] = self.parameters[entry.name]
             told = [f"gradient({node.name}, {entry.module!r})"] if watching else []
-            return [*told, f"sink(_p{index}, {node.name})"]
+            # The gradient is the sink's own from here: it may keep it, or add to it.
+            own = ".clone()" if entry.name in self._shared else ""
+            return [*told, f"sink(_p{index}, {node.name}{own})"]
         if node.op == "get_attr":
             self._space[node.name] = _constant(node)
             return []
@@ -136,19 +136,17 @@ class GraphExecutor:
             for name, node in self._views.items():
                 args = [self._space[a.name] if isinstance(a, fx.Node) else a for a in node.args]
                 self._space[name] = node.target(*args, **node.kwargs)  # type: ignore[operator]
-        self._addresses = self._now()
+        self._storages = self._now()
 
     def _now(self) -> list[int]:
-        return [] if self._fake() else [tensor.data_ptr() for tensor in self._held.values()]
-
-    def _fake(self) -> bool:
-        return any(isinstance(t, FakeTensor) for t in self._held.values())
+        """Which storage each tensor has; the old ones are held here, so an address cannot come back as another's."""
+        return [tensor.untyped_storage()._cdata for tensor in self._held.values()]
 
     # -- running -----------------------------------------------------------------------------------------
 
     def __call__(self, batch: Mapping[str, Tensor], sink: Sink) -> Tensor:
         """The detached loss of one micro-batch; every gradient has gone through ``sink``."""
-        if self._addresses and self._addresses != [tensor.data_ptr() for tensor in self._held.values()]:
+        if self._storages != self._now():
             self._bind()
         with torch.no_grad(), torch._C._AutoDispatchBelowAutograd():
             inputs = [batch[name] for name in self.plan.joint.batch]
@@ -169,9 +167,13 @@ def _compiled(source: str, space: dict[str, Any]) -> Callable[..., Any]:
     return made["run"]
 
 
-def _buffer(model: nn.Module, name: str) -> Tensor:
-    owner, _, last = name.rpartition(".")
-    return model.get_submodule(owner)._buffers[last]  # type: ignore[return-value]
+def held_tensors(joint: Joint, model: nn.Module) -> dict[str, Tensor]:
+    """The model's tensor behind each placeholder of a parameter or buffer, by the placeholder's name."""
+    tensors: dict[str, Tensor] = {
+        **dict(model.named_buffers(remove_duplicate=False)),
+        **dict(model.named_parameters(remove_duplicate=False)),
+    }
+    return {node.name: tensors[name] for name, node in joint.placeholders.items()}
 
 
 def _constant(node: fx.Node) -> Tensor:

@@ -105,6 +105,18 @@ def _with_deaths(joint: Joint, entries: list[Entry]) -> Iterator[Entry]:
         yield Entry(entry.kind, entry.name, entry.node, entry.phase, entry.module, tuple(dying[index]))
 
 
+def shared_gradients(plan: Schedule) -> set[str]:
+    """Parameters whose gradient lies in storage that something else still holds when it is complete."""
+    given = {s for n in plan.joint.graph.find_nodes(op="placeholder") for s in storages(n)}
+    behind = {name: storages(node) for name, node in plan.joint.gradients.items()}
+    last: dict[int, int] = {}
+    for index, entry in enumerate(plan.entries):
+        for node in [*made_by(entry), *read_by(entry)]:
+            last.update(dict.fromkeys(storages(node), index))
+    at = {entry.name: index for index, entry in enumerate(plan.entries) if entry.kind == "update"}
+    return {n for n, found in behind.items() if found & given or any(last[s] > at[n] for s in found)}
+
+
 def made_by(entry: Entry) -> list[fx.Node]:
     """The values an entry makes: one node, or the used items of an operator that returns several."""
     if entry.kind != "operator":

@@ -48,7 +48,9 @@ class Levers(Config):
         0, "recompute no block after the first n; 0: any of them", ge=0, le=1000, unit="blocks"
     )
     update_in_backward: bool = setting(False, "apply each update inside backward and drop its gradient")
-    executor: Literal["eager", "graph"] = setting("eager", "what runs the step: torch as it is, or its captured graph")
+    executor: Literal["eager", "graph", "inductor", "auto"] = setting(
+        "eager", "what runs the step: torch itself, its captured graph, that graph compiled, or the fastest of them"
+    )
 
 
 def refusal(levers: Levers, model: ModelSpec) -> str | None:
@@ -78,13 +80,22 @@ def applied(parts: Parts, levers: Levers) -> Parts:
         from workbench.parts.estimator.update_in_backward import UpdateInBackward
 
         parts = replace(parts, estimator=UpdateInBackward(), per_parameter=True)
-    if levers.executor != "eager":
-        from workbench.parts.base import DirectOptimizer
-        from workbench.parts.estimator.captured import Captured
+    return _executed(parts, levers)
 
-        per_parameter = not isinstance(parts.optimizer, DirectOptimizer)
-        parts = replace(parts, estimator=Captured(levers.executor), per_parameter=per_parameter)
-    return parts
+
+def _executed(parts: Parts, levers: Levers) -> Parts:
+    """``auto`` that no race has decided is the graph where a graph can be, else eager."""
+    if levers.executor == "eager":
+        return parts
+    try:
+        _check_captured(parts, levers)
+    except Incompatible:
+        if levers.executor == "auto":
+            return parts
+        raise
+    from workbench.parts.estimator.captured import Captured
+
+    return replace(parts, estimator=Captured("graph" if levers.executor == "auto" else levers.executor))
 
 
 def _check(parts: Parts, levers: Levers) -> None:
@@ -95,8 +106,6 @@ def _check(parts: Parts, levers: Levers) -> None:
             raise Incompatible(name, getattr(levers, name), "this method keeps nothing for a backward pass")
     if levers.update_in_backward and type(parts.estimator) is not Backprop:
         raise Incompatible("update_in_backward", True, "this method takes its gradient in a way of its own")
-    if levers.executor != "eager":
-        _check_captured(parts, levers)
     if levers.saved == "bf16" and levers.weights == "bf16":
         raise Incompatible("saved", "bf16", "with bf16 weights everything is saved in bf16 already")
 

@@ -238,7 +238,11 @@ class TrainingStep:
         return self._optimizers[id(parameter) if self.parts.per_parameter else 0]
 
     def update_from(self, parameter: nn.Parameter, gradient: Tensor) -> None:
+        import torch
+
         rule, optimizer = self.parts.optimizer, self.optimizer_of(parameter)
+        if gradient.stride() != parameter.stride():  # as autograd does: kernels go through both in one order
+            gradient = torch.empty_like(parameter).copy_(gradient)
         if self.observer is None and isinstance(rule, DirectOptimizer) and parameter in optimizer.state:
             rule.apply(optimizer, parameter, gradient)
         else:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from workbench.core.errors import Incompatible
 from workbench.engine.capture import NotCaptured, capture
-from workbench.engine.executor import GraphExecutor
+from workbench.engine.executor import GraphExecutor, Sink
+from workbench.engine.inductor import COMPILE_LIMIT, InductorExecutor
 from workbench.engine.prune import prune
 from workbench.engine.schedule import schedule
+from workbench.memory.dataless import known
 from workbench.parts.base import Step
 from workbench.parts.estimator.backprop import Backprop
 
@@ -20,17 +23,22 @@ from workbench.parts.estimator.backprop import Backprop
 MOST_SHAPES = 8
 
 Shape = tuple[object, ...]
+Run = Callable[[Mapping[str, Tensor], Sink], Tensor]
 
 
 @dataclass(frozen=True)
 class Captured:
-    """Each batch shape is captured once; what cannot be captured runs eagerly, and ``reasons`` says why."""
+    """Each batch shape is captured once; what cannot be captured runs eagerly, and ``notes`` say why.
+
+    ``executor`` is ``graph``, or ``inductor`` to compile the first shape; other shapes then run as graphs.
+    """
 
     uses_backward: ClassVar[bool] = True
 
     executor: str = "graph"
-    reasons: list[str] = field(default_factory=list, compare=False)
-    _captured: dict[Shape, GraphExecutor | None] = field(default_factory=dict, compare=False, repr=False)
+    compile_limit: float = COMPILE_LIMIT
+    notes: list[str] = field(default_factory=list, compare=False)
+    _captured: dict[Shape, Run | None] = field(default_factory=dict, compare=False, repr=False)
 
     def prepare(self, model: nn.Module) -> None:
         """Nothing to change: the graph is captured at the first step, whose batch shows the shapes."""
@@ -45,7 +53,7 @@ class Captured:
             total = total + run(batch, sink)  # type: ignore[misc]
         return total
 
-    def _for(self, step: Step, batch: Mapping[str, Tensor]) -> GraphExecutor | None:
+    def _for(self, step: Step, batch: Mapping[str, Tensor]) -> Run | None:
         """The executor for batches like this one; ``None`` when such steps run eagerly."""
         key = shape_of(step, batch)
         if key not in self._captured:
@@ -54,23 +62,41 @@ class Captured:
             self._captured[key] = self._made(step, batch)
         return self._captured[key]
 
-    def _made(self, step: Step, batch: Mapping[str, Tensor]) -> GraphExecutor | None:
+    def _made(self, step: Step, batch: Mapping[str, Tensor]) -> Run | None:
+        divisor = len(step.batches)
         try:
-            joint = prune(capture(step.model, step.loss_of, batch, divisor=len(step.batches)))
+            if self.executor == "inductor" and not self._captured:
+                _refuse_prediction(step)
+                compiled = InductorExecutor(step.model, step.loss_of, batch, divisor=divisor, limit=self.compile_limit)
+                self.notes.append(f"compiled in {compiled.seconds:.1f} s")
+                return compiled
+            joint = prune(capture(step.model, step.loss_of, batch, divisor=divisor))
             return GraphExecutor(schedule(joint), step.model)
         except NotCaptured as error:
-            self.reasons.append(str(error))
+            self.notes.append(f"eager: {error}")
             return None
+
+
+def _refuse_prediction(step: Step) -> None:
+    if not all(map(known, step.model.parameters())):
+        raise Incompatible(
+            "prediction",
+            "executor=inductor",
+            "what compiled code allocates is not known beforehand; measure it instead",
+        )
 
 
 def shape_of(step: Step, batch: Mapping[str, Tensor]) -> Shape:
     """All that a captured graph takes for granted: shapes, micro-batches, what trains, and in which mode."""
     tensors = tuple((name, tuple(t.shape), t.stride(), t.dtype) for name, t in batch.items())
     trained = tuple(map(id, step.parameters))
-    return id(step.model), len(step.batches), step.model.training, trained, tensors
+    modes = tuple(module.training for module in step.model.modules())
+    return id(step.model), len(step.batches), modes, trained, tensors
 
 
-def _accumulating(step: Step, *, last: bool):  # type: ignore[no-untyped-def]
+def _accumulating(step: Step, *, last: bool) -> Sink:
+    """Add each gradient to those of earlier micro-batches; the last one updates."""
+
     def sink(parameter: nn.Parameter, gradient: Tensor) -> None:
         if parameter.grad is not None:
             gradient = parameter.grad.add_(gradient)
