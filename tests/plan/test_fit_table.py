@@ -15,11 +15,11 @@ from workbench.core.profile import Tier
 from workbench.fit_table import FitTable, fit_table
 from workbench.plan import on_device
 
-METHODS = ("full", "head", "mezo", "shira", "prefix-tuning")
+METHODS = ("full", "head", "mezo", "whimsical", "prefix-tuning")
 
 
 @pytest.fixture(scope="module")
-def table(board):
+def table(board, whimsical):
     cases = [Case("tokens", "tiny-bert", m, 8, 16) for m in METHODS]
     return fit_table(cases, board, tier=Tier.FAKE)
 
@@ -43,7 +43,7 @@ def test_the_budget_decides_the_verdict(table):
     lines = {line.method: line for line in table.at(peaks["full"] - 1)}
     assert lines["full"].fits == "does not fit" and "1 B over" in lines["full"].reason
     assert lines["head"].fits == "fits"
-    assert lines["shira"].fits == "not predicted" and lines["prefix-tuning"].fits == "does not apply"
+    assert lines["whimsical"].fits == "not predicted" and lines["prefix-tuning"].fits == "does not apply"
 
 
 def test_a_missed_check_is_never_interpolated(table):

@@ -13,7 +13,7 @@ from workbench.core.errors import BadInput, Incompatible
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.answers import Answers, Site
-from workbench.memory.dataless import unlisted
+from workbench.memory.dataless import listed_one_by_one
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.formula import NOTE, inside_by_formula
@@ -140,7 +140,7 @@ class _Asked:
 def _traced(tracker: Tracker, make_step: Callable[[nn.Module], Step], batch: Any, warm: int) -> Step:
     state = torch.get_rng_state()
     try:
-        with uncollected(), unlisted(), tracker.tracing():
+        with uncollected(), listed_one_by_one(), tracker.tracing():
             step = make_step(tracker.model)
             for _ in range(warm + 1):
                 tracker.step(step, batch)
