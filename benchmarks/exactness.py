@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --optimizers adamw,sgd,momentum,adamw8bit
     OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --levers
 
-Every case is predicted afresh (probe tier; of transformers with AdamW the fake tier as well) and then measured on random weights
-in the same process. Finished cases are kept in a log of JSON lines and skipped when the same command runs again;
-a case that changed is asked for with ``--again``. The page in the documentation and its compact JSON are written
-from the log.
+Every case is predicted afresh (probe tier; of transformers with AdamW the fake tier as well) and then measured on
+random weights in the same process. Finished cases are kept in a log of JSON lines and skipped when the same command
+runs again; a case that changed is asked for with ``--again``. The page in the documentation and its compact JSON are
+written from the log.
 """
 
 from __future__ import annotations
