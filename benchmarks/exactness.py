@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --optimizers adamw,sgd,momentum,adamw8bit
     OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --levers
 
-Every case is predicted afresh (probe tier; with AdamW the fake tier as well) and then measured on random weights
-in the same process. Finished cases are kept in a log of JSON lines and skipped when the same command runs again;
-a case that changed is asked for with ``--again``. The page in the documentation and its compact JSON are written
-from the log.
+Every case is predicted afresh (probe tier; of transformers with AdamW the fake tier as well) and then measured on
+random weights in the same process. Finished cases are kept in a log of JSON lines and skipped when the same command
+runs again; a case that changed is asked for with ``--again``. The page in the documentation and its compact JSON are
+written from the log.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exactness_page import page, summary
+from exactness_page import TRANSFORMERS, page, summary
 
 from workbench.case import Case
 from workbench.core.errors import Incompatible, PintpotError
@@ -141,7 +141,7 @@ def compare(one: Asked) -> dict[str, Any] | None:
             return None
         predicted = case.predict(fresh=True)
         row["predict seconds"] = round(time.process_time() - start, 3)
-        if one.optimizer == "adamw":
+        if one.optimizer == "adamw" and one.model in TRANSFORMERS:
             row["fake"] = case.predict(Tier.FAKE, fresh=True).peak
     except Incompatible as error:
         return {**row, "refused": str(error)} if error.field == "prediction" else None

@@ -8,8 +8,8 @@ from memory_cases import CASES, PlainStep
 
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Tier
-from workbench.memory.dataless import dataless, known, unlisted
-from workbench.memory.fake import FakeRunner
+from workbench.memory.dataless import dataless, known, listed_one_by_one
+from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.predict import predict
 
 aten = torch.ops.aten
@@ -29,9 +29,15 @@ def test_a_tensor_without_data_has_size_and_views_and_no_numbers():
         tensor.zero_()
     with pytest.raises(RuntimeError):
         tensor.numpy()
-    with unlisted(), pytest.raises(RuntimeError, match="not known"):
-        tensor[0, :2].tolist()
-    assert torch.ones(2).tolist() == [1.0, 1.0]
+
+
+def test_numbers_that_are_listed_are_read():
+    with listed_one_by_one(), Dry() as dry:
+        assert floats(2, 1).tolist() == [[1.0], [1.0]]
+        assert any("taken as 1.0" in a for a in dry.run.assumptions)
+        assert torch.arange(3).tolist() == [0, 1, 2]
+        with pytest.raises(Incompatible, match="reading an integer"):
+            floats(2).argmax(0, keepdim=True).tolist()
 
 
 def test_a_number_that_something_unknown_overwrote_is_not_read():

@@ -17,11 +17,11 @@ from workbench.fit_table import FitTable, fit, fit_table
 from workbench.fitting import sizes_of
 from workbench.plan import on_device
 
-METHODS = ("full", "head", "mezo", "p-tuning", "shira", "prefix-tuning")
+METHODS = ("full", "head", "mezo", "p-tuning", "whimsical", "prefix-tuning")
 
 
 @pytest.fixture(scope="module")
-def table(board):
+def table(board, whimsical):
     cases = [Case("tokens", "tiny-bert", m, 8, 16) for m in METHODS]
     return fit_table(cases, board, tier=Tier.FAKE)
 
@@ -55,7 +55,7 @@ def test_the_budget_decides_the_verdict(table):
     lines = {line.method: line for line in table.at(peaks["full"] - 1)}
     assert "1 B over" in lines["full"].reason and lines["full"].layer
     assert lines["head"].fits == "fits"
-    assert lines["shira"].fits == "not predicted" and lines["prefix-tuning"].fits == "does not apply"
+    assert lines["whimsical"].fits == "not predicted" and lines["prefix-tuning"].fits == "does not apply"
 
 
 def test_fits_if_names_the_largest_batch_that_does(table):

@@ -70,8 +70,8 @@ def test_nothing_of_a_step_is_held_by_its_trace():
     assert models[0]() is None
 
 
-def test_a_refusal_is_kept_and_costs_nothing_the_second_time(monkeypatch):
-    case = Case("tokens", "tiny-bert", "shira", 2, 8)
+def test_a_refusal_is_kept_and_costs_nothing_the_second_time(monkeypatch, whimsical):
+    case = Case("tokens", "tiny-bert", whimsical, 2, 8)
     with pytest.raises(Incompatible, match="measure it instead") as first:
         case.predict(Tier.FAKE)
     assert first.value.field == "prediction"

@@ -55,8 +55,8 @@ def test_nothing_fits_in_almost_nothing(small):
     assert list(ways_out(small, 1000, Tier.FAKE)) == []
 
 
-def test_a_step_that_fake_tensors_cannot_run_is_not_predicted(board):
-    verdict = judge(Case("tokens", "tiny-bert", "shira", 2, 8), board, 2**30, tier=Tier.FAKE)
+def test_a_step_that_asks_for_values_is_not_predicted(board, whimsical):
+    verdict = judge(Case("tokens", "tiny-bert", whimsical, 2, 8), board, 2**30, tier=Tier.FAKE)
     assert verdict.fits == "not predicted" and "measure it" in verdict.reason
     verdict = judge(Case("tokens", "tiny-bert", "prefix-tuning", 2, 8), board, 2**30, tier=Tier.FAKE)
     assert verdict.fits == "does not apply"

@@ -20,24 +20,32 @@ import torch
 from torch import Tensor
 
 _CPU = torch.device("cpu")
-_REGION = 1 << 40  #: bytes of address space; read-only and private, so no system counts it as memory
+_REGIONS = (1 << 40, 1 << 36, 1 << 33)  #: bytes of address space: the first that the system grants
 _storage = torch._C._construct_storage_from_data_pointer
 _guard = torch._C._set_throw_on_mutable_data_ptr
 
 
 @functools.cache
-def _address() -> tuple[int, mmap.mmap]:
-    region = mmap.mmap(-1, _REGION, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
-    return np.frombuffer(region, np.uint8).ctypes.data, region
+def _region() -> tuple[int, np.ndarray]:
+    """Address of a region that nobody may write to and that is not counted as memory, and the region."""
+    for size in _REGIONS:
+        try:
+            region = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+        except (OSError, OverflowError):  # the address space of this process is limited
+            continue
+        array = np.frombuffer(region, np.uint8)
+        return array.ctypes.data, array
+    raise MemoryError(f"no {_REGIONS[-1]} bytes of address space are left")
 
 
 def dataless(size: Sequence[int], stride: Sequence[int], dtype: torch.dtype, nbytes: int | None = None) -> Tensor:
     """A tensor of this layout at the beginning of a storage of ``nbytes`` (what the layout spans, if not given)."""
     if nbytes is None:
         nbytes = span(size, stride) * dtype.itemsize
-    if nbytes > _REGION:
+    address, region = _region()
+    if nbytes > region.size:
         raise MemoryError(f"a tensor of {nbytes} bytes")
-    storage = _storage(_address()[0], _CPU, nbytes)
+    storage = _storage(address, _CPU, nbytes)
     storage.unknown = True
     made = torch.empty(0, dtype=dtype).set_(storage, 0, size, stride)
     _guard(made)
@@ -97,14 +105,14 @@ def placed(storage: torch.UntypedStorage, layout: Tensor) -> Tensor:
 
 
 @contextmanager
-def unlisted() -> Iterator[None]:
-    """Refuse to list numbers that are not known; every other way to read them passes the dispatcher or raises."""
+def listed_one_by_one() -> Iterator[None]:
+    """Numbers that are listed are read one by one, which the dispatcher hears of; a list of them it would not."""
     original = torch.Tensor.tolist
 
     def tolist(self: Tensor) -> Any:
-        if not known(self):
-            raise RuntimeError("the numbers in a tensor are listed, which are not known")
-        return original(self)
+        if known(self):
+            return original(self)
+        return [tolist(part) for part in self.detach().unbind()] if self.ndim else self.item()
 
     torch.Tensor.tolist = tolist  # type: ignore[method-assign]
     try:

@@ -135,6 +135,7 @@ class FakeRunner:
     def _ask(self, seen: _Seen, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> None:
         if seen.resized is None:
             seen.result, seen.resized = self.shapes.of(func, args, kwargs, tensors)
+            seen.inside = None  # with real numbers nobody asked how the kernel lays results out
 
     def _inside(self, seen: _Seen, func: Any, args: Any, kwargs: Any, result: Any) -> int:
         """Bytes inside an operator; also learns how its kernel lays results out."""

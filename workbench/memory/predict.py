@@ -15,7 +15,7 @@ from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.answers import Answers, Site
-from workbench.memory.dataless import unlisted
+from workbench.memory.dataless import listed_one_by_one
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.formula import NOTE, inside_by_formula
@@ -175,7 +175,7 @@ def _aside() -> Iterator[None]:
     """Leave the random state and the garbage collector of the process as they were."""
     state = torch.get_rng_state()
     try:
-        with uncollected(), unlisted(), at_its_most():
+        with uncollected(), listed_one_by_one(), at_its_most():
             yield
     finally:
         torch.set_rng_state(state)

@@ -20,15 +20,6 @@ from workbench.testing.subject import FITTING, TINY, Subject, subject_of
 
 Check = Callable[[Subject], None]
 
-#: Bytes by which a prediction may differ from the measurement, with the cause; everything else agrees exactly.
-INEXACT: Mapping[str, tuple[int, str]] = {
-    "frod": (16_384, "its trained entries live in a sparse tensor, whose storages fake tensors do not model"),
-}
-#: Methods whose step cannot be predicted, with the cause; they train and are measured like every other.
-UNPREDICTED: Mapping[str, str] = {
-    "shira": "its update is a sparse tensor, whose backward fake tensors do not model",
-    "vblora": "its forward asks whether a logit has become infinite, which only values answer",
-}
 #: Steps on one repeated batch at the method's own learning rate after which its loss is lower.
 OVERFIT_STEPS = 20
 
@@ -128,24 +119,15 @@ def prediction_is_exact(subject: Subject) -> None:
     from workbench.memory.measure import measure
 
     case = subject.case
-    try:
-        predicted = case.predict()
-    except Incompatible as error:
-        assert error.field == "prediction", error
-        assert subject.method_name in UNPREDICTED, f"no prediction and no named cause: {error.reason}"
-        return
-    assert subject.method_name not in UNPREDICTED, "it can be predicted now; take it off the list"
+    predicted = case.predict()
     measured = measure(case.step(case.attached()), case.example())
-    allowed = INEXACT.get(subject.method_name, (0, ""))[0]
     by_category = {c: (predicted.by_category.get(c), size) for c, size in measured.by_category.items()}
-    assert abs(predicted.peak - measured.peak) <= allowed, by_category
+    assert predicted.peak == measured.peak, by_category
     assert predicted.peak == sum(predicted.by_category.values())
 
 
 def prediction_grows_with_batch(subject: Subject) -> None:
     """Three times the batch never predicts fewer bytes."""
-    if subject.method_name in UNPREDICTED:
-        return
     small, large = subject.case.predict(), subject.with_batch(3 * subject.batch).case.predict()
     assert large.peak >= small.peak
 

@@ -20,10 +20,14 @@ class AdamW8bit:
 
     weight_decay: float = 0.01
 
-    def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        # The library prints advice about optional kernels when it is imported.
+    def __post_init__(self) -> None:
+        """Import the library already: tables that it makes for itself then are no part of any step."""
+        # It prints advice about optional kernels.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            from bitsandbytes.optim import AdamW8bit as Library
+            import bitsandbytes.optim  # noqa: F401
+
+    def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        from bitsandbytes.optim import AdamW8bit as Library
 
         optimizer: torch.optim.Optimizer = Library(parameters, lr=lr, weight_decay=self.weight_decay)
         return optimizer
