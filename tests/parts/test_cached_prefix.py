@@ -16,6 +16,7 @@ from workbench.memory.snapshot import Snapshot
 from workbench.methods.base import methods
 from workbench.nn import prefix_identity
 from workbench.parts.storage.narrow_prefix import settled_prefix
+from workbench.predictions import counted
 from workbench.tasks.base import Sizes
 
 needs_ledger = pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")
@@ -237,3 +238,18 @@ def test_every_method_either_serves_the_cache_or_refuses_in_a_sentence():
             assert "\n" not in str(error)
         except (RuntimeError, NotImplementedError):
             continue  # a method that needs real weights to attach
+
+
+def test_a_task_that_augments_is_refused(monkeypatch):
+    case = _case("tiny-cnn")
+    monkeypatch.setattr(type(case.task), "augments", True)
+    with pytest.raises(Incompatible, match="changes its examples at random"):
+        _case("tiny-cnn", prefix_cache="ram")
+
+
+def test_counted_work_is_that_of_a_step_that_finds_its_rows():
+    plain, cached = (counted(_case("tiny-bert", batch=4, prefix_cache=place), fresh=True) for place in ("none", "ram"))
+    kept = counted(_case("tiny-bert", "full", batch=4), fresh=True)
+    assert cached.total_flops < plain.total_flops < kept.total_flops
+    blocks = 2 * 2 * 4 * 16 * (4 * 64 * 64 + 2 * 64 * 128)  # two frozen blocks of width 64 and 128, forward only
+    assert plain.total_flops - cached.total_flops >= blocks
