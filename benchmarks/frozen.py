@@ -1,4 +1,4 @@
-"""What the frozen part of a model costs: step time and peak of each way to make it cheap, in one run, on random weights.
+"""What the frozen part of a model costs: time and peak of each way to make it cheap, in one run, on random weights.
 
     OMP_NUM_THREADS=1 python benchmarks/frozen.py [--only MODEL] [--repeats N] [--profile LABEL] [--store]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 
@@ -115,6 +117,7 @@ def test_a_cache_too_small_for_all_examples_computes_the_rest():
 def test_the_next_run_finds_the_file_and_another_prefix_does_not():
     case = _case("tiny-bert", prefix_cache="disk", cached_examples=12)
     _losses(case)
+    gc.collect()  # the file is closed, and opened again
     losses, second = _losses(case)
     assert second.pintpot_prefix_cache.computed == case.batch, "the first batch tells the form of a row"
     torch.testing.assert_close(losses, _plain_losses(case), rtol=0, atol=1e-6)
@@ -124,6 +127,21 @@ def test_the_next_run_finds_the_file_and_another_prefix_does_not():
         next(other.pintpot_prefix_cache._identity._modules[-1].parameters()).add_(1.0)
     _, other = _losses(case, model=other)
     assert other.pintpot_prefix_cache.computed == 12
+
+
+def test_damaged_rows_are_computed_again(tmp_path):
+    case = _case("tiny-bert", prefix_cache="disk", cached_examples=12)
+    _losses(case)
+    (file,) = tmp_path.glob("*.rows")
+    content = bytearray(file.read_bytes())
+    record = len(content) // 12
+    for number in (4, 9):
+        content[number * record + record // 2] ^= 1
+    file.write_bytes(content)
+    losses, model = _losses(case)
+    torch.testing.assert_close(losses, _plain_losses(case), rtol=0, atol=1e-6)
+    assert 2 <= model.pintpot_prefix_cache.computed <= 3 * case.batch
+    assert _losses(case)[1].pintpot_prefix_cache.computed == case.batch, "they were mended"
 
 
 @pytest.mark.parametrize("place", ["ram", "disk"])
