@@ -7,7 +7,8 @@ with them at once. Whatever else the model makes of its inputs (masks, positions
 
 Memory: the highest step is one that finds nothing, and it is what predictions and measurements perform (see
 ``workbench.core.phase.at_its_most``). Gathering takes two copies of the rows at most, while the prefix itself
-needs at least its input and its output for each, so a step that finds some or all of them stays below.
+needs at least its input and its output for each, so a step that finds some or all of them stays below. The time
+and the work that are predicted are those of a step that finds all; reading a file is not in them.
 """
 
 from __future__ import annotations
@@ -148,7 +149,8 @@ class PrefixCache(nn.Module):
         flat, last = _flat(output), _is_channels_last(output)
         self._form = (output.shape[1:], last)
         if self.place == "ram":
-            self.table = _empty_table(output, self.examples) if self.table is None else self.table
+            if self.table is None or self.table.shape[1] != flat.shape[1]:
+                self.table = _empty_table(output, self.examples)
             self._rows = RowsInMemory(self.table)
         else:
             name = self._identity.name(tuple(output.shape[1:]), output.dtype, last)
