@@ -48,6 +48,9 @@ class Case:
         # The config first: reading it checks the method's name and every setting.
         if self.config.update_in_backward and self.accumulate > 1:
             raise Incompatible("accumulate", self.accumulate, "an update in backward drops each gradient at once")
+        if self.config.prefix_cache != "none" and self.task.augments:
+            reason = f"task {self.task_name} changes its examples at random, so nothing would be found again"
+            raise Incompatible("prefix_cache", self.config.prefix_cache, reason)
 
     @cached_property
     def task(self) -> Task:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.nn.int8_kernel import kernel, missing
 from workbench.nn.int8_weights import Int8Embedding, Int8Linear, quantized
@@ -82,6 +83,18 @@ def test_zeros_and_empty_inputs():
     assert layer(torch.zeros(0, 64)).shape == (0, 32)
     with pytest.raises(RuntimeError, match="takes float32"):
         kernel().linear(torch.zeros(2, 64, dtype=torch.float64), layer.packed, layer.scale, None)
+
+
+@needs_kernel
+def test_its_operations_are_counted_like_those_of_the_float32_product():
+    def counted(layer):
+        with FlopCounterMode(display=False) as counter:
+            layer(torch.randn(2, 5, 96, requires_grad=True)).sum().backward()
+        return counter.get_total_flops()
+
+    plain, narrow = _layer(96, 40), _layer(96, 40)
+    Int8Linear.adopt(narrow)
+    assert counted(narrow) == counted(plain) == 2 * (2 * 10 * 96 * 40)
 
 
 def test_a_table_in_int8_gives_float_rows():

@@ -11,7 +11,7 @@ import time
 import pytest
 import torch
 
-from workbench.nn.row_store import KEY, RowsInFile, RowsInMemory
+from workbench.nn.row_store import KEY, RowsInFile, RowsInMemory, rows_in_file
 
 SIZE = 1000
 RECORD = KEY + 4 + SIZE * 4
@@ -113,6 +113,14 @@ def test_one_process_writes_and_others_read(tmp_path):
     assert _intact(second, [0, 9]) == [0] and path.stat().st_size == 2 * RECORD
     first.close()
     assert _open(path).writes
+
+
+def test_runs_of_one_process_share_an_open_file(tmp_path):
+    first = rows_in_file(tmp_path / "rows", SIZE, torch.float32, 2)
+    second = rows_in_file(tmp_path / "rows", SIZE, torch.float32, 8)
+    assert second is first and first.writes and first.most == 8
+    del first, second
+    assert rows_in_file(tmp_path / "rows", SIZE, torch.float32, 2).most == 2
 
 
 def test_no_more_rows_than_allowed(tmp_path):

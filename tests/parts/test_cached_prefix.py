@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 
@@ -16,6 +18,7 @@ from workbench.memory.snapshot import Snapshot
 from workbench.methods.base import methods
 from workbench.nn import prefix_identity
 from workbench.parts.storage.narrow_prefix import settled_prefix
+from workbench.predictions import counted
 from workbench.tasks.base import Sizes
 
 needs_ledger = pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")
@@ -114,6 +117,7 @@ def test_a_cache_too_small_for_all_examples_computes_the_rest():
 def test_the_next_run_finds_the_file_and_another_prefix_does_not():
     case = _case("tiny-bert", prefix_cache="disk", cached_examples=12)
     _losses(case)
+    gc.collect()  # the file is closed, and opened again
     losses, second = _losses(case)
     assert second.pintpot_prefix_cache.computed == case.batch, "the first batch tells the form of a row"
     torch.testing.assert_close(losses, _plain_losses(case), rtol=0, atol=1e-6)
@@ -123,6 +127,21 @@ def test_the_next_run_finds_the_file_and_another_prefix_does_not():
         next(other.pintpot_prefix_cache._identity._modules[-1].parameters()).add_(1.0)
     _, other = _losses(case, model=other)
     assert other.pintpot_prefix_cache.computed == 12
+
+
+def test_damaged_rows_are_computed_again(tmp_path):
+    case = _case("tiny-bert", prefix_cache="disk", cached_examples=12)
+    _losses(case)
+    (file,) = tmp_path.glob("*.rows")
+    content = bytearray(file.read_bytes())
+    record = len(content) // 12
+    for number in (4, 9):
+        content[number * record + record // 2] ^= 1
+    file.write_bytes(content)
+    losses, model = _losses(case)
+    torch.testing.assert_close(losses, _plain_losses(case), rtol=0, atol=1e-6)
+    assert 2 <= model.pintpot_prefix_cache.computed <= 3 * case.batch
+    assert _losses(case)[1].pintpot_prefix_cache.computed == case.batch, "they were mended"
 
 
 @pytest.mark.parametrize("place", ["ram", "disk"])
@@ -237,3 +256,18 @@ def test_every_method_either_serves_the_cache_or_refuses_in_a_sentence():
             assert "\n" not in str(error)
         except (RuntimeError, NotImplementedError):
             continue  # a method that needs real weights to attach
+
+
+def test_a_task_that_augments_is_refused(monkeypatch):
+    case = _case("tiny-cnn")
+    monkeypatch.setattr(type(case.task), "augments", True)
+    with pytest.raises(Incompatible, match="changes its examples at random"):
+        _case("tiny-cnn", prefix_cache="ram")
+
+
+def test_counted_work_is_that_of_a_step_that_finds_its_rows():
+    plain, cached = (counted(_case("tiny-bert", batch=4, prefix_cache=place), fresh=True) for place in ("none", "ram"))
+    kept = counted(_case("tiny-bert", "full", batch=4), fresh=True)
+    assert cached.total_flops < plain.total_flops < kept.total_flops
+    blocks = 2 * 2 * 4 * 16 * (4 * 64 * 64 + 2 * 64 * 128)  # two frozen blocks of width 64 and 128, forward only
+    assert plain.total_flops - cached.total_flops >= blocks

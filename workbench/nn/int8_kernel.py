@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from workbench.core.errors import ResourceMissing
 
@@ -33,6 +35,7 @@ def missing() -> str:
         return f"the int8 kernel cannot be made: {error}"
     torch.library.register_fake("pintpot_int8::linear", _linear_shape)
     torch.library.register_fake("pintpot_int8::linear_backward", _gradient_shape)
+    register_flop_formula([torch.ops.pintpot_int8.linear, torch.ops.pintpot_int8.linear_backward])(_operations)
     return ""
 
 
@@ -45,6 +48,11 @@ def kernel() -> Any:
     if reason:
         raise ResourceMissing(reason)
     return torch.ops.pintpot_int8
+
+
+def _operations(x_shape: Any, weight_shape: Any, *_: Any, **__: Any) -> int:
+    """Multiplications and additions, counted like those of a float32 product."""
+    return 2 * math.prod(x_shape[:-1]) * math.prod(weight_shape)
 
 
 def _linear_shape(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:

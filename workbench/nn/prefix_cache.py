@@ -7,7 +7,8 @@ with them at once. Whatever else the model makes of its inputs (masks, positions
 
 Memory: the highest step is one that finds nothing, and it is what predictions and measurements perform (see
 ``workbench.core.phase.at_its_most``). Gathering takes two copies of the rows at most, while the prefix itself
-needs at least its input and its output for each, so a step that finds some or all of them stays below.
+needs at least its input and its output for each, so a step that finds some or all of them stays below. The time
+and the work that are predicted are those of a step that finds all; reading a file is not in them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from workbench.core.errors import Incompatible
 from workbench.core.phase import is_at_its_most, seldom
 from workbench.core.profile import Category
 from workbench.nn.prefix_identity import PrefixIdentity, place_of
-from workbench.nn.row_store import KEY, Rows, RowsInFile, RowsInMemory
+from workbench.nn.row_store import KEY, Rows, RowsInMemory, rows_in_file
 
 Place = Literal["ram", "disk"]
 Forward = Callable[..., Any]
@@ -94,26 +95,38 @@ class PrefixCache(nn.Module):
                 self.table = _empty_table(output, self.examples)
             return output
         if self._identity.changed():
-            self._forget()
+            self._rows = None
         keys = keys_of(args, kwargs)
         if self._rows is None:
             output = self._computed(original, args, kwargs)
             self._open(output)
             self._keep(keys, output)
             return output
-        rows, missing = self._rows.get(keys)
-        self.found += len(keys) - len(missing)
-        if len(missing) == len(keys):
-            del rows
-            output = self._computed(original, args, kwargs)
-            self._keep(keys, output)
-            return output
-        if missing:
-            chosen = torch.tensor(missing)
+        absent = self._rows.absent(keys)
+        gathered = self._gathered(absent, keys, original, args, kwargs) if len(absent) < len(keys) else None
+        if gathered is not None:
+            self.found += len(keys) - len(absent)
+            return self._shaped(gathered)
+        output = self._computed(original, args, kwargs)
+        self._keep(keys, output)
+        return output
+
+    def _gathered(
+        self, absent: list[int], keys: list[bytes], original: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor | None:
+        """All rows, those that are absent computed first; ``None`` if a row that should be there is damaged.
+
+        The order matters for the peak: while the prefix runs, no row has been gathered yet.
+        """
+        assert self._rows is not None
+        fresh, chosen = None, torch.tensor(absent, dtype=torch.int64)
+        if absent:
             fresh = self._computed(original, *_some((args, kwargs), chosen))
-            rows.index_copy_(0, chosen, _flat(fresh))
-            self._keep([keys[i] for i in missing], fresh)
-        return self._shaped(rows)
+            self._keep([keys[i] for i in absent], fresh)
+        rows, missing = self._rows.get(keys)
+        if not set(missing) <= set(absent):
+            return None
+        return rows if fresh is None else rows.index_copy_(0, chosen, _flat(fresh))
 
     def _computed(self, original: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """Run the model up to the boundary."""
@@ -136,21 +149,17 @@ class PrefixCache(nn.Module):
         flat, last = _flat(output), _is_channels_last(output)
         self._form = (output.shape[1:], last)
         if self.place == "ram":
-            self.table = _empty_table(output, self.examples) if self.table is None else self.table
+            if self.table is None or self.table.shape[1] != flat.shape[1]:
+                self.table = _empty_table(output, self.examples)
             self._rows = RowsInMemory(self.table)
         else:
             name = self._identity.name(tuple(output.shape[1:]), output.dtype, last)
             path = place_of(name, self.examples * flat.shape[1] * flat.element_size())
-            self._rows = RowsInFile(path, flat.shape[1], flat.dtype, self.examples)
+            self._rows = rows_in_file(path, flat.shape[1], flat.dtype, self.examples)
 
     def _keep(self, keys: Sequence[bytes], output: Tensor) -> None:
         if self._rows is not None and self._form == (output.shape[1:], _is_channels_last(output)):
             self._rows.put(keys, _flat(output))
-
-    def _forget(self) -> None:
-        if isinstance(self._rows, RowsInFile):
-            self._rows.close()
-        self._rows = None
 
     def _shaped(self, rows: Tensor) -> Tensor:
         """Rows as the tensor the prefix gives, in its memory layout."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
+import weakref
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +23,10 @@ _HEAD = KEY + 4  #: bytes before the row: key and CRC-32 of key and row
 
 class Rows(Protocol):
     """Rows by key. ``put`` may decline (full, read-only); a key that was put may be gone (damaged)."""
+
+    def absent(self, keys: Sequence[bytes]) -> list[int]:
+        """Positions of the keys that are certainly not there; reads no row."""
+        ...
 
     def get(self, keys: Sequence[bytes]) -> tuple[Tensor, list[int]]:
         """Rows of ``keys``, shape (keys, size), and the positions of those that are not there (left unset)."""
@@ -38,6 +44,9 @@ class RowsInMemory:
     def __init__(self, table: Tensor) -> None:
         self.table = table
         self.slots: dict[bytes, int] = {}
+
+    def absent(self, keys: Sequence[bytes]) -> list[int]:
+        return [position for position, key in enumerate(keys) if key not in self.slots]
 
     def get(self, keys: Sequence[bytes]) -> tuple[Tensor, list[int]]:
         slots = [self.slots.get(key, -1) for key in keys]
@@ -74,6 +83,7 @@ class RowsInFile:
             self.writes = True
         except OSError:
             self.writes = False
+        self._lock = threading.Lock()
         self._damaged: list[int] = []
         self.slots = self._index()
 
@@ -90,6 +100,9 @@ class RowsInFile:
         self._next = count
         return {os.pread(self._file, KEY, slot * self._record): slot for slot in range(count)}
 
+    def absent(self, keys: Sequence[bytes]) -> list[int]:
+        return [position for position, key in enumerate(keys) if key not in self.slots]
+
     def get(self, keys: Sequence[bytes]) -> tuple[Tensor, list[int]]:
         found = torch.empty((len(keys), self.size), dtype=self.dtype)
         missing = []
@@ -104,28 +117,45 @@ class RowsInFile:
         read = os.preadv(self._file, [head, body], slot * self._record)
         if read == self._record and bytes(head) == _head(key, body):
             return True
-        del self.slots[key]
+        self.slots.pop(key, None)
         self._damaged.append(slot)
         return False
 
     def put(self, keys: Sequence[bytes], rows: Tensor) -> None:
-        for key, row in zip(keys, rows):
-            if not self.writes or key in self.slots:
-                continue
-            if self._damaged:
-                slot = self._damaged.pop()
-            elif self._next < self.most:
-                slot, self._next = self._next, self._next + 1
-            else:
-                continue
-            body = memoryview(row.view(torch.uint8).numpy())
-            try:
-                written = os.pwritev(self._file, [_head(key, body), body], slot * self._record)
-            except OSError:  # a full disk ends the filling, not the training
-                self.writes = False
-                return
-            if written == self._record:
-                self.slots[key] = slot
+        with self._lock:
+            for key, row in zip(keys, rows):
+                slot = self._free_slot() if self.writes and key not in self.slots else None
+                if slot is not None:
+                    self._write(slot, key, memoryview(row.view(torch.uint8).numpy()))
+
+    def _free_slot(self) -> int | None:
+        if self._damaged:
+            return self._damaged.pop()
+        if self._next >= self.most:
+            return None
+        self._next += 1
+        return self._next - 1
+
+    def _write(self, slot: int, key: bytes, body: memoryview) -> None:
+        try:
+            written = os.pwritev(self._file, [_head(key, body), body], slot * self._record)
+        except OSError:  # a full disk ends the filling, not the training
+            self.writes = False
+            return
+        if written == self._record:
+            self.slots[key] = slot
+
+
+_opened: weakref.WeakValueDictionary[Path, RowsInFile] = weakref.WeakValueDictionary()
+
+
+def rows_in_file(path: Path, size: int, dtype: torch.dtype, most: int) -> RowsInFile:
+    """The file's rows, opened once per process: a run whose model is not collected yet would hold the lock."""
+    found = _opened.get(path)
+    if found is None:
+        found = _opened[path] = RowsInFile(path, size, dtype, most)
+    found.most = max(found.most, most)
+    return found
 
 
 def _head(key: bytes, body: memoryview) -> bytes:

@@ -69,6 +69,7 @@ class Task(abc.ABC):
     assets: ClassVar[tuple[str, ...]] = ()
     default_model: ClassVar[str]
     default_batch: ClassVar[int] = 16
+    augments: ClassVar[bool] = False  #: whether an example comes out of ``collate`` changed at random
     objective: ClassVar[Literal["classification", "generation"]] = "classification"
 
     def check(self, model: ModelSpec) -> None:
