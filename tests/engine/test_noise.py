@@ -67,6 +67,7 @@ def test_kernel_and_numpy_agree_bit_for_bit(kind: str, dtype: torch.dtype, monke
     monkeypatch.undo()
     assert torch.equal(noise.added_to_rows(matrix, numbered([2]), rows), slow_rows)
     assert torch.equal(noise.added_to([matrix], numbered([2]))[0][rows], slow_rows)
+    assert torch.equal(noise.rows_like(matrix, numbered([2]), rows), noise.like(matrix, numbered([2]))[rows])
 
 
 @needs_kernel
@@ -190,6 +191,7 @@ def test_operators_keep_torchs_rules(kind: str) -> None:
     out = torch.empty_like(weights[0])
     torch.library.opcheck(ops.write_with_noise_.default, (out, weights[0], numbered([0]), *terms), test_utils=tests)
     rows = torch.tensor([[1, 6, 1]])
+    torch.library.opcheck(ops.gather_noise.default, (weights[0], numbered([0]), rows, *terms), test_utils=tests)
     torch.library.opcheck(ops.gather_with_noise.default, (weights[0], numbered([0]), rows, *terms), test_utils=tests)
 
 
@@ -210,5 +212,6 @@ def test_bad_input_is_one_sentence() -> None:
         Noise([1, 2], [1.0])
     with pytest.raises(BadInput, match="float32, bfloat16 or float64"):
         Noise([1], [1.0]).add_([torch.zeros(3, dtype=torch.float16)], numbered([0]))
-    with pytest.raises(IndexError, match="of a matrix of 4 rows"):
-        Noise([1], [1.0]).added_to_rows(torch.zeros(4, 2), numbered([0]), torch.tensor([4]))
+    for row in (4, -1):
+        with pytest.raises(IndexError):
+            Noise([1], [1.0]).added_to_rows(torch.zeros(4, 2), numbered([0]), torch.tensor([row]))

@@ -120,7 +120,7 @@ def test_more_probes_lower_the_variance() -> None:
     model = Quadratic()
     spread = []
     for probes in (1, 16):
-        parts = Parts(All(), ZerothOrder(1e-3, probes), SGD(), AsLoaded(), per_parameter=True)
+        parts = Parts(All(), ZerothOrder(probes), SGD(), AsLoaded(), per_parameter=True)
         step = TrainingStep(model, parts, lambda m, _: m(), lr=0.0)
         found: list[Tensor] = []
         step.observer = lambda p, found=found: found.append(p.grad.detach().clone())

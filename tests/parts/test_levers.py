@@ -165,8 +165,16 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         "recompute": 0,
         "recompute_first": 0,
         "update_in_backward": False,
+        "gradient": "own",
+        "probes": 1,
+        "perturbation": 1e-3,
+        "noise": "gaussian",
     }
-    own = {"checkpointing": {"recompute": 1}, "update-in-backward": {"update_in_backward": True}}
+    own = {
+        "checkpointing": {"recompute": 1},
+        "update-in-backward": {"update_in_backward": True},
+        "mezo": {"gradient": "two-sided"},
+    }
     for method in methods:
         assert issubclass(method.Config, MethodConfig)
         config = method.configure()
@@ -192,6 +200,7 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         ("tiny-bert", "mezo", {"saved": "int8"}, "nothing for a backward pass"),
         ("tiny-bert", "mezo", {"update_in_backward": True}, "nothing for a backward pass"),
         ("tiny-bert", "full", {"weights": "bf16", "saved": "bf16"}, "in bf16 already"),
+        ("tiny-bert", "lora", {"gradient": "one-sided", "recompute": 1}, "nothing for a backward pass"),
     ],
 )
 def test_a_lever_that_does_not_apply_is_refused_in_a_sentence_before_anything_runs(model, method, settings, words):

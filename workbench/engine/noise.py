@@ -63,6 +63,11 @@ class Noise:
         result: Tensor = torch.ops.pintpot.gather_with_noise(weight, place, rows, self.seeds, self.scales, self.kind)
         return result
 
+    def rows_like(self, weight: Tensor, place: Tensor, rows: Tensor) -> Tensor:
+        """Those rows of the noise itself."""
+        made: Tensor = torch.ops.pintpot.gather_noise(weight, place, rows, self.seeds, self.scales, self.kind)
+        return made
+
     def like(self, weight: Tensor, place: Tensor) -> Tensor:
         """The noise itself, for one weight."""
         made = torch.zeros_like(weight, requires_grad=False)
@@ -83,6 +88,7 @@ _TERMS = "Tensor seeds, Tensor scales, str kind"
 torch.library.define("pintpot::add_noise_", f"(Tensor(a!)[] weights, Tensor places, {_TERMS}) -> ()")
 torch.library.define("pintpot::with_noise", f"(Tensor[] weights, Tensor places, {_TERMS}) -> Tensor[]")
 torch.library.define("pintpot::write_with_noise_", f"(Tensor(a!) out, Tensor weight, Tensor place, {_TERMS}) -> ()")
+torch.library.define("pintpot::gather_noise", f"(Tensor weight, Tensor place, Tensor rows, {_TERMS}) -> Tensor")
 torch.library.define("pintpot::gather_with_noise", f"(Tensor weight, Tensor place, Tensor rows, {_TERMS}) -> Tensor")
 
 
@@ -124,31 +130,20 @@ def _(out: Tensor, weight: Tensor, place: Tensor, seeds: Tensor, scales: Tensor,
 
 @torch.library.impl("pintpot::gather_with_noise", "cpu")
 def _gather_with_noise(weight: Tensor, place: Tensor, rows: Tensor, seeds: Tensor, scales: Tensor, kind: str) -> Tensor:
-    if not weight.is_contiguous():
-        raise ValueError("rows are asked of a matrix that lies row by row")
-    made = weight.new_empty((*rows.shape, weight.shape[1]))
-    asked = rows.reshape(-1).to(torch.int64)
-    if not len(asked):
-        return made
-    if int(asked.min()) < 0 or int(asked.max()) >= len(weight):
-        raise IndexError(f"row {int(asked.max())} or {int(asked.min())} asked of a matrix of {len(weight)} rows")
-    tensor, start = place[0].tolist()
-    width = weight.shape[1]
-    if _kernel() is None:
-        for row, out in zip(asked.tolist(), made.view(-1, width)):
-            noise_reference.add_noise(out, weight[row], start + row * width, tensor, seeds, scales, kind == "sign")
-        return made
-    first, step = asked.numpy() * width, weight.element_size()
-    pieces = np.empty((len(first), 5), np.int64)
-    pieces[:, 0] = made.data_ptr() + np.arange(len(first)) * (width * step)
-    pieces[:, 1] = weight.data_ptr() + first * step
-    pieces[:, 2:] = width, 0, tensor
-    pieces[:, 3] = start + first
-    _call(pieces.ctypes.data, len(pieces), weight.dtype, seeds, scales, kind)
+    made = torch.embedding(weight, rows)
+    _run_rows(made, rows, weight.shape, place, seeds, scales, kind)
+    return made
+
+
+@torch.library.impl("pintpot::gather_noise", "cpu")
+def _gather_noise(weight: Tensor, place: Tensor, rows: Tensor, seeds: Tensor, scales: Tensor, kind: str) -> Tensor:
+    made = weight.new_zeros((*rows.shape, weight.shape[1]))
+    _run_rows(made, rows, weight.shape, place, seeds, scales, kind)
     return made
 
 
 @torch.library.register_fake("pintpot::gather_with_noise")
+@torch.library.register_fake("pintpot::gather_noise")
 def _(weight: Tensor, place: Tensor, rows: Tensor, seeds: Tensor, scales: Tensor, kind: str) -> Tensor:
     return weight.new_empty((*rows.shape, weight.shape[1]))
 
@@ -192,6 +187,25 @@ def _run(outs: list[Tensor], weights: list[Tensor], places: Tensor, seeds: Tenso
             pieces += (out.data_ptr(), weight.data_ptr(), weight.numel(), start, tensor)
         table = (ctypes.c_int64 * len(pieces))(*pieces)
         _call(ctypes.addressof(table), len(pieces) // 5, dtype, seeds, scales, kind)
+
+
+def _run_rows(
+    made: Tensor, rows: Tensor, shape: torch.Size, place: Tensor, seeds: Tensor, scales: Tensor, kind: str
+) -> None:
+    """Add to each row of ``made`` the noise of the matrix row it was taken from."""
+    height, width = shape
+    asked = rows.reshape(-1).to(torch.int64).numpy()
+    if len(asked) and not 0 <= asked.min() <= asked.max() < height:
+        raise IndexError(f"rows {asked.min()} to {asked.max()} asked of a matrix of {height} rows")
+    tensor, start = place[0].tolist()
+    if _kernel() is None:
+        for row, out in zip(asked.tolist(), made.view(-1, width)):
+            noise_reference.add_noise(out, out.clone(), start + row * width, tensor, seeds, scales, kind == "sign")
+    pieces = np.empty((len(asked), 5), np.int64)
+    pieces[:, 0] = pieces[:, 1] = made.data_ptr() + np.arange(len(asked)) * (width * made.element_size())
+    pieces[:, 2:] = width, 0, tensor
+    pieces[:, 3] = start + asked * width
+    _call(pieces.ctypes.data, len(pieces), made.dtype, seeds, scales, kind)
 
 
 def _call(pieces: int, count: int, dtype: torch.dtype, seeds: Tensor, scales: Tensor, kind: str) -> None:

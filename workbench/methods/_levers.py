@@ -1,7 +1,7 @@
 """Levers that lower the peak of any method: settings that every method has, all off unless its config says so.
 
-A lever is a ``Storage`` part (or, for updates inside backward, an ``Estimator``) put on top of the method's own
-parts when it is attached. Reading this file needs no torch.
+A lever is a ``Storage`` part (or, for updates inside backward and for gradients without it, an ``Estimator``) put on
+top of the method's own parts when it is attached. Reading this file needs no torch.
 """
 
 from __future__ import annotations
@@ -51,6 +51,14 @@ class Levers(Config):
     executor: Literal["eager", "graph", "inductor", "auto"] = setting(
         "eager", "what runs the step: torch itself, its captured graph, that graph compiled, or the fastest of them"
     )
+    gradient: Literal["own", "two-sided", "one-sided", "forward"] = setting(
+        "own", "the method's own, or a slope along random noise without a backward pass: by differences or exactly"
+    )
+    probes: int = setting(1, "slopes averaged in a step, where gradients are slopes", ge=1, le=1024)
+    perturbation: float = setting(1e-3, "size of the perturbation, where slopes are differences", gt=0, le=1)
+    noise: Literal["gaussian", "sign"] = setting(
+        "gaussian", "standard normal, or plus and minus ones, where gradients are slopes"
+    )
 
 
 def refusal(levers: Levers, model: ModelSpec) -> str | None:
@@ -70,6 +78,7 @@ def refusal(levers: Levers, model: ModelSpec) -> str | None:
 
 def applied(parts: Parts, levers: Levers) -> Parts:
     """The method's parts with the levers that are on. Raises ``Incompatible`` where a lever and the parts clash."""
+    parts = _forward_only(parts, levers)
     _check(parts, levers)
     storages = tuple(_storages(levers))
     if storages:
@@ -96,6 +105,22 @@ def _executed(parts: Parts, levers: Levers) -> Parts:
     from workbench.parts.estimator.captured import Captured
 
     return replace(parts, estimator=Captured("graph" if levers.executor == "auto" else levers.executor))
+
+
+def _forward_only(parts: Parts, levers: Levers) -> Parts:
+    """The parts with an estimator that needs no backward pass, when ``gradient`` asks for one."""
+    if levers.gradient == "own":
+        return parts
+    from workbench.parts.estimator.backprop import Backprop
+    from workbench.parts.estimator.forward_gradient import ForwardGradient
+    from workbench.parts.estimator.zeroth_order import ZerothOrder
+
+    if type(parts.estimator) is not Backprop:
+        raise Incompatible("gradient", levers.gradient, "this method takes its gradient in a way of its own")
+    if levers.gradient == "forward":
+        return replace(parts, estimator=ForwardGradient(levers.probes, levers.noise), per_parameter=True)
+    differences = ZerothOrder(levers.probes, levers.noise, levers.perturbation, levers.gradient == "two-sided")
+    return replace(parts, estimator=differences, per_parameter=True)
 
 
 def _check(parts: Parts, levers: Levers) -> None:

@@ -1,4 +1,4 @@
-"""MeZO: forward-only fine-tuning by two-sided simultaneous perturbation."""
+"""MeZO: full fine-tuning with the gradient lever on, so that every step is two forwards."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class MeZOConfig(MethodConfig):
     optimizer: OptimizerName = setting("sgd", "update rule", choices=optimizer_rules())
     lr: float = setting(1e-5, "peak learning rate", gt=0, le=10)
-    eps: float = setting(1e-3, "size of the perturbation", gt=0, le=1)
-    probes: int = setting(1, "perturbations averaged per step", ge=1, le=1024)
-    noise: Literal["gaussian", "sign"] = setting("gaussian", "standard normal, or plus and minus ones")
+    gradient: Literal["two-sided", "one-sided", "forward"] = setting(
+        "two-sided", "slope along random noise: by differences or exactly, with forward-mode differentiation"
+    )
 
 
 @register
@@ -36,10 +36,10 @@ class MeZO(Method):
 
     def parts(self, config: MeZOConfig) -> Parts:
         from workbench.parts.base import Parts
-        from workbench.parts.estimator.zeroth_order import ZerothOrder
+        from workbench.parts.estimator.backprop import Backprop
         from workbench.parts.optimizer import named
         from workbench.parts.selection.all import All
         from workbench.parts.storage.as_loaded import AsLoaded
 
-        estimator = ZerothOrder(config.eps, config.probes, config.noise)
-        return Parts(All(), estimator, named(config.optimizer), AsLoaded(), per_parameter=True)
+        # The estimator is the gradient lever's, which this method has on.
+        return Parts(All(), Backprop(), named(config.optimizer), AsLoaded())

@@ -236,7 +236,7 @@ def _walks_against_the_slope(subject: Subject) -> None:
     model = subject.attached()
     step = subject.case.step(model)
     start = [p.detach().clone() for p in step.parameters]
-    eps, seed = subject.case.config.eps, derive(7, "probe", 0)
+    eps, seed = subject.case.config.perturbation, derive(7, "probe", 0)
     noise = [Noise([seed], [1.0]).like(w, numbered([i])) for i, w in enumerate(start)]
     values = []
     for scale in (eps, -eps):
