@@ -192,7 +192,8 @@ def times(bench: Bench, arms: dict[str, Arm], repeats: int) -> dict[str, dict[st
             started = time.process_time()
             step(batch)
             best[key] = min(best[key], time.process_time() - started)
-    return {name: {k: s for (n, k), s in best.items() if n == name} for name in arms}
+    first = {"first": best[report.FIRST, "ordinary"]}  # of the same run: what the ratios are to
+    return {name: {k: s for (n, k), s in best.items() if n == name} | first for name in arms}
 
 
 def losses(bench: Bench, rule: Any, lr: float, seed: int, steps: int) -> list[float]:

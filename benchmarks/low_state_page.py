@@ -59,8 +59,9 @@ def section(name: str, bench: Mapping[str, Any], interval: int) -> list[str]:
 
 def row(arm: str, bench: Mapping[str, Any], interval: int) -> str:
     cell, first = bench["bytes"][arm], bench["bytes"][FIRST]
-    unit = bench.get("time", {}).get(FIRST, {}).get("ordinary")
-    plain, mean, share = spread(bench.get("time", {}).get(arm, {}), interval)
+    seconds = bench.get("time", {}).get(arm, {})
+    unit = seconds.get("first")
+    plain, mean, share = spread(seconds, interval)
     cells = [
         arm,
         format_size(cell["state"]),

@@ -6,18 +6,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from workbench.case import Case
 from workbench.core.profile import Category
 from workbench.memory.measure import measure
 from workbench.parts.optimizer.galore import GaLore
 from workbench.parts.optimizer.natural_galore import NaturalGaLore, inner_products, natural
+from workbench.session import Schedule, Session, run
+from workbench.stats import paired_difference
+from workbench.tasks.base import Sizes
 from workbench.testing import Subject
 
 RANK, KEPT = 4, 5
 
 
 def solved(history: Tensor, slot: int, damping: float) -> Tensor:
-    products = torch.stack([inner_products(history, row) for row in history])
-    return natural(history, products, slot, damping)
+    return natural(history, inner_products(history, history), slot, damping)
 
 
 @pytest.mark.parametrize("size", [1e-4, 0.1, 1.0, 30.0])
@@ -88,10 +91,10 @@ def test_the_history_is_optimizer_state() -> None:
     """For each projected matrix: ``history`` float32 gradients of longer side x rank, and their products in float64."""
     sizes = {}
     for name, more in (("galore", {}), ("natural-galore", {"history": KEPT})):
-        case = Subject(name, "tiny-bert", {"rank": RANK, **more}).case
-        sizes[name] = case.predict().by_category[Category.OPTIMIZER]
-    model = Subject("galore", "tiny-bert").attached()
-    projected = [p for p in model.parameters() if p.ndim == 2 and min(p.shape) > RANK]
+        subject = Subject(name, "tiny-bert", {"rank": RANK, **more})
+        step, _ = subject.trained(subject.attached(), 1)
+        sizes[name] = sum(t.numel() * t.element_size() for t in step.optimizer_state())
+    projected = [p for p in step.parameters if p.ndim == 2 and min(p.shape) > RANK]
     expected = sum(KEPT * max(p.shape) * RANK * 4 + KEPT * KEPT * 8 for p in projected)
     assert sizes["natural-galore"] - sizes["galore"] == expected > sizes["galore"]
 
@@ -116,27 +119,21 @@ def test_updates_inside_backward_give_the_same_weights() -> None:
 
 
 @pytest.mark.slow
-def test_direction_against_galore_on_rated_sentences() -> None:
-    """Three seeds, the same data in the same order: both learn, and the paired interval of the difference is told.
+def test_direction_against_galore_on_digits() -> None:
+    """Three seeds of the quick comparison: both learn, and the paired difference is told with its interval.
 
-    The paper reports a lower loss than GaLore's. A dozen steps of fine-tuning need not show it: the sign is printed and
-    not asserted, so that a result that does not reproduce at this scale stays one.
+    The paper reports Natural GaLore ahead of GaLore. The sign is printed and not asserted, so that a result that does
+    not reproduce at this scale stays one; what is asserted is that a difference of five points would have been seen.
     """
-    from workbench.case import Case
-    from workbench.session import Schedule, Session, run
-    from workbench.stats import paired_difference
-    from workbench.tasks.base import Sizes
-
-    steps, late = 18, {"galore": {}, "natural-galore": {}}  # type: ignore[var-annotated]
+    scores: dict[str, dict[int, float]] = {"galore": {}, "natural-galore": {}}
     for seed in range(3):
-        for method, found in late.items():
-            case = Case("movie-sentiment", "minilm", method, 8, settings={"lr": 1e-3, "interval": 10})
-            record = run(Session(case, seed, schedule=Schedule(steps=steps), sizes=Sizes(steps * 8, 16)), predict=False)
-            losses = [s.loss for s in record.steps]
-            assert sum(losses[-6:]) < sum(losses[:6])
-            found[seed] = sum(losses[-6:]) / 6
-    difference = paired_difference(late["natural-galore"], late["galore"])
+        for method, found in scores.items():
+            case = Case("digits", "tiny-cnn", method, 16, settings={"lr": 5e-3, "interval": 10})
+            record = run(Session(case, seed, schedule=Schedule(epochs=4), sizes=Sizes(400, 300)), predict=False)
+            found[seed] = float(record.score["value"])
+    difference = paired_difference(scores["natural-galore"], scores["galore"])
     assert difference is not None and difference.low is not None and difference.high is not None
     told = "not told apart" if difference.low <= 0 <= difference.high else "told apart"
     print(f"Natural GaLore - GaLore: {difference.mean:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}), {told}")
-    assert difference.count == 3
+    assert min(*scores["galore"].values(), *scores["natural-galore"].values()) > 0.8
+    assert difference.high - difference.low < 0.1

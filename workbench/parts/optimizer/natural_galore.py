@@ -59,7 +59,7 @@ class NaturalSubspaceOptimizer(SubspaceOptimizer):
         history, products = state["history"], state["products"]
         slot = state["step"] % self.history
         history[slot] = newest
-        products[slot] = products[:, slot] = inner_products(history, newest)
+        products[slot] = products[:, slot] = inner_products(history, newest[None])[:, 0]
         return natural(history, products, slot, self.damping).view_as(gradient).to(gradient.dtype)
 
     def rebase(self, state: dict[str, Any], basis: Tensor) -> None:
@@ -67,8 +67,7 @@ class NaturalSubspaceOptimizer(SubspaceOptimizer):
             turn = state["basis"].float().T @ basis.float()
             for row in state["history"]:
                 row.copy_((row.view(-1, len(turn)) @ turn).flatten())
-            for row, products in zip(state["history"], state["products"], strict=True):
-                products.copy_(inner_products(state["history"], row))
+            state["products"].copy_(inner_products(state["history"], state["history"]))
         super().rebase(state, basis)
 
 
@@ -87,11 +86,11 @@ def natural(history: Tensor, products: Tensor, slot: int, damping: float) -> Ten
     return weights.to(history.dtype) @ history
 
 
-def inner_products(history: Tensor, vector: Tensor) -> Tensor:
-    """``history`` (count, n) times ``vector`` (n), in float64 a stretch at a time: rounding here decides the solve."""
-    found = torch.zeros(len(history), dtype=torch.float64)
-    for rows, part in zip(history.split(CHUNK, 1), vector.split(CHUNK), strict=True):
-        found += rows.double() @ part.double()
+def inner_products(rows: Tensor, others: Tensor) -> Tensor:
+    """``rows`` (a, n) times ``others`` (b, n) as (a, b), in float64 a stretch at a time: rounding decides the solve."""
+    found = torch.zeros(len(rows), len(others), dtype=torch.float64)
+    for left, right in zip(rows.split(CHUNK, 1), others.split(CHUNK, 1), strict=True):
+        found.addmm_(left.double(), right.double().T)
     return found
 
 
