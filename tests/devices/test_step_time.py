@@ -48,7 +48,7 @@ def test_phases_modules_and_parameters_are_counted() -> None:
     assert {call.phase for call in recorder.calls} == {"forward", "backward", "update"}
     assert recorder.counts["forward", "module"] == 6
     assert recorder.counts["forward", "block"] == 1
-    assert recorder.counts["update", "step"] == 1
+    assert recorder.counts["update", "update"] == recorder.counts["update", "step"] == 1
     assert recorder.counts["update", "parameter"] == 5
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from workbench.devices.replay import PHASES, compiled, stand_ins, timed
 #: A replay calls its operators from Python, which the backward pass does not, so a cost may be below zero.
 _BOUNDS = {
     "view": (-1, 6), "forward": (-2, 10), "backward": (-3, 10), "optimizer": (-3, 10),
-    "step": (10, 400), "parameter": (0, 15), "module": (0.5, 10), "block": (0.5, 60),
+    "update": (10, 400), "step": (5, 200), "parameter": (0, 15), "module": (0.5, 10), "block": (0.5, 60),
 }  # fmt: skip
 _SIZES = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 99}
 
@@ -65,12 +66,12 @@ def _adapted(model: nn.Module, loss: Loss) -> tuple[nn.Module, Loss]:
 
 
 class TinyStep:
-    """One training step that times its own phases."""
+    """One training step that times its own phases; ``each`` gives every parameter an optimizer of its own."""
 
-    def __init__(self, module: nn.Module, loss: Loss, fused: bool) -> None:
+    def __init__(self, module: nn.Module, loss: Loss, make: Callable[..., torch.optim.Optimizer], each: bool) -> None:
         self.loss = loss
         trained = [p for p in module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=fused)
+        self.optimizers = [make([p], lr=1e-4) for p in trained] if each else [make(trained, lr=1e-4)]
 
     def __call__(self) -> dict[str, float]:
         """Seconds of each phase."""
@@ -83,18 +84,22 @@ class TinyStep:
             value.backward()
         late = clock()
         with in_phase(Phase.UPDATE):
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            for optimizer in self.optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
         return dict(zip(PHASES, (middle - start, late - middle, clock() - late), strict=True))
 
 
 def _steps(quick: bool) -> Iterator[TinyStep]:
+    loop, fused = (partial(torch.optim.AdamW, fused=way) for way in (False, True))
+    yield TinyStep(*_bert(4), fused, each=True)
+    yield TinyStep(*_convolutional(16), torch.optim.SGD, each=True)
     plain = [_bert(4), _convolutional(16), *([] if quick else [_llama(8), _bert(12), _convolutional(40)])]
-    adapted = [_adapted(*_bert(4)), *([] if quick else [_adapted(*_llama(4)), _adapted(*_convolutional(20))])]
     for module, loss in plain:
-        yield from (TinyStep(module, loss, fused) for fused in (False, True))
+        yield from (TinyStep(module, loss, make, each=False) for make in (loop, fused))
+    adapted = [_adapted(*_bert(4)), *([] if quick else [_adapted(*_llama(4)), _adapted(*_convolutional(20))])]
     for module, loss in adapted:
-        yield TinyStep(module, loss, fused=True)
+        yield TinyStep(module, loss, fused, each=False)
 
 
 def _remainders(step: TinyStep, recorder: Recorder, times: int) -> dict[str, tuple[float, float]]:

@@ -21,9 +21,9 @@ from workbench.core.phase import listening
 from workbench.core.profile import Phase
 from workbench.devices.tape import Tape
 
-#: What a step pays for beside its operators' own time: per view, per other operator by phase, per step of an
-#: optimizer and per parameter in it, per call of one of torch's own modules, per call of a module written in a library.
-CLASSES = ("view", "forward", "backward", "optimizer", "step", "parameter", "module", "block")
+#: What a step pays for beside its operators' own time: per view; per other operator by phase; once where it updates
+#: at all, per step of an optimizer, per parameter in it; per call of a module of torch's own, of one of a library.
+CLASSES = ("view", "forward", "backward", "optimizer", "update", "step", "parameter", "module", "block")
 
 _NO_DATA = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
 _NO_DATA |= {"lift_fresh", "_reshape_alias", "alias", "set_", "resize_", "_local_scalar_dense", "detach_"}
@@ -183,6 +183,7 @@ class Recorder(TorchDispatchMode):
 
     def _step(self, optimizer: torch.optim.Optimizer) -> None:
         self._updating += 1
+        self.counts["update", "update"] = 1  # code used once in a step is cold; that of further optimizers is not
         self.counts["update", "step"] += 1
         with_gradient = sum(p.grad is not None for group in optimizer.param_groups for p in group["params"])
         self.counts["update", "parameter"] += with_gradient

@@ -130,15 +130,18 @@ def timed(step: Callable[..., None], given: list[torch.Tensor]) -> dict[str, flo
 def in_units_of_pace(run: Callable[[], dict[str, float]], seconds: float) -> list[dict[str, float]]:
     """Timings of repeated runs of ``run``, each over the pace around it, for about ``seconds``.
 
-    The first run after a look at the pace does not count: that look emptied the caches.
+    The first run after a look at the pace does not count: that look emptied the caches. Of a long step there are
+    two spells only.
     """
     found = []
     clock = step_clock()
+    start = clock()
     run()
+    blocks = _BLOCKS if clock() - start < seconds else 2
     before = pace(3)
-    for _ in range(_BLOCKS):
+    for _ in range(blocks):
         run()
-        until = clock() + seconds / _BLOCKS
+        until = clock() + seconds / blocks
         raw = [run()]
         while clock() < until:
             raw.append(run())
