@@ -154,6 +154,8 @@ def main() -> None:
     if options.measure is not None:
         print(json.dumps(measure(numbered[options.measure][1][1], options.seconds)))
         return
+    if options.write and (options.only or options.group):
+        parser.error("--write needs every case: drop --only and --group")
     from workbench.devices.calibrate import calibrate
 
     load = os.getloadavg()
