@@ -76,7 +76,7 @@ def counted(case: Case, *, fresh: bool = False) -> Work:
 def predicted_step_time(case: Case, *, fresh: bool = False) -> Quantity:
     """Seconds of one step of ``case`` on this host, at the pace it had when it was calibrated.
 
-    The step is recorded on fake tensors; each kind of operator call in it is timed once on this host. Raises
+    The step is recorded on fake tensors; its operators are timed in their order on stand-in tensors. Raises
     ``ResourceMissing`` before a calibration, ``Incompatible`` naming ``prediction`` like :func:`predicted`.
     """
     from workbench.devices.host import calibration

@@ -111,11 +111,10 @@ def _recorder(where: Whereabouts) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.where = where
-            self.reset()
 
         def reset(self) -> None:
             super().reset()
-            self.counts: Counter[tuple[str, str]] = Counter()
+            self.visits: Counter[tuple[str, str]] = Counter()
             self.flops: Counter[tuple[str, str]] = Counter()
             self.order: dict[str, None] = {}
 
@@ -125,7 +124,7 @@ def _recorder(where: Whereabouts) -> Any:
                 return
             module = self.where.module(self.where.node())
             self.order.setdefault(module)
-            self.counts[module, phase] += 1
+            self.visits[module, phase] += 1
             if (formula := flop_registry.get(func._overloadpacket)) is not None:
                 self.flops[module, phase] += int(formula(*args, **kwargs, out_val=out))
 
@@ -145,7 +144,7 @@ def _layers(counted: _Counted, saved: Any) -> tuple[Visit, ...]:
 
     parameters, trained = _parameters(model, layer_of)
     sums: dict[str, Counter[str]] = {layer_of(m): Counter() for m in recorder.order}
-    for (module, phase), count in recorder.counts.items():
+    for (module, phase), count in recorder.visits.items():
         sums[layer_of(module)][f"{phase}_calls"] += count
         sums[layer_of(module)][f"{phase}_flops"] += recorder.flops[module, phase]
     for module, size in saved.items():

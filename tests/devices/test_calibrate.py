@@ -8,7 +8,8 @@ import pytest
 
 from workbench.devices import get
 from workbench.devices.calibrate import calibrate
-from workbench.devices.step_time import CLASSES, overheads
+from workbench.devices.record import CLASSES
+from workbench.devices.step_time import overheads
 
 
 @pytest.mark.slow

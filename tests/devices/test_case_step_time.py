@@ -11,7 +11,7 @@ from workbench.core.errors import ResourceMissing
 from workbench.devices import get
 from workbench.devices.host import calibration_file
 from workbench.devices.model import HOST
-from workbench.devices.step_time import CLASSES
+from workbench.devices.record import CLASSES
 from workbench.plan import judge, on_device
 from workbench.predictions import predicted_step_time
 

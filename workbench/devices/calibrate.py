@@ -11,22 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.optimize import lsq_linear
 from torch import nn
 
-from workbench.core.phase import in_phase
-from workbench.core.profile import Phase
+from workbench.devices.call_costs import call_costs
 from workbench.devices.host import as_plain, calibration, calibration_file, memory_reserved, memory_size
 from workbench.devices.model import HOST, Device, parse
-from workbench.devices.pace import pace, step_clock
-from workbench.devices.record import Signature, record
-from workbench.devices.step_time import CLASSES, ProbeStore, kernel_time, overhead_class, time_signatures
+from workbench.devices.pace import step_clock
 
-#: Microseconds a call of each class can plausibly cost; a noisy machine must not trade one against another.
-_BOUNDS = {"view": (-1, 6), "forward": (-2, 12), "backward": (-3, 10), "optimizer": (-3, 10), "module": (0.5, 15)}
-FITTED = CLASSES[:-1]  #: the cost of a page is measured by itself
 RAPL = Path("/sys/class/powercap")
 
 
@@ -87,109 +79,6 @@ def memory_bandwidth(seconds: float) -> float:
     return 2 * source.numel() * 4 / _time(lambda: target.copy_(source), seconds)
 
 
-def _bert(layers: int) -> tuple[nn.Module, Callable[[], torch.Tensor]]:
-    from transformers import BertConfig, BertForSequenceClassification
-
-    sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 99}
-    model = BertForSequenceClassification(BertConfig(num_hidden_layers=layers, **sizes))
-    ids, label = torch.randint(99, (1, 8)), torch.zeros(1, dtype=torch.long)
-    return model, lambda: model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=label).loss
-
-
-def _llama(layers: int) -> tuple[nn.Module, Callable[[], torch.Tensor]]:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 99}
-    model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=layers, **sizes))
-    ids = torch.randint(99, (1, 8))
-    return model, lambda: model(input_ids=ids, labels=ids).loss
-
-
-def _convolutional(layers: int) -> tuple[nn.Module, Callable[[], torch.Tensor]]:
-    block = [m for _ in range(layers) for m in (nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU6())]
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), *block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
-    pixels, label = torch.rand(1, 3, 10, 10), torch.zeros(1, dtype=torch.long)
-    return model, lambda: nn.functional.cross_entropy(model(pixels), label)
-
-
-def _tiny_steps(quick: bool) -> list[Callable[[dict[str, float]], None]]:
-    """Steps so small that nearly all of their time is the cost of calling operators."""
-    with torch.random.fork_rng(devices=[]):
-        cases = [_bert(4), _convolutional(16), *([] if quick else [_bert(12), _llama(8), _convolutional(40)])]
-        return [_timed_step(module, loss, rule) for module, loss in cases for rule in ("loop", "fused")]
-
-
-def _timed_step(module: nn.Module, loss: Callable[[], torch.Tensor], kind: str) -> Callable[[dict[str, float]], None]:
-    clock = step_clock()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=kind == "fused")
-
-    def step(seconds: dict[str, float]) -> None:
-        start = clock()
-        with in_phase(Phase.FORWARD):
-            value = loss()
-        middle = clock()
-        with in_phase(Phase.BACKWARD):
-            value.backward()
-        late = clock()
-        with in_phase(Phase.UPDATE):
-            optimizer.step()
-            optimizer.zero_grad()
-        end = clock()
-        for name, taken in (("forward", middle - start), ("backward", late - middle), ("update", end - late)):
-            seconds[name] = taken
-
-    return step
-
-
-def call_costs(quick: bool, store: ProbeStore) -> tuple[dict[str, float], float]:
-    """Seconds each class of call costs beyond the operator's own time, and the host's pace that they belong to.
-
-    A bounded least-squares fit over (step, phase): measured time less the operators' probed time, against the
-    number of views, of other calls and of module calls in that phase. A cost may come out below zero: a probe
-    calls its operator from Python, which the backward pass does not.
-    """
-    rows, rest = [], []
-    common = pace()
-    for step in _tiny_steps(quick):
-        recorder = record(lambda step=step: step({}))  # type: ignore[misc]
-        times, _ = time_signatures(recorder.calls, store)
-        before = pace()
-        measured = _phase_medians(step, 15 if quick else 60)
-        now = (before + pace()) / 2
-        for phase, taken in measured.items():
-            inside = {s: n for s, n in recorder.calls.items() if s.phase == phase}
-            counts = [_calls(inside, name) for name in FITTED[:-1]] + [recorder.modules * (phase == "forward")]
-            rows.append([n * now / (taken * common) for n in counts])
-            rest.append(1 - kernel_time(inside, times) * now / taken)
-    low, high = zip(*(_BOUNDS[name] for name in FITTED))
-    fit = lsq_linear(np.array(rows) * 1e-6, np.array(rest), bounds=(low, high))
-    costs = {name: float(cost) * 1e-6 for name, cost in zip(FITTED, fit.x, strict=True)}
-    return {**costs, "page": page_cost() * common / pace()}, common
-
-
-def page_cost() -> float:
-    """Seconds to get one 4 KiB page from the system, beyond writing to it."""
-    size = 64 << 20
-
-    def fresh() -> None:
-        torch.empty(size, dtype=torch.uint8).zero_()
-
-    kept = torch.empty(size, dtype=torch.uint8)
-    return max(_time(fresh, 0.1) - _time(kept.zero_, 0.1), 0.0) / (size / 4096)
-
-
-def _calls(calls: dict[Signature, int], name: str) -> int:
-    return sum(n for s, n in calls.items() if overhead_class(s) == name)
-
-
-def _phase_medians(step: Callable[[dict[str, float]], None], times: int) -> dict[str, float]:
-    seen: list[dict[str, float]] = []
-    for _ in range(times + 3):
-        seen.append({})
-        step(seen[-1])
-    return {name: statistics.median(s[name] for s in seen[3:]) for name in seen[0]}
-
-
 def power(seconds: float) -> tuple[dict[str, Any], str]:
     """Idle and active watts of the processor packages from its own counters, or nothing and the reason."""
     counters = sorted(RAPL.glob("intel-rapl:?/energy_uj"))
@@ -237,7 +126,7 @@ def calibrate(*, quick: bool = False) -> Device:
         return {"value": value, "kind": "measured", "source": source}
 
     gemm = curves(quick, each / 2)
-    costs, common = call_costs(quick, ProbeStore())
+    costs, common = call_costs(quick)
     watts, reason = power(0.2 if quick else 1.0)
     size, reserved = memory_size(), memory_reserved()
     device: dict[str, Any] = {

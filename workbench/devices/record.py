@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -21,10 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from workbench.core.phase import is_seldom, listening
 from workbench.core.profile import Phase
 from workbench.devices.flops import flop_registry
+from workbench.devices.tape import Tape
 
-L2, L3 = 1 << 20, 16 << 20  #: reuse distance in bytes up to which an operand is taken to be in that cache
-NEAR, MIDDLE, FAR = range(3)
-MAPPED = 32 << 20  #: larger blocks are mapped afresh at every allocation, so their probe pays for it already
+#: What a step pays for beside its operators' own time: per view; per other operator by phase; once where it updates
+#: at all, per step of an optimizer, per parameter in it; per call of a module of torch's own, of one of a library.
+CLASSES = ("view", "forward", "backward", "optimizer", "update", "step", "parameter", "module", "block")
 
 _NO_DATA = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
 _NO_DATA |= {"lift_fresh", "_reshape_alias", "alias", "set_", "resize_", "_local_scalar_dense", "detach_"}
@@ -35,44 +35,21 @@ _GATHER = ("embedding", "index", "gather", "scatter", "take")
 
 
 @dataclass(frozen=True)
-class TensorSpec:
-    """A tensor operand: ``where`` is how far away its bytes were when the operator began (see ``NEAR``)."""
+class Call:
+    """One kind of operator call by what it asks of a machine: ``group`` of :func:`group_of`, ``bytes`` moved."""
 
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    dtype: torch.dtype
-    where: int = NEAR
-
-
-@dataclass(frozen=True)
-class Signature:
-    """One kind of call: operator, class, phase and every argument; equal signatures cost the same.
-
-    ``result`` is how far away the memory is that the result is written to: what autograd keeps goes to memory
-    not used since the last step, temporaries of the backward pass to memory just given back.
-    """
-
-    op: Any
     group: str
     phase: str
-    args: tuple[Any, ...]
-    kwargs: tuple[tuple[str, Any], ...]
     flops: int
     bytes: int
     dtype: str
-    result: int = NEAR
-
-    @property
-    def key(self) -> str:
-        """Text that names the timing of this call, the same in every process."""
-        return f"{self.op}|{self.args}|{self.kwargs}|{self.result}"
 
 
 @functools.cache
 def _apart(op: Any) -> bool:
     """Whether a call of this operator is recorded as the calls that it consists of."""
     composite = op.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
-    return composite and op._overloadpacket not in flop_registry and not op._schema.is_mutable
+    return composite and op._overloadpacket not in flop_registry
 
 
 @functools.cache
@@ -114,28 +91,26 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
 
 
 class Recorder(TorchDispatchMode):
-    """Counts operator calls by signature while a step runs; enter it inside the fake mode, if there is one.
+    """Counts operator calls while a step runs and writes them on a tape; enter it inside the fake mode, if any.
 
-    ``calls`` maps each ``Signature`` to how often it ran and ``modules`` counts module calls, whose Python
-    code takes time of its own.
-    :meth:`reset` forgets the counts and keeps what is known of the caches, so that a second, steady step can
-    be recorded after a first.
+    ``calls`` maps each ``Call`` to how often it ran, ``counts`` maps pairs of phase and one of ``CLASSES`` to how
+    often that cost is paid, ``costs`` has class, dtype, bytes and operations of each call in order, ``tape`` the
+    program of the step. :meth:`reset` forgets all of it, so that a second, steady step can be recorded after a first.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: Counter[Signature] = Counter()
-        self.costs: list[tuple[str, str, int, int]] = []
-        self.modules = 0
-        self._together = self._largest = 0
-        self._kept: dict[int, StorageWeakRef] = {}
-        self._clock = 0
-        self._touched: dict[int, int] = {}
         self._declared: Phase | None = None
-        self._updating = 0
-        self._depth = 0
+        self._updating = self._depth = self._within = 0
         self._hooks: ExitStack | None = None
         self._telling = False
+        self.reset()
+
+    def reset(self) -> None:
+        self.calls: Counter[Call] = Counter()
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.costs: list[tuple[str, str, int, int]] = []
+        self.tape = Tape()
 
     def __enter__(self) -> Recorder:
         if not self._depth:  # entered again for every composite operator; the hooks are set once
@@ -144,13 +119,20 @@ class Recorder(TorchDispatchMode):
         super().__enter__()
         return self
 
+    def __exit__(self, *exc: Any) -> None:
+        super().__exit__(*exc)
+        self._depth -= 1
+        if self._hooks and not self._depth:
+            self._hooks.close()
+            self._hooks = None
+
     def _watch(self) -> ExitStack:
         hooks = ExitStack()
         hooks.enter_context(listening(self._declare))
         for handle in (
-            register_optimizer_step_pre_hook(lambda *_: self._step(+1)),
-            register_optimizer_step_post_hook(lambda *_: self._step(-1)),
-            register_module_forward_pre_hook(lambda *_: self._module()),
+            register_optimizer_step_pre_hook(lambda optimizer, *_: self._step(optimizer)),
+            register_optimizer_step_post_hook(lambda *_: self._stepped()),
+            register_module_forward_pre_hook(lambda module, _: self._called(module)),
         ):
             hooks.callback(handle.remove)
         return hooks
@@ -174,133 +156,93 @@ class Recorder(TorchDispatchMode):
         """One call told of by another mode, after it; ignored outside :meth:`told`."""
         if not self._telling or is_seldom() or func.namespace in ("prim", "profiler"):
             return
-        if _apart(func):
+        if not func._schema.is_mutable and self._decomposed(func, args, kwargs) is not NotImplemented:
+            self._write(func, args, kwargs, out, 0)
+        else:
+            self._saw(func, args, kwargs, out)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.namespace in ("prim", "profiler"):  # no work of the step's own
+            return func(*args, **kwargs)
+        whole = self._decomposed(func, args, kwargs)
+        if whole is not NotImplemented:
+            self._write(func, args, kwargs, whole, 0)
+        else:
+            whole = func(*args, **kwargs)
+            self._saw(func, args, kwargs, whole)
+        return whole
+
+    def _decomposed(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Result of a composite operator that reaches us whole (without autograd), its parts counted one by one."""
+        if not _apart(func):
+            return NotImplemented
+        self._within += 1
+        try:
             with self:
-                whole = func.decompose(*args, **kwargs)
-            if whole is not NotImplemented:
-                for tensor in tensors_in(out):
-                    self._touched[tensor.untyped_storage()._cdata] = self._clock
-                return
-        self._saw(func, args, kwargs, out)
+                return func.decompose(*args, **kwargs)
+        finally:
+            self._within -= 1
 
-    def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)
-        self._depth -= 1
-        if self._hooks and not self._depth:
-            self._hooks.close()
-            self._hooks = None
-
-    def reset(self) -> None:
-        self.calls = Counter()
-        self.costs = []
-        self.modules = self._together = self._largest = 0
-
-    @property
-    def pages(self) -> int:
-        """4 KiB pages that are given back to the system in the step and have to be faulted in again.
-
-        The C library keeps up to twice the largest block it has seen freed; of gradients freed together it
-        returns the rest. (Its own rule, for blocks below 32 MiB; a step that frees otherwise may differ.)
-        """
-        return max(self._together - 2 * self._largest, 0) // 4096
-
-    def _module(self) -> None:
-        self.modules += not is_seldom()
+    def _called(self, module: torch.nn.Module) -> None:
+        if is_seldom():
+            return
+        own = type(module).__module__.startswith("torch.nn.")
+        self.counts[self._phase(), "module" if own else "block"] += 1
 
     def _declare(self, phase: Phase | None) -> None:
         self._declared = phase
 
-    def _step(self, change: int) -> None:
-        self._updating += change
+    def _step(self, optimizer: torch.optim.Optimizer) -> None:
+        self._updating += 1
+        self.counts["update", "update"] = 1  # code used once in a step is cold; that of further optimizers is not
+        self.counts["update", "step"] += 1
+        with_gradient = sum(p.grad is not None for group in optimizer.param_groups for p in group["params"])
+        self.counts["update", "parameter"] += with_gradient
+
+    def _stepped(self) -> None:
+        self._updating -= 1
 
     def _phase(self) -> str:
         if self._updating or self._declared is Phase.UPDATE:
             return "update"
         return "backward" if torch._C._current_graph_task_id() != -1 else "forward"
 
-    def _spec(self, tensor: torch.Tensor, group: str) -> TensorSpec:
-        distance = self._clock - self._touched.get(tensor.untyped_storage()._cdata, -(1 << 62))
-        where = NEAR if distance <= L2 else MIDDLE if distance <= L3 else FAR
-        if group == "view" or tensor.numel() * tensor.element_size() < 1 << 14:
-            where = NEAR  # nothing is read, or too little to matter
-        return TensorSpec(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, where)
-
-    def _encode(self, value: Any, group: str) -> Any:
-        if isinstance(value, torch.Tensor):
-            if value.layout is not torch.strided:  # cannot be made again from its shape: the call is not timed
-                return f"{value.layout} {tuple(value.shape)}"
-            return self._spec(value, group)
-        if isinstance(value, list | tuple):
-            return tuple(self._encode(item, group) for item in value)
-        return value
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func.namespace in ("prim", "profiler"):  # no work of the step's own
-            return func(*args, **kwargs)
-        if func._overloadpacket not in flop_registry:
-            with self:  # composite operators that reach us whole (without autograd) are what they consist of
-                whole = func.decompose(*args, **kwargs)
-            if whole is not NotImplemented:
-                return whole
-        out = func(*args, **kwargs)
-        self._saw(func, args, kwargs, out)
-        return out
-
     def _saw(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        """Count one call. Where its operands were before it is still known, since only this moves the clock."""
+        """Count one call."""
         operands = [t for value in (*args, *kwargs.values()) for t in tensors_in(value)]
+        results = tensors_in(out)
         phase = self._phase()
         group = group_of(func, phase)
-        encoded = self._encode(args, group), tuple((k, self._encode(v, group)) for k, v in kwargs.items())
         flops = 0
         if (formula := flop_registry.get(func._overloadpacket)) is not None:
             flops = int(formula(*args, **kwargs, out_val=out))
-        results = tensors_in(out)
-        self._follow(phase, operands, results)
-        moved = self._touch(group, operands, results)
+        moved = _traffic(group, operands, results)
         floats = [t for t in (*operands, *results) if t.is_floating_point()]
         dtype = str((floats or operands or results or [torch.empty(0)])[0].dtype).removeprefix("torch.")
-        fresh = NEAR if group == "view" or not moved else FAR if self._keeps(phase) else MIDDLE
-        self.calls[Signature(func, group, phase, *encoded, flops, moved, dtype, fresh)] += 1
+        self.calls[Call(group, phase, flops, moved, dtype)] += 1
         self.costs.append((group, dtype, moved, flops))
+        self._write(func, args, kwargs, out, moved)
 
-    def _follow(self, phase: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> None:
-        """Add up the results of the backward pass that an update after it reads: they are freed together."""
-        sizes = [t.untyped_storage().nbytes() for t in results]
-        self._largest = max([self._largest, *(n for n in sizes if n < MAPPED)])
-        if phase == "backward":
-            old = {t.untyped_storage()._cdata for t in operands}
-            for storage in (t.untyped_storage() for t in results):
-                if storage._cdata not in old:
-                    self._kept[storage._cdata] = StorageWeakRef(storage)
-        elif phase == "update" and torch._C._current_graph_task_id() == -1:
-            for tensor in operands:
-                storage = tensor.untyped_storage()
-                kept = self._kept.pop(storage._cdata, None)
-                if kept is not None and not kept.expired() and storage.nbytes() < MAPPED:
-                    self._together += storage.nbytes()
+    def _write(self, func: Any, args: Any, kwargs: Any, out: Any, moved: int) -> None:
+        """Put one call on the tape, unless it is part of a composite operator that is there already."""
+        if self._within:
+            return
+        phase = self._phase()
+        self.tape.add(func, args, kwargs, out, phase, moved)
+        view = group_of(func, phase) == "view"
+        self.counts[phase, "view" if view else "optimizer" if phase == "update" else phase] += 1
 
-    @staticmethod
-    def _keeps(phase: str) -> bool:
-        """Whether results of this phase mostly outlive it (dispatch runs below autograd, so ask the mode)."""
-        return phase == "forward" and torch.is_grad_enabled()
 
-    def _touch(self, group: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> int:
-        """Bytes the call moves; notes that its operands and results are now the nearest ones."""
-        sizes = [_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in operands]
-        written = [_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in results]
-        if group == "view":
-            return 0
-        if group == "gather" and sizes:  # only the rows asked for are read
-            moved = sum(written) + sum(min(size, sum(written)) for size in sizes)
-            operands, sizes = [], []
-        else:
-            moved = sum(sizes) + sum(written)
-        for tensor, size in (*zip(operands, sizes), *zip(results, written)):
-            self._clock += size
-            self._touched[tensor.untyped_storage()._cdata] = self._clock
-        return moved
+def _traffic(group: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> int:
+    """Bytes a call moves: every operand read and every result written once."""
+    if group == "view":
+        return 0
+    sizes = [_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in operands]
+    written = sum(_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in results)
+    if group == "gather":  # only the rows asked for are read
+        sizes = [min(size, written) for size in sizes]
+    return sum(sizes) + written
 
 
 def record(run: Callable[[], Any], *, warm: int = 1) -> Recorder:
