@@ -23,7 +23,7 @@ PATIENCE = 20.0  #: seconds that one table's search for changes of settings may 
 _ORDER: tuple[Fits, ...] = ("fits", "fits if", "does not fit", "cannot", "not predicted", "does not apply")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitTable:
     """Answers for one task, model and device. ``methods`` maps a name to its sizes, ``refused`` one to its verdict.
 
@@ -40,6 +40,9 @@ class FitTable:
     families: Mapping[str, str]
     refused: Mapping[str, Verdict]
     costs: Mapping[str, tuple[Quantity, Quantity]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<FitTable: {len(self.methods)} methods on {self.model}, {self.task}, {self.device.name}>"
 
     def at(self, budget: int, batch: int | None = None, length: int | None = None) -> list[Verdict]:
         """Every method under ``budget`` bytes, what fits first; absent arguments take the table's own.

@@ -169,6 +169,9 @@ def test_narrow_window_does_not_scroll_sideways(visit, folder):
     visit.page.set_viewport_size({"width": 400, "height": 800})
     page = visit.open(folder / "clean" / "report.html")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
+    for chart in page.locator("figure svg[viewBox]:visible").all():
+        box = chart.bounding_box()
+        assert box["x"] + box["width"] <= 401 or chart.evaluate("e => e.closest('.pp-scroll') !== null")
 
 
 def test_plotly_draws_under_the_policy(visit, folder):

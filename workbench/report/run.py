@@ -144,6 +144,11 @@ def _execute(source: Path, target: Path, values: Mapping[str, Any], progress: bo
                 start_timeout=180,
                 execution_timeout=int(timeout),
             )
+        except KeyboardInterrupt:
+            # The sockets to the kernel are closed under the loops that wait on them, which is no news to anyone.
+            for name in ("asyncio", "tornado.application", "tornado.general", "traitlets"):
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+            raise
         except PapermillExecutionError as error:
             return f"{error.ename}: {error.evalue}".splitlines()[0]
         except Exception as error:  # a dead kernel or a timeout: the partial notebook is still worth reading

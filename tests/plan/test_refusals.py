@@ -1,0 +1,56 @@
+"""What does not go together is refused before anything is trained, and a notebook shows it as a sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from workbench.case import Case
+from workbench.core.errors import BudgetExceeded, UnknownName
+from workbench.memory import ledger
+from workbench.plan import judge
+from workbench.predictions import recent_log, traced
+from workbench.records.schema import RunRecord, State
+
+
+@pytest.mark.skipif(not ledger.available(), reason="without the ledger core no operator is probed")
+def test_a_lever_that_a_kernel_refuses_is_refused_in_the_librarys_words(board):
+    verdict = judge(Case("tokens", "tiny-bert", "glora", 2, 8, settings={"weights": "frozen-bf16"}), board, 2**30)
+    assert verdict.fits == "does not apply"
+    assert "does not work with weights frozen-bf16" in verdict.reason and "same dtype" in verdict.reason
+    assert judge(Case("tokens", "tiny-bert", "glora", 2, 8), board, 2**30).fits == "fits"
+
+
+def test_a_fresh_prediction_lends_its_log_to_the_guard():
+    case = Case("tokens", "tiny-bert", "head", 2, 9)
+    assert recent_log(case) is None
+    assert traced(case).log is recent_log(case)
+
+
+def test_an_error_of_ours_is_one_sentence_in_a_notebook(capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    shell.user_ns["error"] = UnknownName("method", "lorra", ["lora", "full"])
+    shell.run_cell("raise error")
+    shown = capsys.readouterr().out
+    assert "method: 'lorra' is not usable" in shown and "Traceback" not in shown and "File" not in shown
+
+
+def test_a_refused_run_is_shown_as_a_state():
+    record = RunRecord(
+        "id", "tokens", "tiny-bert", "full", 0, State.OVER_BUDGET, reason="a <b>sentence</b>", budget=2**20
+    )
+    shown = record._repr_html_()
+    assert "over budget" in shown and "role='alert'" in shown and "1.00 MiB" in shown
+    assert "&lt;b&gt;" in shown and "<b>" not in shown
+
+
+def test_the_error_of_the_guard_says_all_that_it_knows():
+    error = BudgetExceeded(
+        operator="mm", module="encoder", category="saved for backward", asked=2**20, live=2**22, limit=2**22,
+        ledger={"weights": 3 * 2**20, "workspace": 2**20, "inputs": 0}, suggestions=("batch 4 (3.00 MiB)",),
+        note="the search for ways out stopped after 20 s",
+    )  # fmt: skip
+    for said in ("mm in encoder", "saved for backward", "1.00 MiB", "4.00 MiB are live", "weights 3.00 MiB"):
+        assert said in str(error)
+    assert "batch 4" in str(error) and "The search for ways out stopped" in str(error) and "inputs" not in str(error)
