@@ -89,7 +89,7 @@ def _refuse_prediction(step: Step) -> None:
 def shape_of(step: Step, batch: Mapping[str, Tensor]) -> Shape:
     """All that a captured graph takes for granted: shapes, micro-batches, what trains, and in which mode."""
     tensors = tuple((name, tuple(t.shape), t.stride(), t.dtype) for name, t in batch.items())
-    trained = tuple(map(id, step.parameters))
+    trained = tuple(id(p) for p in step.parameters if p.requires_grad)
     modes = tuple(module.training for module in step.model.modules())
     return id(step.model), len(step.batches), modes, trained, tensors
 
