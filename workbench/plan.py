@@ -142,9 +142,8 @@ def cost(case: Case, device: Device) -> tuple[Quantity, Quantity]:
         time = Quantity(None, "predicted", str(error))
     if time.value is None or device.active is None or device.active.value is None:
         return time, Quantity(None, "predicted", f"{device.name} states no active power, so no energy is given")
-    return time, Quantity(
-        time.value * device.active.value, "predicted", f"{device.active.value:g} W for the whole step"
-    )
+    power = f"{device.active.kind} power of {device.active.value:g} W for the whole step"
+    return time, Quantity(time.value * device.active.value, "predicted", power)
 
 
 def cases_for(
