@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.case import Case
 from workbench.core.errors import Incompatible, PintpotError, ResourceMissing
-from workbench.core.profile import MemoryProfile, Tier
+from workbench.core.profile import Category, MemoryProfile, Tier
 from workbench.devices.roofline import roofline
 from workbench.devices.work import Work
 from workbench.fitting import predicted_step, shape_of, sizes_of
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
+
+#: Axes that can lower what is held between steps; the others only lower what comes and goes in one.
+_LOWER_STATE = frozenset({"method", "optimizer", "weights", "r", "num_virtual_tokens", "blocks"})
 
 Point = tuple[Any, ...]  #: one value for each axis but the batch
 Grid = Mapping[str, Sequence[Any]]
@@ -56,6 +59,7 @@ class Search:
         self.values = [list(dict.fromkeys(v)) for v in grid.values()]
         self.found: dict[Point, list[Candidate]] = {}
         self.observe, self.cancel = observe, cancel
+        self.held: float = 0  #: the least weights and optimizer state at a peak so far, bytes
         self.checked = self.refuted = 0  #: predictions made to be sure of a candidate, and those that passed the budget
 
     @property
@@ -104,7 +108,9 @@ class Search:
         sizes = sizes_of(replace(self.case(point, self.batches[0]), accumulate=1), self.tier)
         length = shape_of(case)[1]
         try:
-            return sum(sizes.peak(case.batch, length)[1].values()), sizes.counted(case.batch, length)
+            split = sizes.peak(case.batch, length)[1]
+            self.held = min(self.held or math.inf, split[Category.WEIGHTS] + split[Category.OPTIMIZER])
+            return sum(split.values()), sizes.counted(case.batch, length)
         except Incompatible:
             single = replace(case, accumulate=1)
             return single.predict(self.tier).peak, counted(single)
@@ -117,9 +123,16 @@ class Search:
         except ResourceMissing:
             return None
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether weights and optimizer state alone pass the budget, and no axis of the grid could lower them."""
+        return self.held > self.budget and not _LOWER_STATE & set(self.axes)
+
     def exhaustive(self) -> None:
-        """Size every combination of settings."""
+        """Size every combination of settings, unless the first shows that none can fit."""
         for point in itertools.product(*self.values):
+            if self.hopeless:
+                return
             self.at(point)
 
     def climb(self) -> None:
@@ -127,7 +140,7 @@ class Search:
         ends = tuple(v[0] for v in self.values), tuple(v[-1] for v in self.values)
         for best in dict.fromkeys(ends):
             before = None
-            while before != best and not self.stopped:
+            while before != best and not self.stopped and not self.hopeless:
                 before = best
                 for i, values in enumerate(self.values):
                     moves = [(*best[:i], value, *best[i + 1 :]) for value in values]

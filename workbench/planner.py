@@ -207,14 +207,20 @@ def _binds(search: Search, best: Case, profile: MemoryProfile) -> str:
 def _nothing(search: Search) -> PintpotError:
     if not search.all():
         return Incompatible("method", search.base.method_name, "none of the candidates can be predicted on this model")
-    profile = predicted_step(min(search.all(), key=lambda c: c.peak).case, search.tier)
+    case = min(search.all(), key=lambda c: c.peak).case
+    profile = predicted_step(case, search.tier)
+    top, settings = profile.binding_category, "".join(f", {n} {v}" for n, v in case.settings.items())
     return BudgetExceeded(
         operator=profile.operator,
         module=profile.module,
-        category=str(profile.binding_category),
+        category=str(top),
         asked=profile.peak,
         live=0,
         limit=search.budget,
         ledger={str(c): size for c, size in profile.by_category.items()},
-        suggestions=(f"the most frugal candidate needs {format_size(profile.peak)}",),
+        sentence=(
+            f"nothing in the grid fits {format_size(search.budget)}: the most frugal candidate seen (batch "
+            f"{case.batch} x {case.accumulate}{settings}) needs {format_size(profile.peak)}, "
+            f"{format_size(profile.by_category[top])} of it {top}."
+        ),
     )
