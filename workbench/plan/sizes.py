@@ -134,8 +134,9 @@ class Sizes:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Sizes:
-        tuples = {n: tuple(raw[n]) for n in ("terms", "bounds", "work_terms", "held_out")}
-        return cls(**{**raw, **tuples, "rows": tuple(tuple(r) for r in raw["rows"])})
+        values: dict[str, Any] = {**raw, "rows": tuple(map(tuple, raw["rows"]))}
+        values |= {name: tuple(raw[name]) for name in ("terms", "bounds", "work_terms", "held_out")}
+        return cls(**values)
 
 
 def powers(terms: tuple[str, ...], batch: int, length: int) -> np.ndarray:
