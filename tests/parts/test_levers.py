@@ -147,6 +147,7 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         "chunked_loss": 0,
         "recompute": 0,
         "update_in_backward": False,
+        "executor": "eager",
     }
     own = {"checkpointing": {"recompute": 1}, "update-in-backward": {"update_in_backward": True}}
     for method in methods:
