@@ -15,6 +15,7 @@ from workbench.engine.executor import GraphExecutor, Sink
 from workbench.engine.inductor import COMPILE_LIMIT, InductorExecutor
 from workbench.engine.prune import prune
 from workbench.engine.schedule import schedule
+from workbench.engine.simplify import simplify
 from workbench.memory.dataless import known
 from workbench.parts.base import Step
 from workbench.parts.estimator.backprop import Backprop
@@ -70,7 +71,7 @@ class Captured:
                 compiled = InductorExecutor(step.model, step.loss_of, batch, divisor=divisor, limit=self.compile_limit)
                 self.notes.append(f"compiled in {compiled.seconds:.1f} s")
                 return compiled
-            joint = prune(capture(step.model, step.loss_of, batch, divisor=divisor))
+            joint = simplify(prune(capture(step.model, step.loss_of, batch, divisor=divisor)))
             return GraphExecutor(schedule(joint), step.model)
         except NotCaptured as error:
             self.notes.append(f"eager: {error}")
