@@ -1,4 +1,4 @@
-"""Drop operators that give what is there already: views that change nothing, and small values computed twice."""
+"""Drop views that change nothing, and let a reshaping of a reshaping look at the value itself."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from workbench.engine.capture import Joint
 
 aten = torch.ops.aten
 
-SMALL = 16_384  #: bytes; a larger value is not kept alive to spare computing it again
-
 
 def simplify(joint: Joint) -> Joint:
     """The same joint graph in place with fewer operators; the values of its outputs are the same to the bit."""
-    seen: dict[Any, fx.Node] = {}
     for node in list(joint.graph.nodes):
-        if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor):
+        if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor) or not _is_view(node):
             continue
-        found = _same_view(node) if _is_view(node) else _computed_before(node, seen)
+        found = _same_view(node)
         if found is not None:
             joint.replace(node, found)
         elif node.target in (aten.view.default, aten._unsafe_view.default):
@@ -63,15 +60,3 @@ def _view_of_the_first(node: fx.Node) -> None:
             node.target = aten.view.default
             node.args = (other, list(value.shape))
             return
-
-
-def _computed_before(node: fx.Node, seen: dict[Any, fx.Node]) -> fx.Node | None:
-    target: Any = node.target
-    tags = getattr(target, "tags", ())
-    if not isinstance(target, torch._ops.OpOverload) or target._schema.is_mutable:
-        return None
-    if torch.Tag.nondeterministic_seeded in tags or node.meta["val"].nbytes > SMALL or "empty" in target.name():
-        return None
-    key = (target, repr(node.args), repr(sorted(node.kwargs.items())), node.meta.get("partitioner_tag"))
-    found = seen.setdefault(key, node)
-    return found if found is not node else None
