@@ -42,6 +42,7 @@ SHAPES = (
     ("tokens", "minilm", 1, 32),
     ("tokens", "smollm2", 1, 32),
     ("pixels", "efficientnet-lite0", 8, 96),
+    ("pixels", "efficientnet-lite0", 1, 96),
 )
 
 
@@ -96,6 +97,9 @@ def equal_rank(case: Case) -> dict[str, Any]:
     return {"r": rank, "targets": "linear"}
 
 
+GRAPH, INT8, BF16 = {"executor": "graph"}, {"weights": "prefix-int8"}, {"weights": "prefix-bf16"}
+CACHED = {"prefix_cache": "disk"}
+
 VARIANTS: tuple[Variant, ...] = (
     Variant("eager, full, default AdamW", "full", {}, default_optimizer),
     Variant("eager, full, fused", "full"),
@@ -107,11 +111,20 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("graph, LoRA r=8", "lora", {"r": 8, "executor": "graph"}),
     Variant("eager, LoRA, as many trained", "lora", equal_rank),
     Variant("eager, LoRA r=8, frozen in int8", "lora", {"r": 8, "weights": "frozen-int8"}),
-    Variant("eager, prefix int8", "last-blocks", {"blocks": 2, "weights": "prefix-int8"}),
-    Variant("graph, prefix int8", "last-blocks", {"blocks": 2, "weights": "prefix-int8", "executor": "graph"}),
-    Variant("graph, prefix bf16", "last-blocks", {"blocks": 2, "weights": "prefix-bf16", "executor": "graph"}),
-    Variant("eager, prefix cached", "last-blocks", {"blocks": 2, "prefix_cache": "disk"}),
-    Variant("graph, prefix cached", "last-blocks", {"blocks": 2, "prefix_cache": "disk", "executor": "graph"}),
+    Variant("eager, prefix int8", "last-blocks", {"blocks": 2, **INT8}),
+    Variant("graph, prefix int8", "last-blocks", {"blocks": 2, **INT8, **GRAPH}),
+    Variant("graph, prefix bf16", "last-blocks", {"blocks": 2, **BF16, **GRAPH}),
+    Variant("eager, prefix cached", "last-blocks", {"blocks": 2, **CACHED}),
+    Variant("graph, prefix cached", "last-blocks", {"blocks": 2, **CACHED, **GRAPH}),
+    Variant("eager, prefix cached from int8", "last-blocks", {"blocks": 2, **CACHED, **INT8}),
+    Variant("graph, prefix cached from int8", "last-blocks", {"blocks": 2, **CACHED, **INT8, **GRAPH}),
+    Variant("eager, full, channels last", "full", {"channels_last": True}),
+    Variant("eager, channels last", "last-blocks", {"blocks": 2, "channels_last": True}),
+    Variant("graph, channels last", "last-blocks", {"blocks": 2, "channels_last": True, **GRAPH}),
+    Variant("graph, channels last, prefix bf16", "last-blocks", {"blocks": 2, "channels_last": True, **BF16, **GRAPH}),
+    Variant(
+        "graph, channels last, prefix cached", "last-blocks", {"blocks": 2, "channels_last": True, **CACHED, **GRAPH}
+    ),
     Variant("torch.compile, full", "full", {}, compiled_with_budget(1.0)),
     Variant("torch.compile, full, budget 0.5", "full", {}, compiled_with_budget(0.5)),
 )
