@@ -98,7 +98,7 @@ def equal_rank(case: Case) -> dict[str, Any]:
 
 
 GRAPH, INT8, BF16 = {"executor": "graph"}, {"weights": "prefix-int8"}, {"weights": "prefix-bf16"}
-CACHED = {"prefix_cache": "disk"}
+CACHED, LAST = {"prefix_cache": "disk"}, {"channels_last": True}
 
 VARIANTS: tuple[Variant, ...] = (
     Variant("eager, full, default AdamW", "full", {}, default_optimizer),
@@ -118,9 +118,9 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("graph, prefix cached", "last-blocks", {"blocks": 2, **CACHED, **GRAPH}),
     Variant("eager, prefix cached from int8", "last-blocks", {"blocks": 2, **CACHED, **INT8}),
     Variant("graph, prefix cached from int8", "last-blocks", {"blocks": 2, **CACHED, **INT8, **GRAPH}),
-    Variant("eager, full, channels last", "full", {"channels_last": True}),
-    Variant("eager, channels last", "last-blocks", {"blocks": 2, "channels_last": True}),
-    Variant("graph, channels last", "last-blocks", {"blocks": 2, "channels_last": True, **GRAPH}),
+    Variant("eager, full, channels last", "full", LAST),
+    Variant("eager, channels last", "last-blocks", {"blocks": 2, **LAST}),
+    Variant("graph, channels last", "last-blocks", {"blocks": 2, **LAST, **GRAPH}),
     Variant("graph, channels last, prefix bf16", "last-blocks", {"blocks": 2, "channels_last": True, **BF16, **GRAPH}),
     Variant(
         "graph, channels last, prefix cached", "last-blocks", {"blocks": 2, "channels_last": True, **CACHED, **GRAPH}
