@@ -10,6 +10,8 @@ _WHERE = {
     "ParetoPanel": "widgets.panels",
     "TimelinePanel": "widgets.panels",
     "FitPanel": "widgets.panels",
+    "RunPanel": "widgets.run_panel",
+    "run": "widgets.run_panel",
     "panel_for": "widgets.panels",
     "show": "widgets.display",
     "form": "widgets.forms",
