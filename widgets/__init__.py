@@ -10,6 +10,7 @@ _WHERE = {
     "ParetoPanel": "widgets.panels",
     "TimelinePanel": "widgets.panels",
     "FitPanel": "widgets.panels",
+    "RunView": "widgets.panels",
     "RunPanel": "widgets.run_panel",
     "run": "widgets.run_panel",
     "panel_for": "widgets.panels",

@@ -128,6 +128,7 @@ class RunPanel(RunView):
                 note = "Taken from the store: this run had been done before."
             if record.state is State.REFUSED and record.predicted is not None:
                 ways = self._ways_out(record)
+                note = "" if ways else "No way out was found that keeps the method."
         except Interrupted as error:
             kept = self._kept.record if self._kept else None
             record = kept or replace(self._blank, state=State.CANCELLED, reason=str(error))

@@ -68,7 +68,7 @@ function skeleton(el) {
   const row = html("div", { className: "pp-controls" }, parts.graph);
   const label = html("label", { textContent: "Step " }, row);
   parts.slider = html("input", { type: "range", min: 0, step: 1 }, label);
-  parts.reading = html("output", {}, row);
+  parts.reading = html("span", { className: "pp-reading" }, row); // no output: its changes would be read out
   parts.split = html("div", {}, el);
   return parts;
 }
