@@ -29,8 +29,8 @@ function size(bytes) {
   return `${i === 0 ? Math.round(bytes) : bytes.toFixed(bytes >= 100 ? 0 : bytes >= 10 ? 1 : 2)} ${units[i]}`;
 }
 
-function round(low, high, unit = 1) {
-  const rough = Math.max(high - low, 1e-9) / unit / 3, power = 10 ** Math.floor(Math.log10(rough));
+function round(low, high, unit = 1, count = 3) {
+  const rough = Math.max(high - low, 1e-9) / unit / count, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((m) => m >= rough) * unit;
   const found = [];
   for (let t = Math.ceil(low / step) * step; t <= high; t += step) found.push(t);
@@ -106,7 +106,7 @@ function chart(info, root, at) {
     svg("line", { class: "pp-budget", x1: L, x2: W - R, y1: peak(info.budget), y2: peak(info.budget) }, root);
     svg("text", { class: "pp-budget-name", x: W - R, y: peak(info.budget) - 5, "text-anchor": "end" }, root, `budget ${size(info.budget)}`);
   }
-  const every = Math.max(1, ...round(0, last).filter((t, i) => i === 1));
+  const every = Math.max(1, ...round(0, last, 1, 6).filter((t, i) => i === 1));
   for (let t = 0; t <= last; t += every) svg("text", { x: X(t), y: PEAK[1] + 17, "text-anchor": "middle" }, root, `${Math.round(t)}`);
   text(W - R, H - 4, info.planned ? `step, of ${info.planned}` : "step", "end");
   svg("line", { class: "pp-cursor", x1: points[at][0], x2: points[at][0], y1: LOSS[0], y2: PEAK[1] }, root);
@@ -141,7 +141,7 @@ function split(info, place, id) {
   });
   if (info.budget == null) return;
   const x = X(info.budget), right = x > W / 2;
-  svg("line", { class: "pp-budget", x1: x, x2: x, y1: 0, y2: BAR + 4 }, root);
+  for (const name of ["pp-halo", "pp-budget"]) svg("line", { class: name, x1: x, x2: x, y1: 0, y2: BAR + 4 }, root);
   svg("text", { class: "pp-budget-name", x: right ? x - 4 : x + 4, y: BAR + 18, "text-anchor": right ? "end" : "start" }, root, `budget ${size(info.budget)}`);
 }
 
@@ -186,7 +186,7 @@ function render({ model, el }) {
     able(parts.cancel, STOPPABLE.includes(state), "Nothing is under way");
     parts.command.hidden = parts.python.hidden = !info.python;
     able(parts.command, info.command, "The command line cannot say this; copy as Python");
-    parts.progress.hidden = !info.planned;
+    parts.progress.hidden = !info.planned || info.over;
     parts.progress.max = info.planned || 1;
     parts.progress.value = info.done;
     // Spoken when the state changes and at each fifth of the way, not at each step.
