@@ -39,6 +39,7 @@ def test_numbers_are_those_of_the_record_and_no_peak_is_lost():
     info = figures.run(record)
     assert (info.done, info.planned, info.budget) == (150, 150, 256 * MIB)
     assert info.highest == max(info.peaks) == 186 * MIB and len(info.steps) <= 120
+    assert info.steps[:2] == (2, 4) and info.steps[-1] == info.done
     assert info.losses[0] == pytest.approx((record.steps[0].loss + record.steps[1].loss) / 2)
     assert sum(info.by_category) == info.profile_peak == record.measured.peak and info.source == "measured"
     assert [row["peak bytes"] for row in info.rows()] == list(info.peaks)

@@ -80,7 +80,7 @@ function able(button, yes, why = "") {
 
 function chart(info, root, at) {
   root.replaceChildren();
-  const last = Math.max(info.planned - 1, info.steps[info.steps.length - 1], 1);
+  const last = Math.max(info.planned, info.steps[info.steps.length - 1]);
   const X = (step) => L + (step / last) * (W - L - R);
   const low = Math.min(...info.losses), top = Math.max(...info.losses), pad = (top - low || Math.abs(top) || 1) * 0.08;
   const high = Math.max(info.budget ?? 0, info.highest ?? 0, 1) * 1.14;
@@ -169,7 +169,7 @@ function render({ model, el }) {
     chart(info, parts.chart, i);
     const peak = info.peaks[i];
     parts.slider.value = i;
-    parts.reading.textContent = `step ${info.steps[i] + 1}: loss ${info.losses[i].toPrecision(4)}${peak == null ? "" : `, peak ${size(peak)}`}`;
+    parts.reading.textContent = `step ${info.steps[i]}: loss ${info.losses[i].toPrecision(4)}${peak == null ? "" : `, peak ${size(peak)}`}`;
     parts.slider.setAttribute("aria-valuetext", parts.reading.textContent);
   }
 

@@ -41,8 +41,9 @@ BAD = (State.OVER_BUDGET, State.REFUSED, State.DIVERGED, State.FAILED)
 class RunInfo(FigureInfo):
     """One run, over or not. Sizes are bytes, times seconds; each point stands for a block of steps.
 
-    ``losses`` are means of their blocks, ``peaks`` highest values, so that no peak is lost. ``by_category`` splits
-    ``profile_peak`` in the order of ``categories``; ``source`` says whether it is measured or predicted.
+    ``steps`` count from 1, as in step 3 of 100, and name the last of each block; ``losses`` are means of blocks,
+    ``peaks`` highest values, so that no peak is lost. ``by_category`` splits ``profile_peak`` in the order of
+    ``categories``; ``source`` says whether it is measured or predicted.
     """
 
     kind: ClassVar[str] = "run"
@@ -120,7 +121,7 @@ def run(
         budget=record.budget,
         planned=record.planned_steps,
         done=len(record.steps),
-        steps=tuple(block[-1].step for block in blocks),
+        steps=tuple(block[-1].step + 1 for block in blocks),
         losses=tuple(fmean(s.loss for s in block) for block in blocks),
         peaks=tuple(max((s.peak for s in block if s.peak is not None), default=None) for block in blocks),
         highest=_highest(record.steps),
