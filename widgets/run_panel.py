@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import weakref
+from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +84,10 @@ class RunPanel(RunView):
                 self._show("cancelling")
 
     def wait(self) -> RunRecord | None:
-        """The record, once the run is over; begins one that has not begun. An interrupt cancels, a second leaves."""
+        """The record, once the run is over; begins one that has not begun. An interrupt cancels, a second leaves.
+
+        A cell that waits like this keeps the kernel from hearing *Cancel*; in a notebook ``await`` the panel.
+        """
         if self.record is None:
             self.start()
         try:
@@ -90,6 +95,22 @@ class RunPanel(RunView):
         except KeyboardInterrupt:
             self.cancel()
             self._watch()
+        return self.record
+
+    def __await__(self) -> Generator[Any, None, RunRecord | None]:
+        """``record = await panel``: as :meth:`wait`, but the kernel stays free to hear the panel's buttons."""
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> RunRecord | None:
+        if self.record is None:
+            self.start()
+        try:
+            while not self._over.is_set():
+                await asyncio.sleep(PERIOD)
+        except asyncio.CancelledError:  # how a kernel passes an interrupt on
+            self.cancel()
+            raise
+        self._refresh()
         return self.record
 
     def finished(self) -> RunInfo:

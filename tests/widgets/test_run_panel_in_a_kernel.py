@@ -71,6 +71,23 @@ def test_updates_arrive_without_a_cell_and_cancel_is_answered(client, tmp_path):
     assert said(client, "[t for t in threading.enumerate() if t.name == 'pintpot-run' and not t.daemon]") == "[]"
 
 
+def test_cancel_is_heard_while_a_cell_awaits_the_run(client, tmp_path):
+    client.execute_interactive(SETUP.format(folder=str(tmp_path)), timeout=120)
+    comm = said(client, "panel.comm.comm_id").strip("'")
+    client.execute("record = await panel")
+    states = []
+    for found, info in updates(client):
+        if found != comm:
+            continue
+        states.append(info["state"])
+        if states.count("running") == 2:
+            ask(client, comm, "cancel")
+        if info["over"]:
+            break
+    assert states[-2:] == ["cancelling", "cancelled"]
+    assert said(client, "record is panel.record, record.state.value") == "(True, 'cancelled')"
+
+
 def test_a_cell_that_runs_again_takes_over(client, tmp_path):
     client.execute_interactive(SETUP.format(folder=str(tmp_path)), timeout=120)
 
