@@ -80,7 +80,7 @@ function able(button, yes, why = "") {
 
 function chart(info, root, at) {
   root.replaceChildren();
-  const last = Math.max(info.planned, info.steps[info.steps.length - 1]);
+  const end = info.steps[info.steps.length - 1], last = info.over ? end : Math.max(info.planned, end);
   const X = (step) => L + (step / last) * (W - L - R);
   const low = Math.min(...info.losses), top = Math.max(...info.losses), pad = (top - low || Math.abs(top) || 1) * 0.08;
   const high = Math.max(info.budget ?? 0, info.highest ?? 0, 1) * 1.14;

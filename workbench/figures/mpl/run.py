@@ -29,7 +29,7 @@ def draw(info: RunInfo) -> Any:
 
 
 def _along(axis: Any, info: RunInfo) -> None:
-    axis.set_xlim(0, max(info.planned, info.steps[-1]))
+    axis.set_xlim(0, info.steps[-1] if info.over else max(info.planned, info.steps[-1]))
     axis.grid(True, axis="y")
 
 
