@@ -32,7 +32,8 @@ class RunPanel(RunView):
 
     ``record`` is what :meth:`workbench.bench.Bench.run` returned, or the kept part of a cancelled run; a run that
     could not begin leaves one without an id. Runs of several panels wait for one another. Running a cell again
-    cancels the run that it began before. Names and settings are checked here: raises ``BadInput``.
+    cancels the run that it began before. The guard counts the whole process, so tensors that another cell makes
+    meanwhile count too. Names and settings are checked here: raises ``BadInput``.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class RunPanel(RunView):
     def cancel(self) -> None:
         """Stop after the step under way and keep what was done; the panel says so at once."""
         with self._changing:
-            if self._job is None:
+            if self._job is None or self.figure.over:
                 return
             self._cancel.set()
             if _QUEUE.withdraw(self._job):
@@ -148,8 +149,7 @@ class RunPanel(RunView):
             if self._kept is not None and self._kept.stored:
                 note = "Taken from the store: this run had been done before."
             if record.state is State.REFUSED and record.predicted is not None:
-                ways = self._ways_out(record)
-                note = "" if ways else "No way out was found that keeps the method."
+                ways, note = self._ways_out(record)
         except Interrupted as error:
             kept = self._kept.record if self._kept else None
             record = kept or replace(self._blank, state=State.CANCELLED, reason=str(error))
@@ -160,17 +160,18 @@ class RunPanel(RunView):
             record = replace(self._partial, steps=tuple(self._steps), state=State.FAILED, reason=reason)
         self._end(record, ways, note)
 
-    def _ways_out(self, record: RunRecord) -> tuple[str, ...]:
-        """What would fit, looked for while the refusal already shows; none where the search itself fails."""
+    def _ways_out(self, record: RunRecord) -> tuple[tuple[str, ...], str]:
+        """What would fit, looked for while the refusal already shows, and what to say where that is nothing."""
         from workbench.core.units import format_size
 
         self._set(figures.run(record, note="Looking for ways out.", live=True, **self._words))
         given = {name: value for name, value in self._options.items() if name != "arena"}
         try:
             found = self.bench.ways_out(self.method, **given)
-        except PintpotError:
-            return ()
-        return tuple(f"{way.sentence} ({format_size(way.peak)}, {way.source})" for way in found)
+        except Exception as error:  # the refusal stands whatever becomes of the search
+            return (), f"The search for ways out failed: {error}"
+        ways = tuple(f"{way.sentence} ({format_size(way.peak)}, {way.source})" for way in found)
+        return ways, "" if ways else "No way out that keeps the method was found in the time of the search."
 
     def _observe(self, progress: Progress) -> None:
         if progress.step is None:
@@ -184,8 +185,8 @@ class RunPanel(RunView):
     def _end(self, record: RunRecord, ways: tuple[str, ...] = (), note: str = "") -> None:
         with self._changing:
             self.record, self._job = record, None
+            self._over.set()  # before anybody is told, who might start it again
             self._set(figures.run(record, ways=ways, note=note, live=True, **self._words))
-            self._over.set()
 
     def _show(self, stage: str) -> None:
         with self._changing:

@@ -15,7 +15,7 @@ panel = widgets.RunPanel(bench, "bias")
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client():
     manager = KernelManager()
     manager.kernel_spec.argv[0] = sys.executable
