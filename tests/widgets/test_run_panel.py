@@ -99,6 +99,15 @@ def test_a_budget_too_small_is_a_state_with_ways_out(bench):
     assert panel.info["source"].startswith("predicted") and sum(panel.info["by_category"]) == record.predicted.peak
 
 
+def test_a_search_for_ways_out_that_breaks_leaves_the_refusal(bench, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("inside")
+
+    monkeypatch.setattr("workbench.bench.Bench.ways_out", broken)
+    panel = widgets.RunPanel(replace(bench, budget=3 * 2**20), "full", seed=5)
+    assert panel.wait().state is State.REFUSED and "search for ways out failed: inside" in panel.info["sentence"]
+
+
 def test_the_guard_ends_a_run_that_no_prediction_refused(bench, monkeypatch):
     monkeypatch.setattr("workbench.session._prediction", lambda case: None)  # as for a step that cannot be traced
     panel = widgets.RunPanel(replace(bench, budget=3 * 2**20), "full", seed=1)
