@@ -100,8 +100,8 @@ def distances() -> None:
     from workbench.case import Case
     from workbench.core.profile import Tier
     from workbench.devices.model import get
-    from workbench.plan import on_device
-    from workbench.planner import plan
+    from workbench.plan.planner import plan
+    from workbench.plan.verdict import on_device
 
     device = get(DEVICE)
     base = Case("tokens", "tiny-bert", "full", 8, 16)

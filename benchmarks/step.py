@@ -4,7 +4,10 @@
 
 The reference of a model is its last two blocks trained eagerly with the fused optimizer. Every other variant takes
 its steps in turn with the reference's, in one process; times are CPU seconds, one thread. A ratio above 1 is faster
-than the reference. Peaks are measured by the counting allocator. Compilation is given beside the step, not in it.
+than the reference. Peaks are measured by the counting allocator, of a step that finds nothing in a prefix cache;
+times are those of one that finds all. Compilation is given beside the step, not in it. A second table per model
+puts every variant against full tuning and against LoRA with as many trained numbers; its ratios are quotients of the
+first table's.
 """
 
 from __future__ import annotations
@@ -103,6 +106,12 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("eager, LoRA r=8", "lora", {"r": 8}),
     Variant("graph, LoRA r=8", "lora", {"r": 8, "executor": "graph"}),
     Variant("eager, LoRA, as many trained", "lora", equal_rank),
+    Variant("eager, LoRA r=8, frozen in int8", "lora", {"r": 8, "weights": "frozen-int8"}),
+    Variant("eager, prefix int8", "last-blocks", {"blocks": 2, "weights": "prefix-int8"}),
+    Variant("graph, prefix int8", "last-blocks", {"blocks": 2, "weights": "prefix-int8", "executor": "graph"}),
+    Variant("graph, prefix bf16", "last-blocks", {"blocks": 2, "weights": "prefix-bf16", "executor": "graph"}),
+    Variant("eager, prefix cached", "last-blocks", {"blocks": 2, "prefix_cache": "disk"}),
+    Variant("graph, prefix cached", "last-blocks", {"blocks": 2, "prefix_cache": "disk", "executor": "graph"}),
     Variant("torch.compile, full", "full", {}, compiled_with_budget(1.0)),
     Variant("torch.compile, full, budget 0.5", "full", {}, compiled_with_budget(0.5)),
 )
@@ -183,6 +192,24 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+FULL, ADAPTER = "eager, full, fused", "eager, LoRA, as many trained"
+
+
+def derived(rows: list[dict[str, Any]]) -> list[str]:
+    """Every variant against full tuning and against LoRA with as many trained numbers: speed, and share of its peak."""
+    timed = {r["variant"]: r for r in rows if "ratio" in r}
+    if not {FULL, ADAPTER} <= set(timed):
+        return []
+    head = ("variant", "faster than full, fused", "share of its peak", "faster than that LoRA", "share of its peak")
+    lines = [f"\n| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, row in timed.items():
+        found = [name]
+        for other in (timed[FULL], timed[ADAPTER]):
+            found += [f"{row['ratio'] / other['ratio']:.2f}x", f"{row['peak'] / other['peak']:.2f}"]
+        lines.append(f"| {' | '.join(found)} |")
+    return lines
+
+
 def keep(row: dict[str, Any]) -> None:
     """Put a row into the results in place of the older one, and write the page anew."""
     RESULTS.parent.mkdir(exist_ok=True)
@@ -196,6 +223,7 @@ def keep(row: dict[str, Any]) -> None:
     for model in dict.fromkeys(r["model"] for r in rows):
         lines += [f"\n## {model}\n", f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
         lines += [f"| {' | '.join(cells(r))} |" for r in rows if r["model"] == model]
+        lines += derived([r for r in rows if r["model"] == model])
     (ROOT / "docs" / "step.md").write_text("\n".join(lines) + "\n")
 
 

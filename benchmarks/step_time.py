@@ -92,7 +92,7 @@ def compare(index: int, group: str, case: Case, seconds: float) -> dict[str, Any
     """Measure one case, predict it, measure it again, print all; ``None`` where the method turns out not to apply."""
     from workbench.devices import get
     from workbench.devices.step_time import calibrated_pace
-    from workbench.plan import cost
+    from workbench.plan.verdict import cost
     from workbench.predictions import predicted_step_time
 
     try:

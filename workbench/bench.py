@@ -13,14 +13,14 @@ from workbench.ablate import Cell, Progress, combinations, sweep
 from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible
 from workbench.core.units import format_exactly, parse_size
-from workbench.fit_table import FitTable, fit, fit_table
-from workbench.plan import Verdict, cases_for
+from workbench.plan.fit_table import FitTable, fit, fit_table
+from workbench.plan.verdict import Verdict, cases_for
+from workbench.plan.ways import PATIENCE, Change, Patience, ways_out
 from workbench.profiles import RunProfile, profile
 from workbench.records.schema import RunRecord
 from workbench.records.store import RunStore
 from workbench.session import Schedule
 from workbench.tasks.base import Sizes
-from workbench.ways import PATIENCE, Change, Patience, ways_out
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device

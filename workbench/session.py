@@ -108,7 +108,7 @@ class Session:
         """
         import torch
 
-        from workbench.layers import layer_norms
+        from workbench.lens.layers import layer_norms
         from workbench.memory.guard import guard
         from workbench.memory.measure import measure
         from workbench.memory.snapshot import Snapshot
@@ -178,7 +178,7 @@ def run(
     """
     from workbench.devices import get as find_device
     from workbench.environment import environment, new_id, now
-    from workbench.plan import on_device
+    from workbench.plan.verdict import on_device
 
     started = time.monotonic()
     case = session.case
@@ -244,7 +244,7 @@ def _passes(profile: MemoryProfile, budget: int) -> str:
 
 
 def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRecord:
-    from workbench.ways import with_ways_out
+    from workbench.plan.ways import with_ways_out
 
     before = session.score() if session.evaluate_before else None
     steps: list[StepRecord] = []

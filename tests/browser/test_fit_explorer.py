@@ -12,7 +12,7 @@ from workbench.case import Case
 from workbench.core.profile import Tier
 from workbench.core.units import format_size
 from workbench.devices.model import get
-from workbench.fit_table import fit_table
+from workbench.plan.fit_table import fit_table
 from workbench.report import page as assets
 
 pytestmark = pytest.mark.browser

@@ -70,7 +70,7 @@ def test_many_methods_name_only_the_front(visit):
 
 
 def test_visited_module_switches_ways_and_quantities(visit):
-    from workbench.visited import Visit, Visits
+    from workbench.lens.visited import Visit, Visits
 
     def way(name, backward):
         return Visits(

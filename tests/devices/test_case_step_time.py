@@ -12,7 +12,7 @@ from workbench.devices import get
 from workbench.devices.host import calibration_file
 from workbench.devices.model import HOST
 from workbench.devices.record import CLASSES
-from workbench.plan import judge, on_device
+from workbench.plan.verdict import judge, on_device
 from workbench.predictions import predicted_step_time
 
 CASE = Case("tokens", "tiny-bert", "full", 2, 8)

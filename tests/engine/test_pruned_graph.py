@@ -17,6 +17,7 @@ from workbench.engine.capture import capture
 from workbench.engine.executor import GraphExecutor
 from workbench.engine.prune import prune
 from workbench.engine.schedule import live_bytes, matrix_products, peak_bytes, saved_bytes, schedule
+from workbench.engine.simplify import simplify
 from workbench.nn.sliced_linear import SlicedLinear
 from workbench.parts.base import TrainingStep
 
@@ -171,7 +172,7 @@ def test_bytes_along_the_schedule_are_those_of_the_run() -> None:
     """The plan's peak is what the tracker sees above weights, state and inputs: no run was needed to know it."""
     case = case_of("last-blocks", {"blocks": BLOCKS})
     step = case.step(case.attached(weights=False))
-    plan = schedule(prune(capture(step.model, step.loss_of, case.example()[0])))
+    plan = schedule(simplify(prune(capture(step.model, step.loss_of, case.example()[0]))))
     profile = case.predict(Tier.FAKE)
     standing = sum(profile.by_category[c] for c in profile.by_category if c in ("weights", "optimizer state", "inputs"))
     scalars = 8  # the sum of the losses and the gradient of the loss by itself

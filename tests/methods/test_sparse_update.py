@@ -62,7 +62,7 @@ def test_bad_settings_are_one_sentence() -> None:
 @pytest.mark.parametrize("model", ["tiny-bert", "tiny-cnn"])
 def test_masking_after_computing_trains_alike_and_saves_nothing(model) -> None:
     """The lazy variant: the same weights after plain SGD steps, the activations and backward work of full tuning."""
-    from workbench.visited import visits
+    from workbench.lens.visited import visits
 
     sgd = {"optimizer": "sgd"}
     sparse, lazy = (Subject("sparse-update", model, {**sgd, "gradients": g}) for g in ("scheme", "all"))

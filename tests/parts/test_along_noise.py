@@ -109,7 +109,7 @@ def test_every_gradient_goes_with_every_rule(gradient: str, optimizer: str) -> N
 
 
 def test_adapters_train_along_exact_slopes_without_a_prediction() -> None:
-    """A frozen branch has a tangent of zero, kept in a form that fake tensors do not model: it is said, not guessed."""
+    """Tangents of frozen branches take other bytes when watched: it is said, not guessed."""
     subject = Subject("lora", "tiny-bert", {"gradient": "forward", "optimizer": "sgd", "lr": 1e-2})
     with pytest.raises(Incompatible, match="measure it instead"):
         subject.case.predict()

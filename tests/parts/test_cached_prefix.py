@@ -17,9 +17,11 @@ from workbench.memory.measure import measure
 from workbench.memory.snapshot import Snapshot
 from workbench.methods.base import methods
 from workbench.nn import prefix_identity
+from workbench.nn.prefix_cache import PrefixCache
 from workbench.parts.storage.narrow_prefix import settled_prefix
 from workbench.predictions import counted
 from workbench.tasks.base import Sizes
+from workbench.testing import Subject
 
 needs_ledger = pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")
 
@@ -271,3 +273,25 @@ def test_counted_work_is_that_of_a_step_that_finds_its_rows():
     assert cached.total_flops < plain.total_flops < kept.total_flops
     blocks = 2 * 2 * 4 * 16 * (4 * 64 * 64 + 2 * 64 * 128)  # two frozen blocks of width 64 and 128, forward only
     assert plain.total_flops - cached.total_flops >= blocks
+
+
+@pytest.mark.parametrize("place", ["ram", "disk"])
+@pytest.mark.parametrize("model", ["tiny-bert", "tiny-cnn"])
+def test_a_captured_graph_begins_at_the_boundary(model, place) -> None:
+    """The same losses as eagerly, the same rows found, and no operator of the prefix in the graph."""
+    losses, found = [], []
+    for executor in ("eager", "graph"):
+        settings = {"prefix_cache": place, "cached_examples": 8, "blocks": 1, "executor": executor}
+        subject = Subject("last-blocks", model, settings)
+        attached = subject.attached()
+        step, values = subject.trained(attached, 3)
+        cache = next(m for m in attached.modules() if isinstance(m, PrefixCache))
+        losses.append(values)
+        found.append((cache.computed, cache.found))
+        predicted = subject.case.predict()
+        assert predicted.peak == measure(subject.case.step(subject.attached()), subject.examples()).peak
+    assert step.parts.estimator.notes == []
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert found[0] == found[1] and found[1][1] > 0
+    [run] = step.parts.estimator._captured.values()
+    assert not [n for n in run.plan.joint.parameters if "embed" in n or "stem" in n]

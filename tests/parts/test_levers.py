@@ -165,6 +165,7 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         "recompute": 0,
         "recompute_first": 0,
         "update_in_backward": False,
+        "executor": "eager",
         "gradient": "own",
         "probes": 1,
         "perturbation": 1e-3,

@@ -13,9 +13,9 @@ import pytest
 from workbench.case import Case
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Tier
-from workbench.fit_table import FitTable, fit, fit_table
-from workbench.fitting import sizes_of
-from workbench.plan import on_device
+from workbench.plan.fit_table import FitTable, fit, fit_table
+from workbench.plan.fitting import sizes_of
+from workbench.plan.verdict import on_device
 
 METHODS = ("full", "head", "mezo", "p-tuning", "whimsical", "prefix-tuning")
 
@@ -112,7 +112,7 @@ def test_it_travels_as_json_and_answers_without_torch(table, tmp_path):
     file.write_text(json.dumps(table.to_dict()))
     assert FitTable.from_dict(json.loads(file.read_text())).at(2**23, 5, 20) == table.at(2**23, 5, 20)
     code = (
-        "import json, sys; from workbench.fit_table import FitTable;"
+        "import json, sys; from workbench.plan.fit_table import FitTable;"
         f"t = FitTable.from_dict(json.load(open({str(file)!r}))); print(len(t.at(2**23, 5, 20)));"
         "assert 'torch' not in sys.modules"
     )

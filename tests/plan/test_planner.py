@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, Interrupted
 from workbench.core.profile import Tier
-from workbench.fitting import predicted_step
-from workbench.plan import on_device
-from workbench.planner import default_grid, gained_per_example, plan
+from workbench.plan.fitting import predicted_step
+from workbench.plan.planner import default_grid, gained_per_example, plan
+from workbench.plan.verdict import on_device
 from workbench.records.schema import RunRecord, State, StepRecord
 
 GRID = {"batch": [8, 4, 1], "recompute": [0, 1], "saved": ["as-is", "int8"], "optimizer": ["adamw", "sgd"]}

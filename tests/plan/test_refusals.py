@@ -7,7 +7,7 @@ import pytest
 from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, UnknownName
 from workbench.memory import ledger
-from workbench.plan import judge
+from workbench.plan.verdict import judge
 from workbench.predictions import recent_log, traced
 from workbench.records.schema import RunRecord, State
 

@@ -15,7 +15,7 @@ from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_energy, format_size, format_time
 
 if TYPE_CHECKING:
-    from workbench.planner import Plan
+    from workbench.plan.planner import Plan
 
 Tiers = Annotated[str, typer.Option("--tier", help="probe (exact), formula, fake (no workspace), or auto.")]
 
@@ -52,8 +52,8 @@ def fit(
 ) -> None:
     """Every method on a device and budget: fits, fits if, cannot. Nothing is trained."""
     from workbench.bench import open as open_bench
-    from workbench.fit_table import fit as judge_all
-    from workbench.plan import cases_for
+    from workbench.plan.fit_table import fit as judge_all
+    from workbench.plan.verdict import cases_for
     from workbench.progress import names
 
     bench = open_bench(task, model, device, budget, batch=batch, length=length)
@@ -103,8 +103,8 @@ def plan(
     from dataclasses import replace
 
     from workbench.bench import open as open_bench
-    from workbench.planner import default_grid
-    from workbench.planner import plan as make_plan
+    from workbench.plan.planner import default_grid
+    from workbench.plan.planner import plan as make_plan
     from workbench.progress import names
 
     bench = open_bench(task, model, device, budget, batch=batch, length=length)
@@ -188,8 +188,8 @@ def measure(
     from workbench.core.errors import BudgetExceeded, Incompatible
     from workbench.core.units import parse_size
     from workbench.memory.measure import measure as measure_step
+    from workbench.plan.ways import with_ways_out
     from workbench.predictions import recent_log
-    from workbench.ways import with_ways_out
 
     case = _case(task, model, method, batch, length, accumulate, settings)
     limit = parse_size(budget) if budget else None

@@ -150,8 +150,8 @@ def equal(
 ) -> None:
     """Train every way for as many steps as the same time, work or energy buys."""
     from workbench.bench import open as open_bench
-    from workbench.equal import equal as run_equal
     from workbench.progress import sweeping
+    from workbench.studies.equal import equal as run_equal
 
     bench = open_bench(task, model, device, budget, batch=batch, profile=profile, train=train, test=test)
     chosen = [parsed(seed) for seed in seeds.split(",") if seed.strip()]
@@ -178,7 +178,7 @@ def search(
     """Search methods and settings for the front of accuracy against memory."""
     from workbench.bench import open as open_bench
     from workbench.progress import sweeping
-    from workbench.search import search as look
+    from workbench.studies.search import search as look
 
     bench = open_bench(task, model, device, budget, batch=batch, profile=profile)
     chosen = [m.strip() for m in methods.split(",") if m.strip()]

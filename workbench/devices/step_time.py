@@ -17,7 +17,7 @@ import torch
 from workbench.core.errors import ResourceMissing
 from workbench.devices.host import calibration
 from workbench.devices.pace import pace
-from workbench.devices.record import Recorder, record
+from workbench.devices.record import CLASSES, Recorder, record
 from workbench.devices.replay import replay_apart
 from workbench.records.schema import Quantity
 

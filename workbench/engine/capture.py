@@ -60,6 +60,14 @@ class Joint:
     def placeholders(self) -> dict[str, fx.Node]:
         return {**self.parameters, **self.buffers}
 
+    def replace(self, node: fx.Node, other: fx.Node) -> None:
+        """Let ``other`` stand for ``node`` everywhere, among the outputs as well."""
+        node.replace_all_uses_with(other)
+        for outputs in (self.gradients, self.mutations):
+            outputs.update({name: other for name, value in outputs.items() if value is node})
+        if self.loss is node:
+            self.loss = other
+
     def set_output(self) -> None:
         """Make the graph's output follow ``loss``, ``gradients`` and ``mutations``."""
         self.graph.output_node().args = ((self.loss, *self.gradients.values(), *self.mutations.values()),)

@@ -34,7 +34,8 @@ _FORMS = {
 
 def write_over(plan: Schedule) -> int:
     """Change operators of the plan's graph into their forms in place where nobody can tell; returns how many."""
-    given = {s for n in plan.joint.graph.find_nodes(op="placeholder") for s in storages(n)}
+    nodes = plan.joint.graph.nodes
+    given = {s for n in nodes if n.op in ("placeholder", "get_attr") for s in storages(n)}  # they outlive the step
     holders: dict[int, set[str]] = defaultdict(set)
     names: dict[str, set[int]] = {}
     sharing: dict[int, list[fx.Node]] = defaultdict(list)

@@ -38,13 +38,7 @@ def prune(joint: Joint) -> Joint:
 
 
 def _without_detach(joint: Joint, node: fx.Node) -> None:
-    node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
-    for outputs in (joint.gradients, joint.mutations):
-        for name, value in outputs.items():
-            if value is node:
-                outputs[name] = node.args[0]  # type: ignore[assignment]
-    if joint.loss is node:
-        joint.loss = node.args[0]  # type: ignore[assignment]
+    joint.replace(node, node.args[0])  # type: ignore[arg-type]
 
 
 def _gradient_of_frozen_convolution(joint: Joint, node: fx.Node) -> None:

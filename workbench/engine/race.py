@@ -55,14 +55,14 @@ def race(step: Raced, runs: Mapping[str, Callable[[], Tensor]], *, rounds: int =
     reference, *others = runs
     preparing: dict[str, float] = {}
     out: dict[str, str] = {}
-    expected = _seen(step, runs[reference], preparing, reference)
+    expected = seen(step, runs[reference], preparing, reference)
     for name in others:
         try:
-            seen = _seen(step, runs[name], preparing, name)
+            found = seen(step, runs[name], preparing, name)
         except Exception as error:  # an executor that fails must not end the training it would serve
             out[name] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             continue
-        reason = difference(expected, seen)
+        reason = difference(expected, found)
         if reason is not None:
             out[name] = reason
     seconds = _timed(step, {n: run for n, run in runs.items() if n not in out}, rounds, out)
@@ -72,7 +72,7 @@ def race(step: Raced, runs: Mapping[str, Callable[[], Tensor]], *, rounds: int =
 Seen = tuple[float, dict[str, Tensor], dict[str, Tensor]]
 
 
-def _seen(step: Raced, run: Callable[[], Tensor], preparing: dict[str, float], name: str) -> Seen:
+def seen(step: Raced, run: Callable[[], Tensor], preparing: dict[str, float], name: str) -> Seen:
     """Loss, gradients and buffers of one step, with the seconds it took."""
     names = {id(p): n for n, p in step.model.named_parameters()}
     gradients: dict[str, Tensor] = {}

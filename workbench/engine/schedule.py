@@ -131,11 +131,27 @@ def read_by(entry: Entry) -> list[fx.Node]:
 
 
 def storages(node: fx.Node) -> set[int]:
-    """Addresses of the (fake) storages behind a node's value; nodes that share one are views of each other."""
+    """Addresses of the (fake) storages behind a node's value; nodes that share one are views of each other.
+
+    A view lies where what it looks at lies, even if that has been replaced since the view was traced.
+    """
     if "storages" not in node.meta:
-        node.meta["storages"] = {s._cdata for t in tensors_in(node.meta.get("val")) for s in storages_of(t)}
+        base = _looked_at(node)
+        own = {s._cdata for t in tensors_in(node.meta.get("val")) for s in storages_of(t)}
+        node.meta["storages"] = own if base is None else storages(base)
     found: set[int] = node.meta["storages"]
     return found
+
+
+def _looked_at(node: fx.Node) -> fx.Node | None:
+    """What a view, or an item of an operator that gives views, looks at."""
+    maker: Any = node.args[0] if _is_item(node) else node
+    if not isinstance(maker, fx.Node) or maker.op != "call_function":
+        return None
+    if getattr(maker.target, "is_view", False) or maker.target is torch.ops.aten._unsafe_view.default:
+        base = maker.args[0]
+        return base if isinstance(base, fx.Node) else None
+    return None
 
 
 def _is_item(node: fx.Node) -> bool:

@@ -14,8 +14,8 @@ from workbench.figures.style import looks as style_looks
 from workbench.records.schema import RunRecord, State
 
 if TYPE_CHECKING:
-    from workbench.fit_table import FitTable
-    from workbench.plan import Verdict
+    from workbench.plan.fit_table import FitTable
+    from workbench.plan.verdict import Verdict
 
 RANGE = 2.0  #: the slider reaches this many times beyond the smallest and largest peak
 

@@ -12,7 +12,7 @@ from workbench.figures.table import Column, Table
 
 
 class Candidate(Protocol):
-    """Tensors that are chosen together; see :class:`workbench.scheme_search.Candidate`."""
+    """Tensors that are chosen together; see :class:`workbench.studies.scheme_search.Candidate`."""
 
     @property
     def label(self) -> str: ...
@@ -27,7 +27,7 @@ class Candidate(Protocol):
 
 
 class FoundScheme(Protocol):
-    """The outcome of a search; see :class:`workbench.scheme_search.FoundScheme`."""
+    """The outcome of a search; see :class:`workbench.studies.scheme_search.FoundScheme`."""
 
     @property
     def candidates(self) -> Sequence[Candidate]: ...

@@ -10,7 +10,7 @@ from workbench.core.units import format_size
 from workbench.figures.info import FigureInfo
 
 if TYPE_CHECKING:
-    from workbench.update_order import Ordering
+    from workbench.lens.update_order import Ordering
 
 MOST = 240  #: points of a drawn line; of each stretch the highest is kept, so the peak always is
 
@@ -61,7 +61,7 @@ class UpdateOrderInfo(FigureInfo):
 
 
 def update_order(found: Mapping[str, Sequence[Ordering]]) -> UpdateOrderInfo:
-    """The picture of :func:`workbench.update_order.orderings` by way of tuning."""
+    """The picture of :func:`workbench.lens.update_order.orderings` by way of tuning."""
     pairs = tuple(Pair(way, tuple(map(_line, orders))) for way, orders in found.items())
     said = "; ".join(f"{p.way}: {p.sentence}" for p in pairs)
     return UpdateOrderInfo(

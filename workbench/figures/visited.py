@@ -11,7 +11,7 @@ from workbench.figures.info import FigureInfo
 from workbench.figures.layers import in_order
 
 if TYPE_CHECKING:
-    from workbench.visited import Visits
+    from workbench.lens.visited import Visits
 
 
 @dataclass(frozen=True)

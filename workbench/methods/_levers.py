@@ -72,7 +72,7 @@ def refusal(levers: Levers, model: ModelSpec) -> str | None:
     if levers.channels_last and not (convolutional and model.modality == "image"):
         return f"channels-last is a layout of two-dimensional convolutions; {model.name} is none"
     if levers.chunked_loss and model.kind != "causal-lm":
-        return f"the chunked loss serves language models; {model.name} is a {model.kind}"
+        return f"the chunked loss serves language models; {model.name} is of kind {model.kind}"
     return None
 
 

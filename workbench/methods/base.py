@@ -66,7 +66,7 @@ class Method:
     def applies_to(self, model: ModelSpec) -> str | None:
         """``None`` when the method can serve the model, else one sentence why not. Needs no torch."""
         if self.kinds and model.kind not in self.kinds:
-            return f"{self.card.title} serves {' and '.join(self.kinds)} models; {model.name} is a {model.kind}"
+            return f"{self.card.title} serves {' and '.join(self.kinds)} models; {model.name} is of kind {model.kind}"
         return None
 
     def refuses(self, model: ModelSpec, config: Any) -> str | None:

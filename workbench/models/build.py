@@ -21,7 +21,7 @@ def build(spec: ModelSpec, classes: int | None, *, device: str, weights: bool, s
     if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
         raise BadInput("classes", classes, "a positive number of classes, or None for a language-model head")
     if classes is None and spec.kind != "causal-lm":
-        raise BadInput("classes", classes, f"a number of classes, since {spec.name} is a {spec.kind}")
+        raise BadInput("classes", classes, f"a number of classes, since {spec.name} is of kind {spec.kind}")
     on_meta = torch.device(device).type == "meta"
     stored = bool(weights and spec.asset and not on_meta)
     if weights and spec.cost_only and not on_meta:

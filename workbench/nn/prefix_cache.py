@@ -14,7 +14,8 @@ and the work that are predicted are those of a step that finds all; reading a fi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -54,7 +55,7 @@ class PrefixCache(nn.Module):
         self._identity = PrefixIdentity(modules)
         self._rows: Rows | None = None
         self._given: Tensor | None = None  #: what the prefix answers with while the upper part runs
-        self._reaching = False
+        self._reaching = self._asking = False
         for module in modules:
             self._stand_in(module, last=module is modules[-1])
 
@@ -76,15 +77,36 @@ class PrefixCache(nn.Module):
         original = model.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if not model.training:
+            if self._given is not None or not model.training:
                 return original(*args, **kwargs)
-            self._given = self._output(original, args, kwargs)
-            try:
+            output = self._output(original, args, kwargs)
+            if self._asking:
+                raise _Reached(output)
+            with self.answering(output):
                 return original(*args, **kwargs)
-            finally:
-                self._given = None
 
         model.forward = forward  # type: ignore[method-assign]
+
+    def output_of(self, call: Callable[[], Any]) -> Tensor:
+        """What the prefix gives for the inputs that ``call`` hands to the model; ``call`` is left at that point."""
+        self._asking = True
+        try:
+            call()
+        except _Reached as reached:
+            found: Tensor = reached.output
+            return found
+        finally:
+            self._asking = False
+        raise Incompatible("prefix_cache", self.place, "the loss does not call the model in training mode")
+
+    @contextmanager
+    def answering(self, output: Tensor) -> Iterator[None]:
+        """The prefix answers with ``output`` while the context lasts, whatever the model is called with."""
+        self._given = output
+        try:
+            yield
+        finally:
+            self._given = None
 
     # -- what the prefix gives -----------------------------------------------------------------------
 

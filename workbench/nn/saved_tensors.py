@@ -25,7 +25,7 @@ _SOURCES: dict[Format, tuple[torch.dtype, ...]] = {
 }
 SMALLEST = 4096  #: bytes below which packing is not worth a call
 ROW = 32  #: fewest elements that share a scale
-PIECE = 2**16  #: elements encoded at once, so that encoding needs no second copy of the tensor
+PIECE = 2**15  #: elements encoded at once, so that encoding needs no second copy of the tensor
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from workbench.core.errors import Incompatible
-from workbench.engine.capture import NotCaptured, capture
+from workbench.core.phase import in_phase
+from workbench.core.profile import Phase
+from workbench.engine.capture import LossOf, NotCaptured, capture
 from workbench.engine.executor import GraphExecutor, Sink
 from workbench.engine.inductor import COMPILE_LIMIT, InductorExecutor
 from workbench.engine.prune import prune
 from workbench.engine.schedule import schedule
+from workbench.engine.simplify import simplify
 from workbench.memory.dataless import known
+from workbench.nn.prefix_cache import PrefixCache
 from workbench.parts.base import Step
 from workbench.parts.estimator.backprop import Backprop
+
+#: Name under which a batch carries what its frozen prefix gives.
+BOUNDARY = "pintpot_boundary"
 
 #: Batch shapes captured for one model; a step of yet another shape runs eagerly.
 MOST_SHAPES = 8
@@ -44,11 +51,12 @@ class Captured:
         """Nothing to change: the graph is captured at the first step, whose batch shows the shapes."""
 
     def step(self, step: Step) -> Tensor:
-        runs = [self._for(step, batch) for batch in step.batches]
+        total = torch.zeros(())
+        batches = [_from_the_boundary(step, batch) for batch in step.batches]
+        runs = [self._for(step, batch) for batch in batches]
         if None in runs:
             return Backprop().step(step)
-        total = torch.zeros(())
-        for index, (run, batch) in enumerate(zip(runs, step.batches)):
+        for index, (run, batch) in enumerate(zip(runs, batches)):
             sink = step.update_from if len(runs) == 1 else _accumulating(step, last=index == len(runs) - 1)
             total = total + run(batch, sink)  # type: ignore[misc]
         return total
@@ -63,18 +71,45 @@ class Captured:
         return self._captured[key]
 
     def _made(self, step: Step, batch: Mapping[str, Tensor]) -> Run | None:
-        divisor = len(step.batches)
+        divisor, loss_of = len(step.batches), _loss_of(step)
         try:
             if self.executor == "inductor" and not self._captured:
                 _refuse_prediction(step)
-                compiled = InductorExecutor(step.model, step.loss_of, batch, divisor=divisor, limit=self.compile_limit)
+                compiled = InductorExecutor(step.model, loss_of, batch, divisor=divisor, limit=self.compile_limit)
                 self.notes.append(f"compiled in {compiled.seconds:.1f} s")
                 return compiled
-            joint = prune(capture(step.model, step.loss_of, batch, divisor=divisor))
+            joint = simplify(prune(capture(step.model, loss_of, batch, divisor=divisor)))
             return GraphExecutor(schedule(joint), step.model)
         except NotCaptured as error:
             self.notes.append(f"eager: {error}")
             return None
+
+
+def _cache(step: Step) -> PrefixCache | None:
+    return next((m for m in step.model.modules() if isinstance(m, PrefixCache)), None)
+
+
+def _from_the_boundary(step: Step, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch, with what a cached prefix gives for it: looking that up depends on values, so no graph can hold it."""
+    cache = _cache(step)
+    if cache is None:
+        return batch
+    with in_phase(Phase.FORWARD):
+        return {**batch, BOUNDARY: cache.output_of(lambda: step.loss_of(step.model, batch))}
+
+
+def _loss_of(step: Step) -> LossOf:
+    """The loss as a function of such a batch."""
+    cache, loss_of = _cache(step), step.loss_of
+    if cache is None:
+        return loss_of
+
+    def from_the_boundary(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        inputs = dict(batch)
+        with cache.answering(inputs.pop(BOUNDARY)):
+            return loss_of(model, inputs)
+
+    return from_the_boundary
 
 
 def _refuse_prediction(step: Step) -> None:

@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import workbench as wb
 from workbench.core.errors import Incompatible
 from workbench.figures import visited as picture
+from workbench.lens.visited import visited, visits
 from workbench.testing import Subject
-from workbench.visited import visited, visits
 
 
 @pytest.mark.parametrize("model", ["tiny-bert", "tiny-llama", "tiny-cnn", "tiny-vit"])

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from workbench.candidates import Grid, Search
 from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, Incompatible, Interrupted, PintpotError
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_exactly, format_size
-from workbench.fitting import predicted_step
-from workbench.plan import cost
+from workbench.plan.candidates import Grid, Search
+from workbench.plan.fitting import predicted_step
+from workbench.plan.verdict import cost
 from workbench.records.schema import Quantity, RunRecord, State
 
 if TYPE_CHECKING:

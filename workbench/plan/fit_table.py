@@ -10,11 +10,11 @@ from workbench.case import Case
 from workbench.core.errors import Incompatible, ResourceMissing
 from workbench.core.profile import Tier
 from workbench.devices.roofline import roofline
-from workbench.fitting import shape_of, sizes_of
-from workbench.plan import Fits, Verdict, cost, unanswered, verdict, with_changes
+from workbench.plan.fitting import shape_of, sizes_of
+from workbench.plan.sizes import Sizes
+from workbench.plan.verdict import Fits, Verdict, cost, unanswered, verdict, with_changes
+from workbench.plan.ways import Change, Patience
 from workbench.records.schema import Quantity
-from workbench.sizes import Sizes
-from workbench.ways import Change, Patience
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
@@ -78,7 +78,7 @@ class FitTable:
         return line.time, line.energy
 
     def seconds(self, method: str) -> list[tuple[list[float], list[float], list[float]]]:
-        """See :meth:`workbench.sizes.Sizes.seconds`; empty for a device without speeds."""
+        """See :meth:`workbench.plan.sizes.Sizes.seconds`; empty for a device without speeds."""
         try:
             return self.methods[method].seconds(self.device)
         except ResourceMissing:
@@ -135,7 +135,7 @@ def fit_table(
     A method whose operators change with the shape is answered at its own shape alone. ``time`` off leaves out
     step times that would have to be measured on this host.
     """
-    from workbench.ahead import second_process
+    from workbench.plan.ahead import second_process
 
     methods: dict[str, Sizes] = {}
     refused: dict[str, Verdict] = {}

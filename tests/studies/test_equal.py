@@ -4,8 +4,8 @@ import pytest
 
 import workbench as wb
 from workbench.core.errors import BadInput, Incompatible, UnknownName
-from workbench.equal import equal, shares
 from workbench.predictions import counted
+from workbench.studies.equal import equal, shares
 
 WAYS = ("full", "last-blocks blocks=1")
 

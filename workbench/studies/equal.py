@@ -109,7 +109,7 @@ def _case(bench: Bench, way: str) -> Case:
 
 
 def _prices(bench: Bench, cases: Sequence[Case], by: By) -> list[Quantity]:
-    from workbench.plan import on_device
+    from workbench.plan.verdict import on_device
     from workbench.predictions import counted
 
     if by == "time":

@@ -14,7 +14,7 @@ from workbench.core.errors import Incompatible, PintpotError, ResourceMissing
 from workbench.core.profile import Category, MemoryProfile, Tier
 from workbench.devices.roofline import roofline
 from workbench.devices.work import Work
-from workbench.fitting import predicted_step, shape_of, sizes_of
+from workbench.plan.fitting import predicted_step, shape_of, sizes_of
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device

@@ -13,7 +13,7 @@ from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, PintpotError
 from workbench.core.profile import Category, MemoryProfile, Tier
 from workbench.core.units import format_size
-from workbench.fitting import predicted_step, shape_of, sizes_of
+from workbench.plan.fitting import predicted_step, shape_of, sizes_of
 
 _BATCH = frozenset({Category.SAVED, Category.WORKSPACE, Category.INPUTS})
 _STATE = frozenset({Category.OPTIMIZER, Category.WORKSPACE})

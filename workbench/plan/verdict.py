@@ -10,8 +10,8 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, ResourceMissing
 from workbench.core.profile import Category, Tier
 from workbench.core.units import format_size
+from workbench.plan.ways import Change, Patience, ways_out
 from workbench.records.schema import Quantity
-from workbench.ways import Change, Patience, ways_out
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device

@@ -31,13 +31,13 @@ def second_process(cases: Sequence[Case], tier: Tier | None = None) -> Iterator[
     depends on it: where it dies or cannot start, the cases are predicted here. A program of its own is
     started, not a fork of this one, so a script needs no guard around its main part.
     """
-    from workbench.fitting import sizes_known
+    from workbench.plan.fitting import sizes_known
 
     wanted = [case for case in cases if not sizes_known(case, tier)]
     if len(wanted) < WORTHWHILE or len(os.sched_getaffinity(0)) < 2:
         yield
         return
-    command = [sys.executable, "-W", "ignore", "-m", "workbench.ahead", str(tier or "")]
+    command = [sys.executable, "-W", "ignore", "-m", "workbench.plan.ahead", str(tier or "")]
     try:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except OSError:
@@ -61,7 +61,7 @@ def _tell(child: subprocess.Popen[bytes], wanted: Sequence[Case]) -> None:
 
 def main() -> None:
     """Find the sizes of the cases given one a line on standard input, as JSON."""
-    from workbench.fitting import sizes_of
+    from workbench.plan.fitting import sizes_of
 
     tier = Tier(sys.argv[1]) if sys.argv[1] else None
     for line in sys.stdin.read().splitlines():

@@ -11,7 +11,7 @@ from workbench.engine.capture import capture
 from workbench.engine.needs import needs
 from workbench.engine.prune import prune
 from workbench.engine.schedule import saved_bytes, schedule
-from workbench.scheme_search import search_scheme, sensitivities
+from workbench.studies.scheme_search import search_scheme, sensitivities
 from workbench.testing import Subject
 
 
@@ -58,7 +58,7 @@ def test_search_is_as_good_as_trying_everything(bench) -> None:
     """On a few candidates every subset can be judged by its full prediction."""
     from dataclasses import replace
 
-    from workbench import scheme_search
+    from workbench.studies import scheme_search
 
     head, full = (bench.case(m).predict().peak for m in ("head", "full"))
     tight = replace(bench, budget=int(head + 0.5 * (full - head)))

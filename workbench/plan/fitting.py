@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Category, MemoryProfile, Tier
-from workbench.sizes import CATEGORIES, Shape, Sizes, powers
+from workbench.plan.sizes import CATEGORIES, Shape, Sizes, powers
 
 if TYPE_CHECKING:
     from workbench.case import Case

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -24,7 +24,7 @@ Shape = tuple[int, int]
 Row = tuple[str, str, str]  #: operator, module, phase
 
 #: Terms by name; ``workbench.memory.size_model`` finds their coefficients. b is the batch, t the length.
-_POWERS = {
+_POWERS: Mapping[str, Callable[[int, int], int]] = {
     "1": lambda b, t: 1,
     "b t": lambda b, t: b * t,
     "b": lambda b, t: b,
@@ -134,8 +134,9 @@ class Sizes:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Sizes:
-        tuples = {n: tuple(raw[n]) for n in ("terms", "bounds", "work_terms", "held_out")}
-        return cls(**{**raw, **tuples, "rows": tuple(tuple(r) for r in raw["rows"])})
+        values: dict[str, Any] = {**raw, "rows": tuple(map(tuple, raw["rows"]))}
+        values |= {name: tuple(raw[name]) for name in ("terms", "bounds", "work_terms", "held_out")}
+        return Sizes(**values)
 
 
 def powers(terms: tuple[str, ...], batch: int, length: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Questions that take many runs: equal cost, searches over settings and over update schemes."""
