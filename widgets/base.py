@@ -34,6 +34,10 @@ class Panel(anywidget.AnyWidget):
         self.figure = figure
         self.info = _data(figure)
 
+    def finished(self) -> FigureInfo:
+        """The figure for a report, which has no kernel behind it."""
+        return self.figure
+
 
 def _data(figure: FigureInfo) -> dict[str, Any]:
     return figure.data()

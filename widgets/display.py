@@ -24,13 +24,12 @@ def show(what: FigureInfo | Panel) -> Panel | None:
     from widgets.panels import panel_for
     from workbench.report import emit
 
-    figure = what.figure if isinstance(what, Panel) else what
     if headless():
-        emit.show(figure)
+        emit.show(what.finished() if isinstance(what, Panel) else what)
         return None
-    panel = what if isinstance(what, Panel) else panel_for(figure)
+    panel = what if isinstance(what, Panel) else panel_for(what)
     if panel is None:
-        emit.show(figure)
+        emit.show(what)
         return None
     from IPython.display import display
 

@@ -34,7 +34,14 @@ class VisitedPanel(Panel):
     _esm = STATIC / "visited.js"
 
 
-_BY_KIND: dict[str, type[Panel]] = {p.kind: p for p in (ParetoPanel, TimelinePanel, FitPanel, VisitedPanel)}
+class RunView(Panel):
+    """One run that is over; :class:`widgets.run_panel.RunPanel` is one that trains."""
+
+    kind = "run"
+    _esm = STATIC / "run.js"
+
+
+_BY_KIND: dict[str, type[Panel]] = {p.kind: p for p in (ParetoPanel, TimelinePanel, FitPanel, VisitedPanel, RunView)}
 
 
 def panel_for(figure: FigureInfo) -> Panel | None:

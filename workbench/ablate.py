@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.case import Case
 from workbench.core.errors import BadInput, Interrupted
+from workbench.core.profile import MemoryProfile
 from workbench.records.schema import RunRecord, State, StepRecord
 from workbench.records.store import RunStore, content_key
 from workbench.session import Schedule, Session, run
@@ -46,7 +47,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a sweep stands; passed to the observer after every step and every finished cell."""
+    """Where a sweep stands; passed to the observer after every step and every cell that is over.
+
+    With a step come the number of ``planned`` ones and the ``measured`` profile of the run it belongs to.
+    """
 
     done: int
     total: int
@@ -54,6 +58,8 @@ class Progress:
     step: StepRecord | None = None
     record: RunRecord | None = None
     stored: bool = False
+    planned: int = 0
+    measured: MemoryProfile | None = None
 
 
 #: Axes that change the shape of a step rather than a setting of the method.
@@ -89,7 +95,7 @@ def sweep(
     """Yield one record per cell, from the store when it is there, else by running it and storing it.
 
     Finished cells are committed one by one, so an interrupted sweep resumes where it stopped. Raises
-    ``Interrupted`` when cancelled; what was finished is kept.
+    ``Interrupted`` when cancelled; what was finished is kept, and the observer is given the partial record.
     """
     store = store or RunStore()
     cancel = cancel or threading.Event()
@@ -102,6 +108,8 @@ def sweep(
             record = _run_cell(cell, done, total, observe, cancel)
             store.put(key, record)
             if record.state is State.CANCELLED:
+                if observe is not None:
+                    observe(Progress(done, total, cell, record=record))
                 raise Interrupted(
                     f"stopped after {done} of {total} runs; finished runs are kept and the same command resumes"
                 )
@@ -113,8 +121,10 @@ def sweep(
 def _run_cell(
     cell: Cell, done: int, total: int, observe: Callable[[Progress], None] | None, cancel: threading.Event
 ) -> RunRecord:
+    session = cell.session(cancel)
+
     def on_step(step: StepRecord) -> None:
         if observe is not None:
-            observe(Progress(done, total, cell, step=step))
+            observe(Progress(done, total, cell, step=step, planned=session.total, measured=session.measured))
 
-    return run(cell.session(cancel), on_step=on_step, profile=cell.profile, device=cell.device)
+    return run(session, on_step=on_step, profile=cell.profile, device=cell.device)

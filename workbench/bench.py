@@ -15,6 +15,7 @@ from workbench.core.errors import BadInput, Incompatible
 from workbench.core.units import format_exactly, parse_size
 from workbench.plan.fit_table import FitTable, fit, fit_table
 from workbench.plan.verdict import Verdict, cases_for
+from workbench.plan.ways import PATIENCE, Change, Patience, ways_out
 from workbench.profiles import RunProfile, profile
 from workbench.records.schema import RunRecord
 from workbench.records.store import RunStore
@@ -80,6 +81,11 @@ class Bench:
             raise Incompatible("method", method, reason)
         cell = replace(self._cell(case, seed, shape={"accumulate": accumulate}), arena=arena)
         return next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
+
+    def ways_out(self, method: str, *, accumulate: int = 1, **settings: Any) -> list[Change]:
+        """Changes that make one method fit the budget, each verified by a prediction; empty where none was found."""
+        case = replace(self.case(method, **settings), accumulate=accumulate)
+        return list(ways_out(case, self.budget, patience=Patience(PATIENCE)))
 
     def ablate(
         self,
@@ -150,6 +156,51 @@ class Bench:
             words += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         return shlex.join(words)
 
+    def run_command(
+        self, method: str, seed: int = 0, *, accumulate: int = 1, arena: bool = False, **settings: Any
+    ) -> str:
+        """The command that makes one run again; it finds the stored one. Empty for a number of steps, which the
+        command line does not take."""
+        if self.schedule.steps is not None:
+            return ""
+        words = ["pintpot", "run", "--method", method, "--seed", str(seed)]
+        for name, value in self._opened().items():
+            words += [f"--{name}", str(value)]
+        words += ["--accumulate", str(accumulate)] if accumulate > 1 else []
+        words += ["--arena"] if arena else []
+        for name, value in settings.items():
+            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+        return shlex.join(words)
+
+    def run_python(
+        self, method: str, seed: int = 0, *, accumulate: int = 1, arena: bool = False, **settings: Any
+    ) -> str:
+        """The same run in Python."""
+        shape = {"accumulate": accumulate} if accumulate > 1 else {}
+        settings = {**shape, **({"arena": True} if arena else {}), **settings}
+        opened = {**self._opened(), **({"steps": self.schedule.steps} if self.schedule.steps is not None else {})}
+        given = "".join(f", {name}={value!r}" for name, value in settings.items())
+        arguments = ", ".join(f"{name}={value!r}" for name, value in opened.items())
+        return (
+            f"import workbench as wb\n\nbench = wb.open({arguments})\nrecord = bench.run({method!r}, {seed}{given})\n"
+        )
+
+    def _opened(self) -> dict[str, Any]:
+        """What :func:`open` is given to make this bench."""
+        values = {
+            "task": self.task,
+            "model": self.model,
+            "device": self.device.name,
+            "budget": format_exactly(self.budget),
+            "batch": self.batch,
+            "length": self.length,
+            "profile": self.profile.name,
+            "train": self.sizes.train,
+            "test": self.sizes.test,
+            "epochs": self.schedule.epochs,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
     def _cell(self, case: Case, seed: int, reference: bool = False, shape: Mapping[str, int] | None = None) -> Cell:
         case = replace(case, **(shape or {}))
         budget: int | None = self.budget
@@ -201,13 +252,18 @@ def open(
         limit,
         size,
         length,
-        Schedule(epochs or chosen.epochs, steps),
+        Schedule(_whole(epochs or chosen.epochs), steps),
         sizes,
         chosen,
         RunStore(),
     )
     bench.case("full")
     return bench
+
+
+def _whole(epochs: float) -> float:
+    """4.0 as 4: the key of a run is made of the text, and the command line knows only real numbers."""
+    return int(epochs) if float(epochs).is_integer() else epochs
 
 
 def check(values: Mapping[str, Any]) -> None:

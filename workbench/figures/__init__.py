@@ -12,6 +12,7 @@ from workbench.figures.low_state import low_state_answer, low_state_table, paper
 from workbench.figures.papers import papers_answer, papers_map, papers_table
 from workbench.figures.pareto import pareto
 from workbench.figures.prediction import prediction
+from workbench.figures.run import run
 from workbench.figures.saved import saved
 from workbench.figures.scheme import scheme
 from workbench.figures.table import split, table
@@ -43,6 +44,7 @@ __all__ = [
     "pareto",
     "prediction",
     "refresh_table",
+    "run",
     "saved",
     "scheme",
     "split",

@@ -12,6 +12,7 @@ from workbench.figures.gradients import GradientsInfo
 from workbench.figures.info import FigureInfo
 from workbench.figures.pareto import ParetoInfo
 from workbench.figures.prediction import PredictionInfo
+from workbench.figures.run import RunInfo
 from workbench.figures.saved import SavedInfo
 from workbench.figures.timeline import TimelineInfo
 from workbench.figures.update_order import UpdateOrderInfo
@@ -185,6 +186,19 @@ def _update_order(figure: Any, info: UpdateOrderInfo) -> None:
     figure.update_yaxes(title="live bytes made in the step, MiB")
 
 
+def _run(figure: Any, info: RunInfo) -> None:
+    """Loss on the left axis, peaks and budget on the right; what the step is made of is in the panel and the print."""
+    figure.add_scatter(x=info.steps, y=info.losses, mode="lines", name="loss", line={"color": info.colours[0]})
+    peaks = [None if peak is None else _mib(peak) for peak in info.peaks]
+    figure.add_scatter(x=info.steps, y=peaks, mode="lines", name="peak of the step", yaxis="y2",
+                       line={"color": info.colours[3], "dash": "dot", "shape": "vh"})  # fmt: skip
+    figure.update_layout(yaxis2={"title": "peak, MiB", "overlaying": "y", "side": "right", "rangemode": "tozero"})
+    if info.budget is not None:
+        figure.add_hline(y=_mib(info.budget), yref="y2", line_color=_ALARM, line_dash="dash", annotation_text="budget")
+    figure.update_xaxes(title="step")
+    figure.update_yaxes(title="training loss", selector={"overlaying": None})
+
+
 _DRAW: dict[type[FigureInfo], Any] = {
     ParetoInfo: _pareto,
     CurvesInfo: _curves,
@@ -196,4 +210,5 @@ _DRAW: dict[type[FigureInfo], Any] = {
     FitInfo: _categories,
     UpdateOrderInfo: _update_order,
     VisitedInfo: _visited,
+    RunInfo: _run,
 }

@@ -1,0 +1,68 @@
+"""The figure of one run: exact, for every state, over or not."""
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from synthetic import MIB, run
+
+from workbench import figures
+from workbench.figures.mpl import to_svg
+from workbench.figures.plotly_ import to_plotly
+from workbench.figures.run import ENDS, STAGES
+from workbench.records.schema import State
+
+
+def with_peaks(state=State.DONE, **changes):
+    record = run("lora", 0, state, **changes)
+    return replace(record, steps=tuple(replace(s, peak=(180 + s.step % 7) * MIB) for s in record.steps))
+
+
+def test_every_state_draws_and_says_itself():
+    for state in ENDS:
+        info = figures.run(with_peaks(state, reason=f"because of {state}"))
+        assert info.over and info.state == state.value and state.value in info.sentence and ENDS[state] in info.alt
+        assert info.reason == f"because of {state}" and info.bad == (state not in (State.DONE, State.CANCELLED))
+        picture = to_svg(info)
+        assert picture == to_svg(info) and len(picture) < 60_000 and "style" not in picture
+        assert ElementTree.fromstring(picture).tag.endswith("svg")
+        json.dumps(info.data(), allow_nan=False)
+        assert len(to_plotly(info).data) == 2
+    for stage, words in STAGES.items():
+        info = figures.run(with_peaks(State.RUNNING), stage=stage)
+        assert not info.over and info.state == stage and words in info.sentence
+
+
+def test_numbers_are_those_of_the_record_and_no_peak_is_lost():
+    record = with_peaks()
+    info = figures.run(record)
+    assert (info.done, info.planned, info.budget) == (150, 150, 256 * MIB)
+    assert info.highest == max(info.peaks) == 186 * MIB and len(info.steps) <= 120
+    assert info.steps[:2] == (2, 4) and info.steps[-1] == info.done
+    assert info.losses[0] == pytest.approx((record.steps[0].loss + record.steps[1].loss) / 2)
+    assert sum(info.by_category) == info.profile_peak == record.measured.peak and info.source == "measured"
+    assert [row["peak bytes"] for row in info.rows()] == list(info.peaks)
+    assert f"accuracy {record.accuracy:.4g}" in info.sentence and record.id in info.caption
+
+
+def test_a_refused_run_shows_what_was_predicted():
+    info = figures.run(with_peaks(State.REFUSED), ways=["batch 4 (200 MiB, predicted)"])
+    assert info.steps == () and info.source.startswith("predicted") and sum(info.by_category) == info.profile_peak
+    assert info.ways == ("batch 4 (200 MiB, predicted)",) and to_svg(info)
+
+
+def test_a_run_under_way_says_what_is_left():
+    record = with_peaks(State.RUNNING)
+    info = figures.run(replace(record, steps=record.steps[:50], measured=None, predicted=None))
+    assert info.seconds_left == pytest.approx(100 * 0.12) and "12 s left (extrapolated)" in info.sentence
+    assert info.by_category == () and to_svg(info)
+    bare = figures.run(replace(record, steps=(), measured=None, predicted=None), stage="ready")
+    assert bare.seconds_left is None and bare.rows() == [] and to_svg(bare)
+    to_plotly(bare)
+
+
+def test_points_stay_where_they_are_as_a_run_grows():
+    record = with_peaks(State.RUNNING)
+    early = figures.run(replace(record, steps=record.steps[:40]))
+    assert figures.run(record).steps[: len(early.steps)] == early.steps

@@ -1,0 +1,238 @@
+"""A panel that trains: the run in a thread of its own, its state, loss and memory as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import weakref
+from collections.abc import Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from widgets.panels import RunView
+from widgets.run_queue import Job, RunQueue, cell_under_way, on_kernel_thread
+from workbench import figures
+from workbench.core.errors import Interrupted, PintpotError
+from workbench.figures.run import RunInfo
+from workbench.records.schema import RunRecord, State, StepRecord
+
+if TYPE_CHECKING:
+    from workbench.ablate import Progress
+    from workbench.bench import Bench
+
+PERIOD = 0.2  #: seconds between two updates of the front end
+
+_QUEUE = RunQueue()
+_PANELS: weakref.WeakSet[RunPanel] = weakref.WeakSet()
+
+
+class RunPanel(RunView):
+    """Trains one method of a bench and shows it; how it ends is a state with its sentence, never a traceback.
+
+    ``record`` is what :meth:`workbench.bench.Bench.run` returned, or the kept part of a cancelled run; a run that
+    could not begin leaves one without an id. Runs of several panels wait for one another. Running a cell again
+    cancels the run that it began before. The guard counts the whole process, so tensors that another cell makes
+    meanwhile count too. Names and settings are checked here: raises ``BadInput``.
+    """
+
+    def __init__(
+        self, bench: Bench, method: str, seed: int = 0, *, accumulate: int = 1, arena: bool = False, **settings: Any
+    ) -> None:
+        case = bench.case(method, **settings)
+        self.bench, self.method, self.seed = bench, method, seed
+        self.record: RunRecord | None = None
+        self._options: dict[str, Any] = {"accumulate": accumulate, "arena": arena, **settings}
+        self._changing = threading.RLock()
+        self._over = threading.Event()
+        self._cancel = threading.Event()
+        self._job: Job | None = None
+        self._shown, self._sending = 0.0, False
+        self._words = {
+            "command": bench.run_command(method, seed, **self._options),
+            "python": bench.run_python(method, seed, **self._options),
+        }
+        self._blank = RunRecord(
+            "", bench.task, bench.model, method, seed, State.RUNNING, case.config.model_dump(),
+            device=bench.device.name, budget=bench.budget, batch=bench.batch, length=bench.length,
+            profile=bench.profile.name,
+        )  # fmt: skip
+        self._begin_anew()
+        super().__init__(self._figure("ready"))
+        self.on_msg(self._asked)
+        self._place = cell_under_way()
+        self._take_over()
+
+    def start(self) -> None:
+        """Begin, or wait until the run before it is over; nothing while it is under way."""
+        with self._changing:
+            if self._job is not None:
+                return
+            self._begin_anew()
+            self._job = self._work
+            self._show("queued")
+            _QUEUE.put(self._job)
+
+    def cancel(self) -> None:
+        """Stop after the step under way and keep what was done; the panel says so at once."""
+        with self._changing:
+            if self._job is None or self.figure.over:
+                return
+            self._cancel.set()
+            if _QUEUE.withdraw(self._job):
+                self._end(replace(self._blank, state=State.CANCELLED, reason="cancelled before it began"))
+            else:
+                self._show("cancelling")
+
+    def wait(self) -> RunRecord | None:
+        """The record, once the run is over; begins one that has not begun. An interrupt cancels, a second leaves.
+
+        A cell that waits like this keeps the kernel from hearing *Cancel*; in a notebook ``await`` the panel.
+        """
+        if self.record is None:
+            self.start()
+        try:
+            self._watch()
+        except KeyboardInterrupt:
+            self.cancel()
+            self._watch()
+        return self.record
+
+    def __await__(self) -> Generator[Any, None, RunRecord | None]:
+        """``record = await panel``: as :meth:`wait`, but the kernel stays free to hear the panel's buttons."""
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> RunRecord | None:
+        if self.record is None:
+            self.start()
+        try:
+            while not self._over.is_set():
+                await asyncio.sleep(PERIOD)
+        except asyncio.CancelledError:  # how a kernel passes an interrupt on
+            self.cancel()
+            raise
+        self._refresh()
+        return self.record
+
+    def finished(self) -> RunInfo:
+        """The figure of the run at its end, without buttons that need a kernel."""
+        self.wait()
+        return replace(self.figure, live=False)
+
+    def close(self) -> None:
+        """Take the panel away; its run is cancelled."""
+        if hasattr(self, "_changing"):
+            self.cancel()
+        super().close()
+
+    def _watch(self) -> None:
+        """Wait on the kernel's own thread, where its event loop cannot update the front end meanwhile."""
+        while not self._over.wait(PERIOD):
+            self._refresh()
+        self._refresh()
+
+    def _begin_anew(self) -> None:
+        self._over.clear()
+        self._cancel = threading.Event()
+        self._partial = self._blank
+        self._steps: list[StepRecord] = []
+        self._kept: Progress | None = None
+        self.record = None
+
+    def _work(self) -> None:
+        """The whole run, in the queue's thread. Nothing is raised: whatever happens becomes a state."""
+        self._show("preparing")
+        note = ""
+        ways: tuple[str, ...] = ()
+        try:
+            record = self.bench.run(self.method, self.seed, observe=self._observe, cancel=self._cancel, **self._options)
+            if self._kept is not None and self._kept.stored:
+                note = "Taken from the store: this run had been done before."
+            if record.state is State.REFUSED and record.predicted is not None:
+                ways, note = self._ways_out(record)
+        except Interrupted as error:
+            kept = self._kept.record if self._kept else None
+            record = kept or replace(self._blank, state=State.CANCELLED, reason=str(error))
+        except PintpotError as error:
+            record = replace(self._blank, state=State.REFUSED, reason=str(error))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            record = replace(self._partial, steps=tuple(self._steps), state=State.FAILED, reason=reason)
+        self._end(record, ways, note)
+
+    def _ways_out(self, record: RunRecord) -> tuple[tuple[str, ...], str]:
+        """What would fit, looked for while the refusal already shows, and what to say where that is nothing."""
+        from workbench.core.units import format_size
+
+        self._set(figures.run(record, note="Looking for ways out.", live=True, **self._words))
+        given = {name: value for name, value in self._options.items() if name != "arena"}
+        try:
+            found = self.bench.ways_out(self.method, **given)
+        except Exception as error:  # the refusal stands whatever becomes of the search
+            return (), f"The search for ways out failed: {error}"
+        ways = tuple(f"{way.sentence} ({format_size(way.peak)}, {way.source})" for way in found)
+        return ways, "" if ways else "No way out that keeps the method was found in the time of the search."
+
+    def _observe(self, progress: Progress) -> None:
+        if progress.step is None:
+            self._kept = progress
+            return
+        self._steps.append(progress.step)
+        self._partial = replace(self._blank, planned_steps=progress.planned, measured=progress.measured)
+        if len(self._steps) == 1 or time.monotonic() - self._shown >= PERIOD:
+            self._show("cancelling" if self._cancel.is_set() else "running")
+
+    def _end(self, record: RunRecord, ways: tuple[str, ...] = (), note: str = "") -> None:
+        with self._changing:
+            self.record, self._job = record, None
+            self._over.set()  # before anybody is told, who might start it again
+            self._set(figures.run(record, ways=ways, note=note, live=True, **self._words))
+
+    def _show(self, stage: str) -> None:
+        with self._changing:
+            # A step may end between the request and its answer; what was asked for last is shown.
+            stage = "cancelling" if self._cancel.is_set() else stage
+            self._set(self._figure(stage))
+
+    def _figure(self, stage: str) -> RunInfo:
+        record = replace(self._partial, steps=tuple(self._steps))
+        return figures.run(record, stage=stage, live=True, **self._words)
+
+    def _set(self, figure: RunInfo) -> None:
+        self.figure, self._shown = figure, time.monotonic()
+        if not self._sending:  # while a cell keeps the kernel busy, one waiting update is enough
+            self._sending = True
+            on_kernel_thread(self._refresh)
+
+    def _refresh(self) -> None:
+        with self._changing:
+            self._sending = False
+            self.info = self.figure.data()
+
+    def _asked(self, _: Any, content: Any, buffers: Any) -> None:
+        {"start": self.start, "cancel": self.cancel}.get(content.get("do"), lambda: None)()
+
+    def _take_over(self) -> None:
+        """Cancel what an earlier execution of this cell began; without cells, the same run of an earlier panel."""
+        for other in list(_PANELS):
+            if self._replaces(other):
+                other.cancel()
+        _PANELS.add(self)
+
+    def _replaces(self, other: RunPanel) -> bool:
+        if self._place is not None and other._place is not None:
+            return self._place[0] == other._place[0] and self._place != other._place
+        return self._place is None and other._place is None and self._words == other._words
+
+
+def run(bench: Bench, method: str, seed: int = 0, **options: Any) -> RunPanel:
+    """Train a method and watch it: shows a panel that has begun and returns it. For a report, runs to the end first.
+
+    ``options`` are those of :meth:`workbench.bench.Bench.run` and settings of the method.
+    """
+    from widgets.display import show
+
+    panel = RunPanel(bench, method, seed, **options)
+    panel.start()
+    show(panel)
+    return panel
