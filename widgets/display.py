@@ -18,6 +18,8 @@ def headless() -> bool:
 def show(what: FigureInfo | Panel) -> Panel | None:
     """Display a figure or its panel and return the live panel, if there is one.
 
+    As the last line of a cell end it with a semicolon: a notebook shows the value of that line once more.
+
     Headless, or for a figure without an interactive form, the static twin is emitted: the report starts the same
     browser module on its stored data.
     """

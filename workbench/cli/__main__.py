@@ -1,0 +1,5 @@
+"""``python -m workbench.cli`` is ``pintpot``."""
+
+from workbench.cli import main
+
+main()
