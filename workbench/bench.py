@@ -225,6 +225,8 @@ def open(
 ) -> Bench:
     """A bench; whatever is left empty comes from the profile, and for another task than the profile's from the task.
 
+    Without a budget it is the profile's, or what the device has free where that is less.
+
     ``train`` and ``test`` are numbers of examples, ``epochs`` passes over the training examples (``steps``
     overrides them). Every name and value is checked here.
     """
@@ -239,7 +241,7 @@ def open(
     model = model or (chosen.model if own_task else task_class.default_model)
     task_class().check(resolve(model))
     found = get(device)
-    limit = parse_size(budget) if budget != "" else parse_size(chosen.budget)
+    limit = parse_size(budget) if budget != "" else min(parse_size(chosen.budget), found.budget)
     for name, value in (("train", train), ("test", test), ("steps", steps), ("epochs", epochs)):
         if value is not None and not value > 0:
             raise BadInput(name, value, "a number above 0")

@@ -93,6 +93,7 @@ class Case:
         return {
             "task": self.task_name,
             "model": self.model_name,
+            "shape": dict(self.spec.config),
             "method": self.method_name,
             "config": self.attached_config.model_dump(),
             "batch": self.batch,

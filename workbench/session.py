@@ -116,7 +116,7 @@ class Session:
 
         log = recent_log(self.case)
         limit = UNLIMITED if self.budget is None else self.budget
-        norm_every = max(NORM_EVERY_WITH_ARENA if self.arena else 1, self.total // NORM_STEPS)
+        norm_every = max(NORM_EVERY_WITH_ARENA if self.arena else 2, self.total // NORM_STEPS)
         # The caller's random state is its own.
         with torch.random.fork_rng(devices=[]), self._planned() as planned:
             torch.manual_seed(derive(self.seed, "noise"))

@@ -89,3 +89,10 @@ def test_the_library_needs_no_torch() -> None:
     code = "import sys; from workbench.devices import devices; devices(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_without_a_budget_a_small_device_is_not_taken_for_a_large_one() -> None:
+    import workbench as wb
+
+    assert wb.open("digits", "tiny-cnn", "stm32f746", profile="quick").budget == get("stm32f746").budget
+    assert wb.open("digits", "tiny-cnn", "laptop", profile="quick").budget == 11 * 2**20

@@ -12,6 +12,7 @@ from workbench.case import Case
 from workbench.engine.race import difference, seen
 from workbench.memory.measure import measure
 from workbench.parts.base import TrainingStep
+from workbench.testing import Subject
 
 CASES = (
     ("tokens", "tiny-bert", "full", 4, 16),
@@ -131,3 +132,35 @@ def test_gradients_of_large_models_equal_eager(given: tuple[Any, ...]) -> None:
         assert getattr(step.parts.estimator, "notes", []) == []
     assert difference(*found) is None
     test_predicted_bytes_are_measured(given)
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "adamss", "fourierft"])
+def test_adapters_that_bring_constants_are_captured(method) -> None:
+    subjects = [Subject(method, "tiny-bert", {"executor": name}) for name in ("eager", "graph")]
+    (_, eager), (step, graph) = (subject.trained(subject.attached(), 3) for subject in subjects)
+    assert eager == graph
+    assert step.parts.estimator.notes == []
+
+
+def test_a_method_that_changes_gradients_by_hooks_runs_eagerly_and_says_so() -> None:
+    subject = Subject("osf", "tiny-bert", {"executor": "graph"})
+    step, losses = subject.trained(subject.attached(), 3)
+    plain = Subject("osf", "tiny-bert")
+    assert losses == plain.trained(plain.attached(), 3)[1]
+    assert "a hook changes the gradient" in step.parts.estimator.notes[0]
+
+
+def test_other_frozen_tensors_make_another_graph() -> None:
+    """Weights that are put in place of the old ones, as assigning a state dict does, are the ones that count."""
+    losses = []
+    for executor in ("eager", "graph"):
+        subject = Subject("last-blocks", "tiny-bert", {"executor": executor, "blocks": 1})
+        model = subject.attached()
+        step, _ = subject.trained(model, 1)
+        frozen = {n: p for n, p in model.named_parameters() if not p.requires_grad}
+        model.load_state_dict({n: p.detach() * 1.5 for n, p in frozen.items()}, strict=False, assign=True)
+        for name in frozen:
+            model.get_parameter(name).requires_grad_(False)
+        torch.manual_seed(3)
+        losses.append(float(step(subject.examples(), seed=9)))
+    assert losses[0] == losses[1]

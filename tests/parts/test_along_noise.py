@@ -126,3 +126,10 @@ def test_an_operator_without_a_forward_derivative_is_named() -> None:
     tangent = Tangent([weight]).by(Noise([1], [1.0]))
     with torch.no_grad(), pytest.raises(Incompatible, match="forward AD"):
         tangent.along(lambda: torch.ops.aten._cdist_forward(weight, weight, 2.0, 1).sum())
+
+
+def test_weights_read_inside_a_custom_function_are_refused() -> None:
+    """Their tangent would be lost in silence and the adapter never train."""
+    subject = Subject("loha", "tiny-llama", {"gradient": "forward"})
+    with pytest.raises(Incompatible, match="has no forward derivative"):
+        subject.trained(subject.attached(), 1)

@@ -79,3 +79,17 @@ def test_a_refusal_is_kept_and_costs_nothing_the_second_time(monkeypatch, whimsi
     with pytest.raises(Incompatible) as again:
         case.predict(Tier.FAKE)
     assert str(again.value) == str(first.value)
+
+
+def test_a_folder_whose_config_changed_is_another_model(tmp_path) -> None:
+    """A prediction is kept by the model's shape, never by its name alone."""
+    import json
+
+    from workbench.models.library import MODELS
+
+    config = {**MODELS["tiny-bert"].config}
+    peaks = []
+    for layers in (2, 4):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
+        peaks.append(Case("tokens", f"path:{tmp_path}", "lora", 2, 8).predict(Tier.FAKE).peak)
+    assert peaks[0] < peaks[1]

@@ -87,6 +87,7 @@ def capture(
     Raises ``NotCaptured`` where the step's control flow asks for values.
     """
     names = list(batch)
+    _refuse_hooks(model)
 
     class Loss(nn.Module):
         def __init__(self) -> None:
@@ -116,6 +117,13 @@ def capture(
     except Exception as error:  # whatever a model's code does that no tracer follows
         first = str(error).strip().split("\n")[0][:200]
         raise NotCaptured(f"the step cannot be captured as a graph ({type(error).__name__}: {first})") from error
+
+
+def _refuse_hooks(model: nn.Module) -> None:
+    """A hook on a gradient changes the method, and no trace of the loss shows it."""
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            raise NotCaptured(f"a hook changes the gradient of {name}, which a captured graph would not see")
 
 
 def _described(graph: fx.Graph, names: list[str]) -> Joint:

@@ -53,6 +53,7 @@ class GraphExecutor:
             inputs.append(joint.tangent.name)
         lines = [f"def run(sink, {', '.join(inputs)}):"]
         hoisted = {n.name: n for n in self._hoisted()}
+        constants = {n.name for n in joint.graph.nodes if n.op == "get_attr"}
         self._views = hoisted
         for index, entry in enumerate(self.plan.entries):
             if entry.kind == "operator" and entry.node.name in hoisted:
@@ -61,7 +62,7 @@ class GraphExecutor:
                 self._space[f"_at{index}"] = (entry.phase, entry.module)
                 lines.append(f"at(*_at{index})")
             lines.extend(self._lines(entry, index, watching))
-            dying = [name for name in entry.frees if name not in hoisted]
+            dying = [name for name in entry.frees if name not in hoisted and name not in constants]
             if dying:
                 lines.append(f"del {', '.join(dying)}")
         lines.append(f"return {joint.loss.name}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ class Tangent(Perturbed):
         ``Incompatible`` where another operator has none.
         """
         try:
-            with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), self:
+            with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), _no_custom_functions(), self:
                 value, slope = forward_ad.unpack_dual(function())
         except NotImplementedError as error:
             raise Incompatible("gradient", "forward", str(error).split(". ")[0].splitlines()[0][:200]) from error
@@ -47,3 +48,18 @@ class Tangent(Perturbed):
         asked = [t for t in (weight, bias) if t is not None and id(t) in self._numbers]
         duals = dict(zip(map(id, asked), self._copies(asked)))
         return F.linear(input, duals[id(weight)], duals.get(id(bias), bias))
+
+
+@contextmanager
+def _no_custom_functions() -> Iterator[None]:
+    """Refuse a library's own autograd function: weights that are read inside it lose their tangent in silence."""
+    original = torch.autograd.Function.__dict__["apply"]
+
+    def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+        raise Incompatible("gradient", "forward", f"{cls.__name__} of this method has no forward derivative")
+
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = original  # type: ignore[method-assign]

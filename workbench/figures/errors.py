@@ -136,8 +136,13 @@ def _row(key: tuple[str, str], runs: Sequence[RunRecord]) -> dict[str, Any]:
 
 
 def _time_error(record: RunRecord) -> float | None:
-    """(predicted - measured) / measured of the step time, when both are about the same machine."""
+    """(predicted - measured) / measured of the step time, when both are about the same machine.
+
+    A roofline is an extrapolation, whose distance from a measurement is no error of the predictor.
+    """
     predicted, measured = record.device_step_time, record.step_time
+    if predicted is not None and predicted.kind != "predicted":
+        return None
     if record.device != HOST or not _value(predicted) or not _value(measured) or measured.kind != "measured":  # type: ignore[union-attr]
         return None
     return (_value(predicted) - _value(measured)) / _value(measured)

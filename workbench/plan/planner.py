@@ -221,6 +221,6 @@ def _nothing(search: Search) -> PintpotError:
         sentence=(
             f"nothing in the grid fits {format_size(search.budget)}: the most frugal candidate seen (batch "
             f"{case.batch} x {case.accumulate}{settings}) needs {format_size(profile.peak)}, "
-            f"{format_size(profile.by_category[top])} of it {top}."
+            f"{format_size(profile.by_category[top])} of it {top}; allow approximate levers or take another method."
         ),
     )

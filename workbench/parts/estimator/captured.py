@@ -122,11 +122,15 @@ def _refuse_prediction(step: Step) -> None:
 
 
 def shape_of(step: Step, batch: Mapping[str, Tensor]) -> Shape:
-    """All that a captured graph takes for granted: shapes, micro-batches, what trains, and in which mode."""
+    """What a captured graph takes for granted: shapes, micro-batches, the loss, tensors, what trains, in which mode.
+
+    Numbers that modules hold as plain attributes (a dropout rate, an adapter's scaling) are in the graph as they
+    were; no step of ours changes one.
+    """
     tensors = tuple((name, tuple(t.shape), t.stride(), t.dtype) for name, t in batch.items())
-    trained = tuple(id(p) for p in step.parameters if p.requires_grad)
+    trained = tuple((id(p), p.requires_grad) for p in step.model.parameters())
     modes = tuple(module.training for module in step.model.modules())
-    return id(step.model), len(step.batches), modes, trained, tensors
+    return id(step.model), step.loss_of, len(step.batches), modes, trained, tensors
 
 
 def _accumulating(step: Step, *, last: bool) -> Sink:
