@@ -77,6 +77,42 @@ def test_masking_after_computing_trains_alike_and_saves_nothing(model) -> None:
     assert visits(lazy.case).total("backward_flops") == visits(full).total("backward_flops")
 
 
+@pytest.mark.parametrize("model", ["tiny-bert", "tiny-llama", "tiny-cnn"])
+def test_a_share_of_the_channels_trains_at_a_share_of_the_work(gradients, model) -> None:
+    """The slice's gradient is the first rows of the whole one's; less is kept, less is multiplied; bytes are exact."""
+    from workbench.lens.visited import visits
+    from workbench.memory.measure import measure
+
+    whole, part = (Subject("sparse-update", model, {"channels": c}) for c in (1.0, 0.25))
+    full, sliced = gradients(whole), gradients(part)
+    parts = {n.removesuffix(".part"): g for n, g in sliced.items() if n.endswith(".part")}
+    assert parts
+    for owner, gradient in parts.items():
+        expected = full[f"{owner}.weight"].transpose(0, 1)[: len(gradient)]
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-7)
+    assert visits(part.case).total("backward_flops") < visits(whole.case).total("backward_flops")
+    assert part.case.predict().saved < whole.case.predict().saved
+    for executor in ("eager", "graph"):
+        case = Subject("sparse-update", model, {"channels": 0.25, "executor": executor}).case
+        assert case.predict().peak == measure(case.step(case.attached()), case.example()).peak
+
+
+@pytest.mark.parametrize("executor", ["eager", "graph"])
+def test_a_slice_reaches_the_weight_and_its_adapter_loads_again(executor) -> None:
+    subject = Subject("sparse-update", "tiny-bert", {"channels": 0.5, "executor": executor})
+    model = subject.attached()
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    subject.trained(model, 3)
+    name = "encoder.encoder.layer.3.intermediate.dense.weight"
+    weight, half = model.get_parameter(name).detach(), before[name].shape[1] // 2
+    assert not torch.equal(weight[:, :half], before[name][:, :half])
+    assert torch.equal(weight[:, half:], before[name][:, half:])
+    state = {n: t.clone() for n, t in subject.method.adapter_state(model).items()}
+    other = subject.attached()
+    subject.method.load_adapter(other, state)
+    torch.testing.assert_close(other.get_parameter(name), model.get_parameter(name), rtol=0, atol=0)
+
+
 @pytest.mark.slow
 @pytest.mark.assets
 def test_the_same_operations_buy_more_steps_than_an_adapter_of_equal_size(tmp_path, monkeypatch) -> None:

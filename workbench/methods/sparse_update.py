@@ -35,6 +35,7 @@ class SparseUpdateConfig(MethodConfig):
         "attention,expansion", f"which weights of a block train: some of {', '.join(ROLES)}"
     )
     tensors: str = setting("", "names of the tensors that train, by commas; replaces the three settings above")
+    channels: float = setting(1.0, "share of each chosen weight's input channels that trains", gt=0, le=1)
     gradients: Literal["scheme", "all"] = setting(
         "scheme", "which gradients are computed: the scheme's, or all of them, masked afterwards, which saves nothing"
     )
@@ -63,6 +64,7 @@ class SparseUpdate(Method):
         from workbench.parts.selection.scheme import Scheme
         from workbench.parts.storage.as_loaded import AsLoaded
 
-        scheme = Scheme(config.bias_blocks, config.weight_blocks, words(config.roles), words(config.tensors))
+        chosen = words(config.roles), words(config.tensors)
+        scheme = Scheme(config.bias_blocks, config.weight_blocks, *chosen, config.channels)
         estimator = Masked() if config.gradients == "all" else Backprop()
         return Parts(scheme, estimator, named(config.optimizer), AsLoaded())

@@ -9,6 +9,7 @@ from torch import nn
 
 from workbench.core.errors import BadInput, UnknownName
 from workbench.models.structure import blocks, head, role
+from workbench.nn.sliced_linear import SlicedConv2d, SlicedLinear
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,15 @@ class Scheme:
     """Biases of the deepest ``bias_blocks`` blocks, weights of some roles in the deepest ``weight_blocks``, the head.
 
     ``roles`` are those of :func:`workbench.models.structure.role`. ``tensors`` names parameters instead of all that,
-    as a search over schemes does. A tied head stays frozen, since its weight is the embedding's.
+    as a search over schemes does. Of each chosen weight the first ``channels`` of its input channels train, as a share;
+    depthwise filters train whole. A tied head stays frozen, since its weight is the embedding's.
     """
 
     bias_blocks: int = 3
     weight_blocks: int = 2
     roles: tuple[str, ...] = ("attention", "expansion")
     tensors: tuple[str, ...] = field(default=())
+    channels: float = 1.0
 
     def attach(self, model: nn.Module) -> nn.Module:
         known = dict(model.named_parameters())
@@ -33,7 +36,21 @@ class Scheme:
         wanted |= {id(p) for p in output[1].parameters()} if output else set()
         for parameter in model.parameters():
             parameter.requires_grad_(id(parameter) in wanted - embeddings)
+        if self.channels < 1:
+            self._slice(model, chosen)
         return model
+
+    def _slice(self, model: nn.Module, chosen: set[str]) -> None:
+        for owner in sorted(name.removesuffix(".weight") for name in chosen if name.endswith(".weight")):
+            module = model.get_submodule(owner)
+            if isinstance(module, nn.Linear):
+                sliced: nn.Module = SlicedLinear(module, max(1, round(self.channels * module.in_features)))
+            elif isinstance(module, nn.Conv2d) and module.groups == 1:
+                sliced = SlicedConv2d(module, max(1, round(self.channels * module.in_channels)))
+            else:
+                continue
+            parent, _, leaf = owner.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, sliced)
 
     def _named(self, known: Mapping[str, nn.Parameter]) -> set[str]:
         for name in self.tensors:
