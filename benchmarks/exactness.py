@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from exactness_page import TRANSFORMERS, page, summary
 
 from workbench.case import Case
-from workbench.core.errors import Incompatible, PintpotError
+from workbench.core.errors import BadInput, Incompatible, PintpotError
 from workbench.core.profile import Tier
 from workbench.methods.base import methods
 from workbench.parts.optimizer import names as optimizer_rules
@@ -113,6 +113,13 @@ class Asked(NamedTuple):
         shape = self.batch, self.length
         return kind(SHAPES[self.model][0], self.model, self.method, *shape, count, settings=settings)
 
+    def served(self) -> bool:
+        """Whether the method says that it serves the model with this rule."""
+        try:
+            return self.case().refusal() is None
+        except BadInput:  # a method that brings its own rule takes no other
+            return False
+
 
 def asked(models: list[str], given: argparse.Namespace) -> Iterator[Asked]:
     """Every combination, one shape of everything before the next."""
@@ -194,7 +201,7 @@ def not_run(rows: Mapping[str, Any]) -> dict[tuple[str, str], int]:
         for optimizer in optimizer_rules():
             for method in methods.names():
                 left = [a for a in (Asked(model, method, optimizer, *s) for s in shapes) if a.key not in rows]
-                if left and left[0].case().refusal() is None:
+                if left and left[0].served():
                     missing[model, optimizer] = missing.get((model, optimizer), 0) + len(left)
     return missing
 

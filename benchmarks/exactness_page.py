@@ -51,7 +51,8 @@ def page(rows: list[Row], found: dict[str, Any], missing: dict[tuple[str, str], 
     yield (
         f"**{found['exact']:,} of {found['cases']:,} cases agree to the byte**; {found['every category exact too']:,} "
         f"of them in every category as well. The largest difference is {found['largest difference, bytes']:,} bytes "
-        f"({found['largest relative difference']:.2%}).\n"
+        f"({found['largest relative difference']:.2%}). {sum(missing.values()):,} further combinations had not been "
+        "run when this was written; they are counted below.\n"
     )
     yield "*Predicted* is the probe tier, made before the step runs; *measured* is the counting allocator's peak of a"
     yield "warm step with random weights. Both in bytes, one step of the method with its default settings. Written by"
