@@ -49,7 +49,9 @@ def test_the_scheme_fits_and_more_budget_never_buys_less(bench) -> None:
         tight = replace(bench, budget=int(head + part * (full - head)))
         found = search_scheme(tight, trials=60, batches=2)
         assert found.predicted.peak <= tight.budget
-        assert found.predicted.peak == tight.case("sparse-update", tensors=found.tensors).predict().peak
+        assert (
+            found.predicted.peak == tight.case("sparse-update", executor="graph", tensors=found.tensors).predict().peak
+        )
         shares.append(found.share)
     assert 0 < shares[0] <= shares[1] <= 1
 
@@ -68,7 +70,7 @@ def test_search_is_as_good_as_trying_everything(bench) -> None:
     for size in range(len(few) + 1):
         for subset in itertools.combinations(few, size):
             names = ",".join(t for c in subset for t in c.tensors)
-            peak = tight.case("sparse-update", tensors=names).predict().peak if names else head
+            peak = tight.case("sparse-update", executor="graph", tensors=names).predict().peak if names else head
             if peak <= tight.budget:
                 best = max(best, sum(c.sensitivity for c in subset))
     total = sum(c.sensitivity for c in whole.candidates)

@@ -4,7 +4,8 @@ The sensitivity of a tensor is the first-order fall of the loss when every eleme
 of its gradient, as an Adam-like update does: the sum of absolute gradients on real batches. Sensitivities are taken
 as additive, an assumption the papers make too (On-Device Training Under 256KB Memory, 2022; PockEngine, 2023).
 Bytes are not: two tensors that need the same activation share it, so a scheme is judged by what its gradients
-together need, and the winner is predicted in full before it is given.
+together need, and the winner is predicted in full before it is given. Those bytes are a pruned graph's, so the step is
+meant to run as one (``executor=graph``): eagerly a frozen convolution or norm would keep its input all the same.
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ class FoundScheme:
         """The value of the method's setting ``tensors``."""
         return ",".join(t for c in self.candidates if c.chosen for t in c.tensors)
 
+    @property
+    def way(self) -> str:
+        """The scheme as a method with settings."""
+        return f"{METHOD} executor=graph tensors={self.tensors}"
+
 
 def search_scheme(
     bench: Bench,
@@ -80,7 +86,7 @@ def search_scheme(
     candidates = _candidates(bench, needed, sensitivities(bench, batches=batches, seed=seed))
     least = min(range(len(candidates)), key=lambda i: candidates[i].alone)
     bytes_of = _Bytes(needed, candidates, _always(bench, needed, candidates[least]))
-    smallest = bench.case(METHOD, tensors=",".join(candidates[least].tensors)).predict()
+    smallest = bench.case(METHOD, executor="graph", tensors=",".join(candidates[least].tensors)).predict()
     room = _room(bench, bytes_of, least, smallest)
     tell("searching")
     total = sum(c.sensitivity for c in candidates) or 1.0
@@ -92,7 +98,7 @@ def search_scheme(
             chosen[least] = True
         marked = tuple(replace(c, chosen=bool(pick)) for c, pick in zip(candidates, chosen))
         found = FoundScheme(marked, sum(c.sensitivity for c in marked if c.chosen) / total, tried, smallest)
-        found = replace(found, predicted=bench.case(METHOD, tensors=found.tensors).predict())
+        found = replace(found, predicted=bench.case(METHOD, executor="graph", tensors=found.tensors).predict())
         if found.predicted.peak <= bench.budget:
             return found
         room = _Room(room.bytes - (found.predicted.peak - bench.budget), room.per_trained)
