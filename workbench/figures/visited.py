@@ -65,7 +65,7 @@ class VisitedInfo(FigureInfo):
 
 
 def visited(found: Sequence[Visits]) -> VisitedInfo:
-    """The picture of :func:`workbench.lens.visited.visited`; layers that hold nothing and compute nothing are left out."""
+    """The picture of :func:`workbench.lens.visited.visited`, without layers that hold and compute nothing."""
     layers = [name for name in _layers(found) if any(_weighs(v, name) for v in found)]
     ways = tuple(_way(v, layers) for v in found)
     said = "; ".join(f"{w.label}: {w.sentence}" for w in ways)
