@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ok
 
-.PHONY: setup report test check browser slow clean
+.PHONY: setup report test check browser slow faults clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,10 @@ browser: setup
 
 slow: setup
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+# The long run behind docs/reliability.md; its small version is part of `make test`.
+faults: setup
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/reliability.py $(FAULTS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info
