@@ -37,12 +37,22 @@ class RunPanel(RunView):
     """
 
     def __init__(
-        self, bench: Bench, method: str, seed: int = 0, *, accumulate: int = 1, arena: bool = False, **settings: Any
+        self,
+        bench: Bench,
+        method: str,
+        seed: int = 0,
+        *,
+        accumulate: int = 1,
+        arena: bool = False,
+        checkpoint_every: int = 0,
+        **settings: Any,
     ) -> None:
         case = bench.case(method, **settings)
         self.bench, self.method, self.seed = bench, method, seed
         self.record: RunRecord | None = None
-        self._options: dict[str, Any] = {"accumulate": accumulate, "arena": arena, **settings}
+        self._options: dict[str, Any] = {
+            "accumulate": accumulate, "arena": arena, "checkpoint_every": checkpoint_every, **settings,
+        }  # fmt: skip
         self._changing = threading.RLock()
         self._over = threading.Event()
         self._cancel = threading.Event()
@@ -148,13 +158,17 @@ class RunPanel(RunView):
             record = self.bench.run(self.method, self.seed, observe=self._observe, cancel=self._cancel, **self._options)
             if self._kept is not None and self._kept.stored:
                 note = "Taken from the store: this run had been done before."
+            note = " ".join([note, *(f"{sentence}." for sentence in record.notes)]).strip()
             if record.state is State.REFUSED and record.predicted is not None:
                 ways, note = self._ways_out(record)
         except Interrupted as error:
             kept = self._kept.record if self._kept else None
             record = kept or replace(self._blank, state=State.CANCELLED, reason=str(error))
+            if self._options["checkpoint_every"] and record.steps:
+                note = f"Its state after step {len(record.steps)} is kept: start it again to go on from there."
         except PintpotError as error:
-            record = replace(self._blank, state=State.REFUSED, reason=str(error))
+            state = State.FAILED if self._steps else State.REFUSED
+            record = replace(self._partial, steps=tuple(self._steps), state=state, reason=str(error))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             record = replace(self._partial, steps=tuple(self._steps), state=State.FAILED, reason=reason)
@@ -165,7 +179,7 @@ class RunPanel(RunView):
         from workbench.core.units import format_size
 
         self._set(figures.run(record, note="Looking for ways out.", live=True, **self._words))
-        given = {name: value for name, value in self._options.items() if name != "arena"}
+        given = {name: value for name, value in self._options.items() if name not in ("arena", "checkpoint_every")}
         try:
             found = self.bench.ways_out(self.method, **given)
         except Exception as error:  # the refusal stands whatever becomes of the search

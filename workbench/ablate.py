@@ -6,12 +6,15 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from workbench.case import Case
+from workbench.checkpoints.keeper import Checkpoints
 from workbench.core.errors import BadInput, Interrupted
 from workbench.core.profile import MemoryProfile
-from workbench.records.schema import RunRecord, State, StepRecord
+from workbench.records.schema import FINISHED, RunRecord, State, StepRecord
 from workbench.records.store import RunStore, content_key
 from workbench.session import Schedule, Session, run
 from workbench.tasks.base import Sizes
@@ -19,7 +22,10 @@ from workbench.tasks.base import Sizes
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a grid: a case, a seed and the budget it must keep; see ``Session`` for ``arena``."""
+    """One point of a grid: a case, a seed and the budget it must keep; see ``Session`` for ``arena``.
+
+    Every ``checkpoint_every`` steps (0: never) its state goes to disk, from where it goes on to the same result.
+    """
 
     case: Case
     seed: int
@@ -29,6 +35,7 @@ class Cell:
     device: str = "this-host"
     profile: str = ""
     arena: bool = False
+    checkpoint_every: int = 0
 
     def key(self) -> str:
         """Content hash of everything that decides the result."""
@@ -41,8 +48,17 @@ class Cell:
         }
         return content_key(identity | {"arena": True} if self.arena else identity)
 
-    def session(self, cancel: threading.Event) -> Session:
-        return Session(self.case, self.seed, self.budget, self.schedule, self.sizes, arena=self.arena, cancel=cancel)
+    def checkpoints(self, folder: Path) -> Checkpoints:
+        """This cell's own below ``folder``."""
+        key = self.key()
+        return Checkpoints(folder / key[:32], key, self.checkpoint_every) if self.checkpoint_every else Checkpoints()
+
+    def session(self, cancel: threading.Event, checkpoints: Checkpoints | None = None) -> Session:
+        kept = checkpoints or Checkpoints()
+        return Session(
+            self.case, self.seed, self.budget, self.schedule, self.sizes, arena=self.arena, cancel=cancel,
+            checkpoints=kept,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,30 +117,38 @@ def sweep(
     cancel = cancel or threading.Event()
     total = len(cells)
     for done, cell in enumerate(cells):
-        key = cell.key()
-        record = store.finished(key)
-        stored = record is not None
-        if record is None:
-            record = _run_cell(cell, done, total, observe, cancel)
-            store.put(key, record)
-            if record.state is State.CANCELLED:
-                if observe is not None:
-                    observe(Progress(done, total, cell, record=record))
-                raise Interrupted(
-                    f"stopped after {done} of {total} runs; finished runs are kept and the same command resumes"
-                )
+        record, stored = settle(cell, store, cancel, partial(_tell, observe, done, total, cell))
+        if record.state is State.CANCELLED:
+            if observe is not None:
+                observe(Progress(done, total, cell, record=record))
+            raise Interrupted(
+                f"stopped after {done} of {total} runs; finished runs are kept and the same command resumes"
+                + (f", this one after step {len(record.steps)}" if cell.checkpoint_every else "")
+            )
         if observe is not None:
             observe(Progress(done + 1, total, cell, record=record, stored=stored))
         yield record
 
 
-def _run_cell(
-    cell: Cell, done: int, total: int, observe: Callable[[Progress], None] | None, cancel: threading.Event
-) -> RunRecord:
-    session = cell.session(cancel)
+def settle(
+    cell: Cell, store: RunStore, cancel: threading.Event, on_step: Callable[[StepRecord, Session], None]
+) -> tuple[RunRecord, bool]:
+    """The record of one cell, and whether the store had it: else it is run, stored, and its checkpoints dropped."""
+    key = cell.key()
+    checkpoints = cell.checkpoints(store.folder / "checkpoints")
+    record = store.finished(key)
+    stored = record is not None
+    if record is None:
+        session = cell.session(cancel, checkpoints)
+        record = run(session, on_step=lambda step: on_step(step, session), profile=cell.profile, device=cell.device)
+        store.put(key, record)
+    if record.state in FINISHED:
+        checkpoints.discard()
+    return record, stored
 
-    def on_step(step: StepRecord) -> None:
-        if observe is not None:
-            observe(Progress(done, total, cell, step=step, planned=session.total, measured=session.measured))
 
-    return run(session, on_step=on_step, profile=cell.profile, device=cell.device)
+def _tell(
+    observe: Callable[[Progress], None] | None, done: int, total: int, cell: Cell, step: StepRecord, session: Session
+) -> None:
+    if observe is not None:
+        observe(Progress(done, total, cell, step=step, planned=session.total, measured=session.measured))

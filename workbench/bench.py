@@ -67,19 +67,22 @@ class Bench:
         *,
         accumulate: int = 1,
         arena: bool = False,
+        checkpoint_every: int = 0,
         observe: Observer | None = None,
         cancel: threading.Event | None = None,
         **settings: Any,
     ) -> RunRecord:
         """Train one method under the budget; the record is stored, and taken from the store when it is there.
 
-        ``arena`` serves repeated steps from one planned block of memory: the same result, a smaller process.
+        ``arena`` serves repeated steps from one planned block of memory: the same result, a smaller process. With
+        ``checkpoint_every`` steps (0: never) the same call after a stop, whatever stopped it, goes on to the same bits.
         """
         case = self.case(method, **settings)
         reason = case.refusal()
         if reason is not None:
             raise Incompatible("method", method, reason)
-        cell = replace(self._cell(case, seed, shape={"accumulate": accumulate}), arena=arena)
+        cell = self._cell(case, seed, shape={"accumulate": accumulate})
+        cell = replace(cell, arena=arena, checkpoint_every=_interval(checkpoint_every))
         return next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
 
     def ways_out(self, method: str, *, accumulate: int = 1, **settings: Any) -> list[Change]:
@@ -94,6 +97,7 @@ class Bench:
         observe: Observer | None = None,
         cancel: threading.Event | None = None,
         reference: Iterable[str] = (),
+        checkpoint_every: int = 0,
         **more: Sequence[Any],
     ) -> list[RunRecord]:
         """Run what is missing of the grid over ``method``, ``seed``, ``batch``, ``length`` or any setting.
@@ -102,8 +106,11 @@ class Bench:
         budget costs; their records say so by having none.
         """
         axes = {**(axes or {}), **more}
+        every = _interval(checkpoint_every)
         cells = [
-            self._cell(self.case(method, **settings), seed, method in set(reference), shape)
+            replace(
+                self._cell(self.case(method, **settings), seed, method in set(reference), shape), checkpoint_every=every
+            )
             for method, seed, shape, settings in combinations(axes)
         ]
         return list(sweep(cells, store=self.store, observe=observe, cancel=cancel))
@@ -157,7 +164,14 @@ class Bench:
         return shlex.join(words)
 
     def run_command(
-        self, method: str, seed: int = 0, *, accumulate: int = 1, arena: bool = False, **settings: Any
+        self,
+        method: str,
+        seed: int = 0,
+        *,
+        accumulate: int = 1,
+        arena: bool = False,
+        checkpoint_every: int = 0,
+        **settings: Any,
     ) -> str:
         """The command that makes one run again; it finds the stored one. Empty for a number of steps, which the
         command line does not take."""
@@ -168,16 +182,25 @@ class Bench:
             words += [f"--{name}", str(value)]
         words += ["--accumulate", str(accumulate)] if accumulate > 1 else []
         words += ["--arena"] if arena else []
+        words += ["--checkpoint-every", str(checkpoint_every)] if checkpoint_every else []
         for name, value in settings.items():
             words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         return shlex.join(words)
 
     def run_python(
-        self, method: str, seed: int = 0, *, accumulate: int = 1, arena: bool = False, **settings: Any
+        self,
+        method: str,
+        seed: int = 0,
+        *,
+        accumulate: int = 1,
+        arena: bool = False,
+        checkpoint_every: int = 0,
+        **settings: Any,
     ) -> str:
         """The same run in Python."""
-        shape = {"accumulate": accumulate} if accumulate > 1 else {}
-        settings = {**shape, **({"arena": True} if arena else {}), **settings}
+        plain = {"accumulate": 1, "arena": False, "checkpoint_every": 0}
+        chosen = {"accumulate": accumulate, "arena": arena, "checkpoint_every": checkpoint_every}
+        settings = {**{name: value for name, value in chosen.items() if value != plain[name]}, **settings}
         opened = {**self._opened(), **({"steps": self.schedule.steps} if self.schedule.steps is not None else {})}
         given = "".join(f", {name}={value!r}" for name, value in settings.items())
         arguments = ", ".join(f"{name}={value!r}" for name, value in opened.items())
@@ -261,6 +284,12 @@ def open(
     )
     bench.case("full")
     return bench
+
+
+def _interval(steps: Any) -> int:
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
+        raise BadInput("checkpoint_every", steps, "a whole number of steps, 0 for none")
+    return steps
 
 
 def _whole(epochs: float) -> float:

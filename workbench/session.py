@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.case import Case
+from workbench.checkpoints.keeper import Checkpoints
 from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, ResourceMissing
 from workbench.core.profile import MemoryProfile
 from workbench.core.seeds import derive
@@ -62,7 +63,8 @@ class Session:
     The data split depends on ``split_seed`` alone, so every method and seed sees the same test set; ``seed``
     moves the fresh weights, the order of examples and the noise. ``budget`` is bytes for everything torch
     holds for this training; ``None`` is unlimited. ``arena`` serves repeated steps from one planned block of
-    memory: the same numbers to the bit, a smaller process; ``arena_use`` then says how that went.
+    memory: the same numbers to the bit, a smaller process; ``arena_use`` then says how that went. With
+    ``checkpoints`` the training goes on from the last good one, to the bits it would have had without a stop.
     """
 
     case: Case
@@ -74,6 +76,7 @@ class Session:
     evaluate_before: bool = False
     arena: bool = False
     cancel: threading.Event = field(default_factory=threading.Event)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
     data: TaskData = field(init=False)
     model: nn.Module = field(init=False)
     training: TrainingStep = field(init=False)
@@ -102,12 +105,11 @@ class Session:
     def steps(self) -> Iterator[StepRecord]:
         """Train; yields one record per step. Stops early, with what was learned kept, when cancelled.
 
-        Before the first step the step itself is measured on the first batch and everything put back. Raises
-        ``BudgetExceeded`` before the allocation that would pass the budget, and ``FloatingPointError`` when
-        the loss is no longer finite.
+        Steps that a checkpoint has behind it are yielded again as they were. Before the very first the step itself
+        is measured on its batch and everything put back. Raises ``BudgetExceeded`` before the allocation that would
+        pass the budget, and ``FloatingPointError`` when the loss is no longer finite.
         """
-        import torch
-
+        from workbench.checkpoints.randomness import own_randomness
         from workbench.lens.layers import layer_norms
         from workbench.memory.guard import guard
         from workbench.memory.measure import measure
@@ -118,9 +120,9 @@ class Session:
         limit = UNLIMITED if self.budget is None else self.budget
         norm_every = max(NORM_EVERY_WITH_ARENA if self.arena else 2, self.total // NORM_STEPS)
         # The caller's random state is its own.
-        with torch.random.fork_rng(devices=[]), self._planned() as planned:
-            torch.manual_seed(derive(self.seed, "noise"))
-            for index, micro in enumerate(self._batches()):
+        with own_randomness(derive(self.seed, "noise")), self._planned() as planned, self.checkpoints.of(self) as kept:
+            yield from kept
+            for index, micro in enumerate(self._batches(len(kept)), len(kept)):
                 if self.cancel.is_set():
                     return
                 if index == 0:
@@ -136,7 +138,9 @@ class Session:
                 seconds = time.perf_counter() - started
                 if not math.isfinite(loss):
                     raise FloatingPointError(f"the loss became {loss} at step {index} (seed {self.seed})")
-                yield StepRecord(index, loss, seconds, guarded.peak, lr, norms.values() if norms else {})
+                record = StepRecord(index, loss, seconds, guarded.peak, lr, norms.values() if norms else {})
+                self.checkpoints.after(record, self)
+                yield record
 
     @contextmanager
     def _planned(self) -> Iterator[Callable[..., Any]]:
@@ -152,11 +156,12 @@ class Session:
             finally:
                 self.arena_use = arena.use()
 
-    def _batches(self) -> Iterator[list[Batch]]:
-        """The micro-batches of each step in turn."""
+    def _batches(self, first: int = 0) -> Iterator[list[Batch]]:
+        """The micro-batches of each step in turn, from step ``first`` on."""
         case = self.case
-        stream = case.task.batches(self.data, case.spec, case.batch, derive(self.seed, "batches"))
-        for _ in range(self.total):
+        seed = derive(self.seed, "batches")
+        stream = case.task.batches(self.data, case.spec, case.batch, seed, first * case.accumulate)
+        for _ in range(first, self.total):
             yield [next(stream) for _ in range(case.accumulate)]
 
     def score(self) -> Metrics:
@@ -282,6 +287,7 @@ def _results(
         "steps": tuple(steps),
         "measured": session.measured,
         "arena": session.arena_use,
+        "notes": tuple(session.checkpoints.notes),
         "step_time": Quantity(median(plain), "measured", "median of the steps without instruments") if plain else None,
         "trainable": sum(p.numel() for p in session.training.parameters),
         "parameters": sum(p.numel() for p in session.model.parameters()),
@@ -300,15 +306,7 @@ def _results(
 
 
 def _plain(metrics: Metrics | None) -> dict[str, Any]:
-    if metrics is None:
-        return {}
-    return {
-        "name": metrics.name,
-        "value": metrics.value,
-        "count": metrics.count,
-        "lower_is_better": metrics.lower_is_better,
-        "details": dict(metrics.details),
-    }
+    return {} if metrics is None else asdict(metrics)
 
 
 def adapter_bytes(state: dict[str, Any]) -> int:

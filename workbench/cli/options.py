@@ -26,6 +26,9 @@ Settings = Annotated[
 Train = Annotated[int | None, typer.Option("--train", help="Training examples; the profile's or task's if not given.")]
 Test = Annotated[int | None, typer.Option("--test", help="Test examples; the profile's or task's if not given.")]
 Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes over the training examples.")]
+CheckpointEvery = Annotated[
+    int, typer.Option("--checkpoint-every", min=0, help="Steps between checkpoints; the same command resumes. 0: none.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
 
 

@@ -63,6 +63,7 @@ def run(
     test: options.Test = None,
     epochs: options.Epochs = None,
     arena: Annotated[bool, typer.Option("--arena", help="Serve repeated steps from one planned block.")] = False,
+    checkpoint_every: options.CheckpointEvery = 0,
     as_json: options.AsJson = False,
 ) -> None:
     """Train one method under the budget and store the record."""
@@ -78,15 +79,19 @@ def run(
     )
     values = options.method_settings(method, settings)
     with cancelling() as cancel, sweeping(1) as observe:
-        record = bench.run(method, seed, accumulate=accumulate, arena=arena, observe=observe, cancel=cancel, **values)
+        record = bench.run(
+            method, seed, accumulate=accumulate, arena=arena, checkpoint_every=checkpoint_every, observe=observe,
+            cancel=cancel, **values,
+        )  # fmt: skip
     if as_json:
         show_json(record.to_dict())
     else:
         _show_records([record])
         if record.arena:
             note(_arena_words(record.arena))
-        if record.reason:
-            note(record.reason)
+        for sentence in (record.reason, *record.notes):
+            if sentence:
+                note(sentence)
         if record.state is State.REFUSED and record.predicted is not None:
             ways = [c.sentence for c in bench.ways_out(method, accumulate=accumulate, **values)]
             note(f"Cheapest ways out: {'; '.join(ways)}." if ways else "No change of one or two settings fits.")
@@ -108,6 +113,7 @@ def ablate(
     train: options.Train = None,
     test: options.Test = None,
     epochs: options.Epochs = None,
+    checkpoint_every: options.CheckpointEvery = 0,
     as_json: options.AsJson = False,
 ) -> None:
     """Run what is missing of a grid; finished cells cost nothing."""
@@ -129,7 +135,7 @@ def ablate(
     for values in grid.values():
         total *= len(values)
     with cancelling() as cancel, sweeping(total) as observe:
-        records = bench.ablate(grid, observe=observe, cancel=cancel)
+        records = bench.ablate(grid, observe=observe, cancel=cancel, checkpoint_every=checkpoint_every)
     if as_json:
         return show_json([r.to_dict() for r in records])
     _show_records(records)

@@ -1,4 +1,4 @@
-"""Put a training step back as it was: weights, buffers, optimizer state and random state."""
+"""Put a training step back as it was: weights, buffers, optimizer state, journal and random state."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Snapshot:
         model = self._step.model
         held = [*model.parameters(), *model.buffers(), *self._step.optimizer_state()]
         self._random = torch.get_rng_state()
+        self._journal = getattr(self._step, "journal", None)
+        self._written = len(self._journal.updates) if self._journal is not None else 0
         self._values = [(t.detach(), t.detach().clone()) for t in held]
         for optimizer in getattr(self._step, "optimizers", ()):
             states = {key: dict(state) for key, state in optimizer.state.items()}
@@ -37,5 +39,7 @@ class Snapshot:
             optimizer.state.update(states)
         for parameter in self._step.model.parameters():
             parameter.grad = None
+        if self._journal is not None:
+            del self._journal.updates[self._written :]
         torch.set_rng_state(self._random)
         self._values, self._states = [], []

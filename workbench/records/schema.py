@@ -26,6 +26,10 @@ class State(StrEnum):
     REFUSED = "refused"  #: not started: the prediction did not fit, or the method does not apply
 
 
+#: States whose result stands: the same cell is not run again.
+FINISHED = (State.DONE, State.REFUSED)
+
+
 @dataclass(frozen=True)
 class StepRecord:
     """One training step. ``peak`` is bytes; ``layer_norms`` is the gradient norm of each layer, when recorded."""
@@ -55,6 +59,7 @@ class RunRecord:
     ``score`` holds ``name``, ``value``, ``count``, ``lower_is_better`` and ``details`` of the final
     evaluation; ``score_before`` the same before tuning. ``data`` holds hash, split, mask id and sizes. ``arena``
     holds size, largest live set (bytes), planned steps and misses of a run whose steps were served from one.
+    ``notes`` are sentences on how the run came about: where it was resumed, which checkpoint was damaged.
     """
 
     id: str
@@ -88,6 +93,7 @@ class RunRecord:
     environment: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
     schema: int = SCHEMA_VERSION
 
     @property
@@ -137,6 +143,7 @@ class RunRecord:
         data = dict(raw)
         data["state"] = State(data["state"])
         data["steps"] = tuple(StepRecord(**s) for s in data["steps"])
+        data["notes"] = tuple(data.get("notes", ()))
         for name in ("predicted", "measured"):
             data[name] = MemoryProfile.from_dict(data[name]) if data[name] else None
         for name in ("step_time", "device_step_time", "device_step_energy"):

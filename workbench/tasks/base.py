@@ -103,8 +103,8 @@ class Task(abc.ABC):
     def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:
         """A synthetic batch with the shapes of a real one, for predictions; needs no data."""
 
-    def batches(self, data: TaskData, spec: ModelSpec, size: int, seed: int) -> Iterator[Batch]:
-        """Endless shuffled training batches; the order is a pure function of (seed, epoch)."""
+    def batches(self, data: TaskData, spec: ModelSpec, size: int, seed: int, first: int = 0) -> Iterator[Batch]:
+        """Endless shuffled batches, from number ``first`` on; the order is a pure function of (seed, epoch)."""
         import numpy as np
 
         from workbench.core.errors import BadInput
@@ -112,12 +112,12 @@ class Task(abc.ABC):
 
         if not 1 <= size <= len(data.train):
             raise BadInput("batch", size, f"1 to {len(data.train)}, the number of training examples of {self.name}")
-        epoch = 0
+        epoch, skipped = divmod(first, len(data.train) // size)
         while True:
             order = np.random.default_rng(derive(seed, "order", epoch)).permutation(len(data.train))
-            for start in range(0, len(order) - size + 1, size):
+            for start in range(skipped * size, len(order) - size + 1, size):
                 yield self.collate([data.train[int(i)] for i in order[start : start + size]], spec)
-            epoch += 1
+            epoch, skipped = epoch + 1, 0
 
 
 def register(task: type[Task]) -> type[Task]:
