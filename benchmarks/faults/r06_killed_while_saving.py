@@ -161,7 +161,7 @@ def safetensors_in_place(setting: Setting) -> Figures:
 
 EXPERIMENT = Experiment(
     name="R6",
-    test=f"a saver of {MEGABYTES} MB is killed while it saves; then single bits of what was saved are flipped, 12 a kill",
+    test=f"a saver of {MEGABYTES} MB is killed while it saves; 12 single bits a kill are flipped in what was saved",
     target="no state destroyed, none that was acknowledged lost, every flip detected, no orphan after the next start",
     unit="kills",
     short=10,

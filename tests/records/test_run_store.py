@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from workbench.core.errors import UnknownName
 from workbench.records.schema import Quantity, RunRecord, State, StepRecord
-from workbench.records.store import RunStore, content_key
+from workbench.records.store import Health, RunStore, content_key
 
 RECORD = RunRecord(
     id="260101-aaaaaaaa",
@@ -92,12 +93,65 @@ def test_a_damaged_record_is_named_and_hides_no_other(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     for name in ("good", "bad"):
         store.put(name, dataclasses.replace(RECORD, id=name))
-    with sqlite3.connect(tmp_path / "runs.sqlite") as connection:
-        connection.execute("update runs set record = replace(record, '0.75', '0.99') where id = 'bad'")
-    assert store.damaged() == ["bad"]
+    for file in ("runs.sqlite", "runs-copy.sqlite"):
+        with sqlite3.connect(tmp_path / file) as connection:
+            connection.execute("update bodies set record = x'00' where id = 'bad'")
+    assert store.damaged() == ["bad"] and store.health().damaged == ("bad",)
     assert [r.id for r in store.records()] == ["good"]
     assert store.finished("bad") is None
     assert {line.id for line in store.lines()} == {"good", "bad"}
+    # The cell may be run again, and then its new record takes the place of what cannot be read.
+    assert store.put("bad", dataclasses.replace(RECORD, id="again"))
+    assert store.damaged() == [] and {line.id for line in store.lines()} == {"good", "again"}
+
+
+def test_what_one_file_cannot_answer_for_is_read_from_the_other_and_mended(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    for number in range(5):
+        store.put(f"key-{number}", dataclasses.replace(RECORD, id=f"run-{number}"))
+    before = store.lines(), list(store.records())
+    with sqlite3.connect(tmp_path / "runs.sqlite") as connection:
+        connection.execute("update lines set accuracy = 0.99 where id = 'run-1'")
+        connection.execute("update bodies set record = x'00' where id = 'run-2'")
+        connection.execute("delete from lines where id = 'run-3'")
+    assert (store.lines(), list(store.records())) == before
+    assert store.damaged() == [] and store.finished("key-3") is not None
+    assert store.health().complaints == ("runs.sqlite: 3 runs are missing or damaged in it",)
+    assert "made anew" in store.mend()[0]
+    assert store.health() == Health(5, (), ()) and (store.lines(), list(store.records())) == before
+
+
+def test_a_file_that_is_no_database_any_more_hides_nothing(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.put("key", RECORD)
+    store._main.close()
+    for ending in ("-wal", "-shm"):
+        (tmp_path / f"runs.sqlite{ending}").unlink(missing_ok=True)
+    (tmp_path / "runs.sqlite").write_bytes(b"something else entirely, and rather short")
+    again = RunStore(tmp_path)
+    assert [line.id for line in again.lines()] == [RECORD.id] and again.get(RECORD.id) == RECORD
+    assert again.put("more", dataclasses.replace(RECORD, id="more"))
+    assert len(again.lines()) == 2 and "runs.sqlite" in again.health().complaints[0]
+    assert again.mend() and len(RunStore(tmp_path).lines()) == 2
+    assert (tmp_path / "runs.sqlite.damaged-1").exists()
+
+
+def test_the_first_finished_record_of_a_cell_stands(tmp_path: Path) -> None:
+    """A cell that two workers ran, because one was thought dead, counts once, and what was acknowledged stays."""
+    store = RunStore(tmp_path)
+    assert store.put("key", RECORD)
+    assert not store.put("key", dataclasses.replace(RECORD, id="260101-bbbbbbbb"))
+    assert [line.id for line in store.lines()] == [RECORD.id]
+    with pytest.raises(IntegrityError):  # another cell under the same id would be lost, so it is an error
+        store.put("other", RECORD)
+
+
+def test_the_listing_is_in_the_order_of_arrival_whatever_the_clock_said(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    for name, when in (("first", "2027-01-01"), ("second", "2025-01-01"), ("third", "2026-01-01")):
+        store.put(name, dataclasses.replace(RECORD, id=name, created=when))
+    assert [line.id for line in store.lines()] == ["third", "second", "first"]
+    assert [line.id for line in store.lines(2)] == ["third", "second"]
 
 
 def test_killed_writers_lose_nothing_acknowledged(tmp_path: Path) -> None:

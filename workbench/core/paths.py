@@ -35,6 +35,11 @@ def runs() -> Path:
     return _from_environment("PINTPOT_RUNS", (checkout() or Path.cwd()) / "runs")
 
 
+def store() -> str:
+    """URL of the database that holds the runs (``PINTPOT_STORE``); empty for the file in :func:`runs`."""
+    return os.environ.get("PINTPOT_STORE", "")
+
+
 def notebooks() -> Path:
     """Folder of the parameterised notebooks."""
     root = checkout()

@@ -1,7 +1,9 @@
-"""The run store: SQLAlchemy on SQLite, the one truth about what has been run. Never imports torch.
+"""The run store: SQLAlchemy on SQLite or PostgreSQL, the one truth about what has been run. Never imports torch.
 
-WAL with synchronous FULL: a killed process loses nothing that was acknowledged. A record that cannot be
-read is reported and never hides the others.
+On SQLite every run is committed to two files, the second a copy: WAL with synchronous FULL loses nothing that was
+acknowledged when a process or the machine dies, and the copy is there for bytes that change on the disk. What one of
+them cannot answer for is read from the other; what neither can is named and hides nothing else. A server keeps its
+own copies, so there is none beside it.
 """
 
 from __future__ import annotations
@@ -13,53 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Float, Integer, String, Text, create_engine, event, select
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-
 from workbench.core import paths
-from workbench.core.errors import UnknownName
-from workbench.records.schema import RunRecord, State
+from workbench.core.errors import ResourceMissing, UnknownName
+from workbench.records.schema import RunRecord
+from workbench.records.shelf import Kept, Shelf, Unreadable
+from workbench.records.tables import Line, record_of, rows_of
 
-
-class Base(DeclarativeBase):
-    pass
-
-
-class RunRow(Base):
-    """One run. ``key`` is the content hash of everything that decides its result."""
-
-    __tablename__ = "runs"
-
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    key: Mapped[str] = mapped_column(String(64), unique=True)
-    task: Mapped[str] = mapped_column(String(80), index=True)
-    model: Mapped[str] = mapped_column(String(200))
-    method: Mapped[str] = mapped_column(String(80), index=True)
-    seed: Mapped[int] = mapped_column(Integer)
-    state: Mapped[str] = mapped_column(String(20), index=True)
-    created: Mapped[str] = mapped_column(String(40), index=True)
-    accuracy: Mapped[float | None] = mapped_column(Float)
-    peak: Mapped[int | None] = mapped_column(Integer)
-    predicted: Mapped[int | None] = mapped_column(Integer)
-    record: Mapped[str] = mapped_column(Text)
-    sha256: Mapped[str] = mapped_column(String(64))
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of a listing; cheap, the full record stays on disk."""
-
-    id: str
-    task: str
-    model: str
-    method: str
-    seed: int
-    state: str
-    created: str
-    accuracy: float | None
-    peak: int | None
-    predicted: int | None
+__all__ = ["Health", "Line", "RunStore", "content_key"]
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
@@ -67,112 +29,255 @@ def content_key(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-class RunStore:
-    """Open (and make, when absent) the store in ``folder``."""
+@dataclass(frozen=True)
+class Health:
+    """What a thorough look found: ``damaged`` are ids of runs that cannot be read from any copy, ``complaints`` what is
+    wrong with which file, though every other run is there."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    runs: int
+    damaged: tuple[str, ...]
+    complaints: tuple[str, ...]
+
+
+class RunStore:
+    """Open (and make, when absent) the store in ``folder``, or in the database at ``url``.
+
+    Without either it is the database of ``PINTPOT_STORE``, if that is set, or the folder of runs.
+    """
+
+    def __init__(self, folder: Path | None = None, url: str | None = None) -> None:
         self.folder = folder or paths.runs()
         self.file = self.folder / "runs.sqlite"
-        self._engine: Engine | None = None
+        self.url = url or ("" if folder else paths.store()) or f"sqlite:///{self.file}"
+        self._main = Shelf(self.url)
+        on_files = self.url == f"sqlite:///{self.file}"
+        self._copy = Shelf(f"sqlite:///{self.folder / 'runs-copy.sqlite'}") if on_files else None
+        self._alike = False
 
-    def _open(self) -> Engine:
-        if self._engine is None:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._engine = create_engine(f"sqlite:///{self.file}", connect_args={"timeout": 20})
-            event.listen(self._engine, "connect", _durable)
-            Base.metadata.create_all(self._engine)
-        return self._engine
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open connections stay where they are; another process opens its own."""
+        return RunStore, (self.folder, self.url)
 
-    def put(self, key: str, record: RunRecord) -> None:
-        """Insert, or replace the run with the same content key; committed to disk on return."""
-        text = json.dumps(record.to_dict())
-        row = {
-            "id": record.id,
-            "key": key,
-            "task": record.task,
-            "model": record.model,
-            "method": record.method,
-            "seed": record.seed,
-            "state": record.state.value,
-            "created": record.created,
-            "accuracy": record.accuracy,
-            "peak": record.measured.peak if record.measured else None,
-            "predicted": record.predicted.peak if record.predicted else None,
-            "record": text,
-            "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        }
-        statement = insert(RunRow).values(row)
-        with Session(self._open()) as session:
-            session.execute(statement.on_conflict_do_update(index_elements=["key"], set_=row))
-            session.commit()
+    @property
+    def _absent(self) -> bool:
+        """Whether nobody has stored anything yet; looking must not make a store."""
+        return self._copy is not None and not self.file.exists() and not (self.folder / "runs-copy.sqlite").exists()
+
+    def _shelves(self) -> list[Shelf]:
+        return [self._main] if self._copy is None else [self._main, self._copy]
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def put(self, key: str, record: RunRecord) -> bool:
+        """Keep a run; committed to disk on return. False when a finished run of this content key is there already:
+        the first one stands, so that a cell that was run twice counts once. An unfinished one is replaced.
+
+        Raises ``ResourceMissing`` when the disk is full; what was stored before is intact.
+        """
+        line, body = rows_of(key, record)
+        self._make_alike()
+        damaged = self._damaged_of(key)
+        kept: list[bool] = []
+        for shelf in self._shelves():
+            try:
+                kept.append(shelf.put(line, body, damaged))
+            except Unreadable:
+                continue  # the other one holds it; `doctor` says what is wrong
+        if not kept:
+            raise ResourceMissing("the run store is damaged and so is its copy; run: pintpot doctor")
+        return kept[0]
+
+    def _damaged_of(self, key: str) -> str:
+        """The id of a finished run of this key that nothing can read any more, which a new one may replace."""
+        line = self._line_of(key)
+        return line.id if line is not None and self._read(line) is None else ""
+
+    def delete(self, run: str) -> None:
+        found = self._found(run)
+        # The copy first: what only the copy had would be put back where it is missing.
+        for shelf in reversed(self._shelves()):
+            try:
+                shelf.delete(found.id)
+            except Unreadable:
+                continue
+
+    def _make_alike(self) -> None:
+        """Once per process: what a kill between the two commits, or damage, left in one file only goes to both."""
+        if self._alike or self._copy is None:
+            return
+        self._alike = True
+        try:
+            if self._main.total() != self._copy.total():
+                self._exchange(self._main, self._copy)
+                self._exchange(self._copy, self._main)
+        except Unreadable:
+            return
+
+    @staticmethod
+    def _exchange(source: Shelf, target: Shelf) -> None:
+        there = dict(target.states())
+        for line in reversed(source.lines()):
+            body = source.body(line.id) if line.sound and (line.key not in there or line.finished) else None
+            if body is not None and record_of(body, line.values[-1]) is not None:
+                target.put(line.row(), {"id": line.id, "record": body})
+
+    # -- reading -------------------------------------------------------------------------------------
 
     def finished(self, key: str) -> RunRecord | None:
         """The completed run with this content key, if there is one: an unchanged cell costs nothing."""
-        if not self.file.exists():
+        if self._absent:
             return None
-        with Session(self._open()) as session:
-            row = session.scalar(select(RunRow).where(RunRow.key == key))
-            if row is None or row.state not in (State.DONE, State.REFUSED):
-                return None
-            return _read(row)
+        line = self._line_of(key)
+        return self._read(line) if line is not None and line.finished else None
+
+    def finished_keys(self) -> set[str]:
+        """Content keys of every completed run, by one scan of the lines."""
+        return {line.key for line in self._lines() if line.sound and line.finished}
 
     def lines(self, limit: int | None = None) -> list[Line]:
-        """Newest first; reads no record bodies."""
-        if not self.file.exists():
-            return []
-        columns = [getattr(RunRow, name) for name in Line.__dataclass_fields__]
-        with Session(self._open()) as session:
-            rows = session.execute(select(*columns).order_by(RunRow.created.desc()).limit(limit))
-            return [Line(*row) for row in rows]
+        """Newest first; reads no record bodies. A line that no file can vouch for is left out; `doctor` counts it."""
+        return [kept.line for kept in self._lines(limit) if kept.sound]
 
     def get(self, run: str) -> RunRecord:
         """One record by id or unambiguous beginning of it; raises ``UnknownName``."""
-        if not self.file.exists():
-            raise UnknownName("run", run, [])
-        with Session(self._open()) as session:
-            rows = session.scalars(select(RunRow).where(RunRow.id.startswith(run, autoescape=True))).all()
-            record = _read(rows[0]) if len(rows) == 1 else None
+        record = self._read(self._found(run))
         if record is None:
             raise UnknownName("run", run, [line.id for line in self.lines(50)])
         return record
 
-    def delete(self, run: str) -> None:
-        record = self.get(run)
-        with Session(self._open()) as session:
-            row = session.get(RunRow, record.id)
-            session.delete(row)
-            session.commit()
-
     def records(self) -> Iterator[RunRecord]:
         """Every readable record, newest first."""
-        if not self.file.exists():
-            return
-        with Session(self._open()) as session:
-            for row in session.scalars(select(RunRow).order_by(RunRow.created.desc())):
-                record = _read(row)
-                if record is not None:
-                    yield record
+        for line in self._lines():
+            record = self._read(line) if line.sound else None
+            if record is not None:
+                yield record
 
     def damaged(self) -> list[str]:
-        """Ids of records whose stored bytes no longer match their hash or cannot be read."""
-        if not self.file.exists():
+        """Ids of runs whose stored bytes no longer are what was stored, in any copy."""
+        return [line.id for line in self._lines() if not line.sound or self._read(line) is None]
+
+    def health(self) -> Health:
+        """A thorough look at every byte; takes as long as reading the whole store."""
+        if self._absent:
+            return Health(0, (), ())
+        complaints = [f"{_name(s)}: {words}" for s in self._shelves() if (words := s.complaint())]
+        lines = self._lines()
+        for shelf in self._shelves():
+            try:
+                here = {line.id for line in shelf.lines() if line.sound and _sound_body(shelf, line)}
+                missing = len({line.id for line in lines if line.sound} - here)
+                complaints += [f"{_name(shelf)}: {missing} runs are missing or damaged in it"] if missing else []
+            except Unreadable:
+                continue
+        return Health(len(lines), tuple(self.damaged()), tuple(dict.fromkeys(complaints)))
+
+    def mend(self) -> list[str]:
+        """Make a damaged file anew from everything that can be read, and keep the old one aside; what was done.
+
+        Nothing else may have the store open meanwhile.
+        """
+        if self._copy is None or self._absent:
             return []
-        with Session(self._open()) as session:
-            return [row.id for row in session.scalars(select(RunRow)) if _read(row) is None]
+        readable = [(line, self._body(line)) for line in reversed(self._lines()) if line.sound]
+        done = []
+        for shelf in self._shelves():
+            if not any(_name(shelf) in complaint for complaint in self.health().complaints):
+                continue
+            aside = _put_aside(shelf)
+            for line, body in readable:
+                if body is not None:
+                    shelf.put(line.row(), {"id": line.id, "record": body})
+            done.append(f"{_name(shelf)} was made anew; the damaged one is kept as {aside}")
+        return done
 
+    def _found(self, run: str) -> Kept:
+        lines = [] if self._absent else self._first_answer(lambda shelf: shelf.beginning(run))
+        sound = {line.id: line for line in lines if line.sound}
+        if len(sound) != 1:
+            raise UnknownName("run", run, [line.id for line in self.lines(50)])
+        return next(iter(sound.values()))
 
-def _read(row: RunRow) -> RunRecord | None:
-    if hashlib.sha256(row.record.encode()).hexdigest() != row.sha256:
+    def _line_of(self, key: str) -> Kept | None:
+        found = self._first_answer(lambda shelf: [line] if (line := shelf.of_key(key)) else [])
+        return next((line for line in found if line.sound), None)
+
+    def _first_answer(self, ask: Any) -> list[Kept]:
+        """The first shelf's answer that is sound; an empty or damaged one is asked of the copy too."""
+        found: list[Kept] = []
+        for shelf in self._shelves():
+            try:
+                found = ask(shelf)
+            except Unreadable:
+                continue
+            if found and all(line.sound for line in found):
+                break
+        return found
+
+    def _lines(self, limit: int | None = None) -> list[Kept]:
+        """Newest first: the main file's, if it holds what its copy holds; else of each run what is sound in either."""
+        if self._absent:
+            return []
+        try:
+            if self._copy is None or self._main.total() == self._copy.total():
+                lines = self._main.lines(limit)
+                if self._copy is None or all(line.sound for line in lines):
+                    return lines
+        except Unreadable:
+            pass
+        return self._joined()[:limit]
+
+    def _joined(self) -> list[Kept]:
+        """Of each run the better line of the two files; an id that is damaged in both stays, to be named."""
+        best: dict[str, Kept] = {}
+        for shelf in self._shelves():
+            try:
+                lines = shelf.lines()
+            except Unreadable:
+                continue
+            for line in lines:
+                known = best.get(line.key)
+                if known is None or (line.sound, line.finished) > (known.sound, known.finished):
+                    best[line.key] = line
+        ids = {line.id for line in best.values() if line.sound}
+        chosen = [line for line in best.values() if line.sound or line.id not in ids]
+        return sorted(chosen, key=lambda line: -line.sequence)
+
+    def _read(self, line: Kept) -> RunRecord | None:
+        for shelf in self._shelves():
+            try:
+                body = shelf.body(line.id)
+            except Unreadable:
+                continue
+            record = record_of(body, line.values[-1]) if body is not None else None
+            if record is not None:
+                return record
         return None
-    try:
-        return RunRecord.from_dict(json.loads(row.record))
-    except (KeyError, TypeError, ValueError):
+
+    def _body(self, line: Kept) -> bytes | None:
+        for shelf in self._shelves():
+            try:
+                if _sound_body(shelf, line):
+                    return shelf.body(line.id)
+            except Unreadable:
+                continue
         return None
 
 
-def _durable(connection: Any, _: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+def _sound_body(shelf: Shelf, line: Kept) -> bool:
+    body = shelf.body(line.id)
+    return body is not None and record_of(body, line.values[-1]) is not None
+
+
+def _name(shelf: Shelf) -> str:
+    return shelf.url.rpartition("/")[2] if shelf.url.startswith("sqlite") else "the server"
+
+
+def _put_aside(shelf: Shelf) -> str:
+    shelf.close()
+    file = Path(shelf.url.removeprefix("sqlite:///"))
+    number = next(n for n in range(1, 10_000) if not file.with_name(f"{file.name}.damaged-{n}").exists())
+    aside = file.with_name(f"{file.name}.damaged-{number}")
+    for ending in ("", "-wal", "-shm"):
+        if file.with_name(file.name + ending).exists():
+            file.with_name(file.name + ending).replace(aside.with_name(aside.name + ending))
+    return aside.name

@@ -1,0 +1,1 @@
+"""Versions of the run store's tables, run by Alembic."""

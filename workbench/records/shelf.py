@@ -1,0 +1,167 @@
+"""One database that holds runs. It answers what it can read and says when it cannot; see ``store`` for two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Engine, and_, delete, func, insert, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DatabaseError
+
+from workbench.core.errors import ResourceMissing
+from workbench.records.database import opened
+from workbench.records.schema import FINISHED
+from workbench.records.tables import CHECKED, BodyRow, Line, LineRow, checksum
+
+_LINES, _BODIES = LineRow.__table__, BodyRow.__table__
+_CHECKED = tuple(_LINES.c[name] for name in CHECKED)
+
+
+class Unreadable(Exception):
+    """The database itself is damaged, so that what it says is not to be believed; the text says how."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A line as it lies in a database: ``values`` in the order of ``CHECKED``. ``sound`` when its checksum holds."""
+
+    sequence: int
+    values: tuple[Any, ...]
+    checksum: int
+
+    @property
+    def sound(self) -> bool:
+        return checksum(self.values) == self.checksum
+
+    @property
+    def id(self) -> str:
+        return str(self.values[0])
+
+    @property
+    def key(self) -> str:
+        return str(self.values[1])
+
+    @property
+    def finished(self) -> bool:
+        return self.values[6] in FINISHED
+
+    @property
+    def line(self) -> Line:
+        """As a listing shows it: without key and hash."""
+        return Line(self.values[0], *self.values[2:11])
+
+    def row(self) -> dict[str, Any]:
+        return {**dict(zip(CHECKED, self.values, strict=True)), "checksum": self.checksum}
+
+
+class Shelf:
+    """Runs in the database at ``url``, opened (and made, when absent) at the first question."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @cached_property
+    def engine(self) -> Engine:
+        return opened(self.url)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+            del self.__dict__["engine"]
+
+    def put(self, line: dict[str, Any], body: dict[str, Any], instead: str = "") -> bool:
+        """Keep a run unless one of its key is finished already; whether it was kept. On disk on return.
+
+        A run of the key that is not finished is replaced, and so is the one with the id ``instead``.
+        """
+        replaced = and_(_LINES.c.key == line["key"], or_(_LINES.c.state.not_in(FINISHED), _LINES.c.id == instead))
+        their_bodies = _BODIES.c.id.in_(select(_LINES.c.id).where(replaced))
+        with _told(), self.engine.begin() as connection:
+            insertion = _inserting(self.engine).on_conflict_do_nothing(index_elements=["key"])
+            # A writing statement first: a transaction that began by reading could not wait for another writer.
+            connection.execute(delete(_BODIES).where(their_bodies))
+            connection.execute(delete(_LINES).where(replaced))
+            if not connection.execute(insertion.values(line)).rowcount:
+                return False
+            connection.execute(insert(_BODIES).values(body))
+        return True
+
+    def total(self) -> tuple[int, int]:
+        """How many lines, and the sum of their checksums: equal for two shelves with the same runs."""
+        with _told(), self.engine.connect() as connection:
+            count, total = connection.execute(select(func.count(), func.sum(_LINES.c.checksum))).one()
+        return int(count), int(total or 0)
+
+    def lines(self, limit: int | None = None) -> list[Kept]:
+        """Newest first."""
+        with _told(), self.engine.connect() as connection:
+            query = select(_LINES.c.sequence, *_CHECKED, _LINES.c.checksum).order_by(_LINES.c.sequence.desc())
+            return [Kept(row[0], tuple(row[1:-1]), row[-1]) for row in connection.execute(query.limit(limit))]
+
+    def beginning(self, run: str) -> list[Kept]:
+        """Lines whose id begins so."""
+        return self._where(_LINES.c.id.startswith(run, autoescape=True))
+
+    def of_key(self, key: str) -> Kept | None:
+        return next(iter(self._where(_LINES.c.key == key)), None)
+
+    def _where(self, condition: Any) -> list[Kept]:
+        with _told(), self.engine.connect() as connection:
+            query = select(_LINES.c.sequence, *_CHECKED, _LINES.c.checksum).where(condition)
+            return [Kept(row[0], tuple(row[1:-1]), row[-1]) for row in connection.execute(query)]
+
+    def states(self) -> Iterator[tuple[str, str]]:
+        """Key and state of every run."""
+        with _told(), self.engine.connect() as connection:
+            yield from (tuple(row) for row in connection.execute(select(_LINES.c.key, _LINES.c.state)))  # type: ignore[misc]
+
+    def body(self, run: str) -> bytes | None:
+        with _told(), self.engine.connect() as connection:
+            found = connection.scalar(select(_BODIES.c.record).where(_BODIES.c.id == run))
+            return found if isinstance(found, bytes) else None
+
+    def delete(self, run: str) -> None:
+        with _told(), self.engine.begin() as connection:
+            connection.execute(delete(_LINES).where(_LINES.c.id == run))
+            connection.execute(delete(_BODIES).where(_BODIES.c.id == run))
+
+    def complaint(self) -> str:
+        """What the database's own check finds wrong; empty when nothing is."""
+        try:
+            with _told(), self.engine.connect() as connection:
+                if self.engine.dialect.name != "sqlite":
+                    return ""
+                found = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(5)")]
+                return "" if found == ["ok"] else str(found[0]).splitlines()[-1]
+        except Unreadable as error:
+            return str(error)
+
+
+def _inserting(engine: Engine) -> Any:
+    return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert(_LINES)
+
+
+#: What SQLite says when the file is not what it was, and when the disk has no room.
+_MALFORMED = ("malformed", "not a database", "decode", "corrupt", "unsupported file format", "unable to open")
+_FULL = ("database or disk is full", "disk i/o error", "no space left", "file too large", "readonly database")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A database's errors as ours: damage is ``Unreadable``, a full disk or a lock that stays ``ResourceMissing``."""
+    try:
+        yield
+    except (DatabaseError, TypeError) as error:
+        words = str(getattr(error, "orig", error)).splitlines()[0].lower()
+        if isinstance(error, TypeError) or any(word in words for word in _MALFORMED):
+            raise Unreadable(words) from None
+        if any(word in words for word in _FULL):
+            raise ResourceMissing(f"no room for the run store ({words}); what was stored is intact") from None
+        if "locked" in words:
+            raise ResourceMissing("another process has kept the run store locked for 20 s; run again") from None
+        raise
