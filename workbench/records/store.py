@@ -59,6 +59,11 @@ class RunStore:
         return RunStore, (self.folder, self.url)
 
     @property
+    def queue(self) -> str:
+        """URL of the database from which workers take what is still to be run: the server's own, or a file beside."""
+        return self.url if self._copy is None else f"sqlite:///{self.folder / 'sweeps.sqlite'}"
+
+    @property
     def _absent(self) -> bool:
         """Whether nobody has stored anything yet; looking must not make a store."""
         return self._copy is not None and not self.file.exists() and not (self.folder / "runs-copy.sqlite").exists()
@@ -129,6 +134,11 @@ class RunStore:
             return None
         line = self._line_of(key)
         return self._read(line) if line is not None and line.finished else None
+
+    def of_key(self, key: str) -> RunRecord | None:
+        """The run with this content key in whatever state, if there is one."""
+        line = None if self._absent else self._line_of(key)
+        return None if line is None else self._read(line)
 
     def finished_keys(self) -> set[str]:
         """Content keys of every completed run, by one scan of the lines."""
