@@ -20,7 +20,7 @@ EVERYTHING = 50  #: every so many kills, all processes of the sweep at once
 PATIENCE = 60.0  #: seconds that the last grid may take after the last kill
 
 
-def _kill(setting: Setting, *, weak: bool = False, url: str = "") -> Figures:
+def _kill(setting: Setting, *, weak: str = "", url: str = "") -> Figures:
     chance, kills, whole, first = random.Random(setting.seed), 0, 0, 0
     acknowledged: list[str] = []
     crew = Crew(setting.folder, first, CHUNK, url=url, weak=weak)
@@ -78,7 +78,7 @@ def ours(setting: Setting) -> Figures:
 
 def optuna_alone(setting: Setting) -> Figures:
     """Our sweep on Optuna's storage without heartbeat, and without the look for cells that nobody has."""
-    return _kill(Setting(min(setting.size, 12), setting.seed, setting.folder), weak=True)
+    return _kill(Setting(min(setting.size, 12), setting.seed, setting.folder), weak="alone")
 
 
 def _objective(trial: optuna.Trial) -> float:

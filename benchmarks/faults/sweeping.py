@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from workbench.ablate import Cell
 from workbench.case import Case
@@ -31,11 +32,34 @@ _BEGIN = "import sys; from faults.sweeping import main; main(*sys.argv[1:])"
 class Crew:
     """The process that runs a sweep, in a group of its own; its workers are children of its fork server."""
 
-    def __init__(self, folder: Path, first: int, count: int, *, workers: int = 2, url: str = "", weak: bool = False):
-        command = [sys.executable, "-c", _BEGIN, str(folder), str(first), str(count), str(workers), url]
+    def __init__(
+        self,
+        folder: Path,
+        first: int,
+        count: int,
+        *,
+        workers: int = 2,
+        url: str = "",
+        weak: str = "",
+        steps: int = 3,
+        env: dict[str, str] | None = None,
+        stderr: IO[bytes] | None = None,
+    ):
+        command = [
+            sys.executable,
+            "-c",
+            _BEGIN,
+            str(folder),
+            str(first),
+            str(count),
+            str(workers),
+            str(steps),
+            url,
+            weak,
+        ]
         self._process = subprocess.Popen(
-            [*command, "weak" if weak else ""], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            command, stdout=subprocess.PIPE, stderr=stderr or subprocess.DEVNULL,
+            start_new_session=True, env={**os.environ, **(env or {})},
         )  # fmt: skip
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
@@ -71,7 +95,7 @@ class Crew:
         self._process.wait()
 
 
-def main(folder: str, first: str, count: str, workers: str, url: str, weak: str) -> None:
+def main(folder: str, first: str, count: str, workers: str, steps: str, url: str, weak: str) -> None:
     from workbench.records.store import RunStore
     from workbench.workers import crew
 
@@ -84,23 +108,25 @@ def main(folder: str, first: str, count: str, workers: str, url: str, weak: str)
 
     crew._CONTEXT.Process.start = told  # type: ignore[assignment, method-assign]
     if weak:
-        _weaken()
+        _weaken(weak)
     store = RunStore(Path(folder), url or None)
 
     def observe(progress: crew.Progress) -> None:
         if progress.record is not None:
             print("kept", progress.record.id, flush=True)
 
-    crew.sweep_with(int(workers), cells(int(first), int(count)), store=store, lease=LEASE, observe=observe)
+    crew.sweep_with(int(workers), cells(int(first), int(count), int(steps)), store=store, lease=LEASE, observe=observe)
 
 
-def _weaken() -> None:
-    """Optuna alone: no observed leases, no putting back of what nobody has."""
-    from optuna.storages import RDBStorage
+def _weaken(how: str) -> None:
+    """Optuna as it comes: ``alone`` without heartbeat, ``clock`` with its own heartbeat; nobody puts cells back."""
+    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
     from workbench.workers import crew, queue
 
-    queue.ObservedStorage = lambda url, lease: RDBStorage(url)  # type: ignore[assignment, misc]
+    beating = {"heartbeat_interval": LEASE.beat, "grace_period": int(LEASE.length) + 1}
+    own = {"alone": {}, "clock": {**beating, "heartbeat_stale_trial_callback": RetryHeartbeatStaleTrialCallback()}}[how]
+    queue.ObservedStorage = lambda url, lease: RDBStorage(url, **own)  # type: ignore[assignment, misc]
     once = crew._Crew._put_back
     done: list[bool] = []
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 from threading import Event
 
 import torch
-from faults.sweeping import cells
 
+from faults.sweeping import cells
 from workbench.session import run
 
 torch.set_num_threads(1)

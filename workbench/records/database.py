@@ -20,7 +20,8 @@ from workbench.records.tables import SCHEMA, Base
 
 WAIT = 20  #: seconds that a writer waits for another one
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_VERSION = "alembic_version"
+#: Of our own name: in a server's database Optuna keeps its version in Alembic's usual table.
+_VERSION = "pintpot_version"
 _ADVISORY = 0x70696E74  #: number of the lock that servers hold while they make or change the tables
 
 
@@ -72,7 +73,7 @@ def _version(engine: Engine) -> str | None:
 
 
 def _bring_up(engine: Engine) -> None:
-    with _alone(engine) as connection:
+    with alone(engine) as connection:
         tables = set(inspect(connection).get_table_names())
         version = connection.execute(text(f"select version_num from {_VERSION}")).scalar() if _VERSION in tables else ""
         if version == SCHEMA:  # another process was quicker
@@ -89,11 +90,10 @@ def _bring_up(engine: Engine) -> None:
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
-    """A transaction while no other process makes or changes tables."""
-    file = engine.url.database
+def alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction while no other process makes or changes tables in that database."""
     if engine.dialect.name == "sqlite":
-        with FileLock(f"{file}.lock"), engine.begin() as connection:
+        with FileLock(f"{engine.url.database}.lock"), engine.begin() as connection:
             yield connection
         return
     with engine.begin() as connection:
@@ -110,7 +110,7 @@ def _migrate(connection: Connection, version: str) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
+    config.attributes.update(connection=connection, version_table=_VERSION)
     if version == "0001":
         command.stamp(config, version)
     command.upgrade(config, SCHEMA)

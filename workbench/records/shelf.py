@@ -86,7 +86,7 @@ class Shelf:
             # A writing statement first: a transaction that began by reading could not wait for another writer.
             connection.execute(delete(_BODIES).where(their_bodies))
             connection.execute(delete(_LINES).where(replaced))
-            if not connection.execute(insertion.values(line)).rowcount:
+            if connection.scalar(insertion.values(line).returning(_LINES.c.sequence)) is None:
                 return False
             connection.execute(insert(_BODIES).values(body))
         return True
@@ -162,6 +162,8 @@ def _told() -> Iterator[None]:
             raise Unreadable(words) from None
         if any(word in words for word in _FULL):
             raise ResourceMissing(f"no room for the run store ({words}); what was stored is intact") from None
+        if "connection" in words or "connect" in words:
+            raise ResourceMissing("the database server that PINTPOT_STORE names cannot be reached") from None
         if "locked" in words:
             raise ResourceMissing("another process has kept the run store locked for 20 s; run again") from None
         raise

@@ -19,10 +19,10 @@ import optuna
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import select
+from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
-from workbench.records.database import WAIT
+from workbench.records.database import WAIT, alone
 from workbench.records.store import content_key
 
 LIVE = (TrialState.WAITING, TrialState.RUNNING)
@@ -84,8 +84,13 @@ class Queue:
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = content_key({"cells": sorted(self.keys)})[:16]
-        storage = ObservedStorage(url, self.lease)
-        self.study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction="maximize")
+        engine = create_engine(url)
+        with alone(engine):  # two that begin at once would both make the tables
+            storage = ObservedStorage(url, self.lease)
+            self.study = optuna.create_study(
+                study_name=name, storage=storage, load_if_exists=True, direction="maximize"
+            )
+        engine.dispose()
 
     def add(self, labels: Mapping[str, str]) -> None:
         """Let workers take these cells (key: what to call it); those under way or waiting stay as they are."""
