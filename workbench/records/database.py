@@ -52,8 +52,6 @@ def durable(connection: Any, _: Any) -> None:
         raise ResourceMissing("the run store's folder cannot hold a write-ahead log; set PINTPOT_RUNS to a local disk")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
-    # Text that is not UTF-8 is damage in one row, which its checksum tells; it must not end the whole listing.
-    connection.text_factory = lambda raw: raw.decode(errors="replace")
 
 
 def _server(url: str) -> Engine:

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Engine, and_, delete, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Table, and_, delete, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from workbench.core.errors import ResourceMissing
 from workbench.records.database import opened
 from workbench.records.schema import FINISHED
 from workbench.records.tables import CHECKED, BodyRow, Line, LineRow, checksum
 
-_LINES, _BODIES = LineRow.__table__, BodyRow.__table__
+_LINES, _BODIES = cast(Table, LineRow.__table__), cast(Table, BodyRow.__table__)
 _CHECKED = tuple(_LINES.c[name] for name in CHECKED)
+
+
+_QUERY = select(_LINES.c.sequence, *_CHECKED, _LINES.c.checksum)
 
 
 class Unreadable(Exception):
     """The database itself is damaged, so that what it says is not to be believed; the text says how."""
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """A line as it lies in a database: ``values`` in the order of ``CHECKED``. ``sound`` when its checksum holds."""
 
     sequence: int
     values: tuple[Any, ...]
     checksum: int
-
-    @property
-    def sound(self) -> bool:
-        return checksum(self.values) == self.checksum
+    sound: bool
 
     @property
     def id(self) -> str:
@@ -99,26 +97,34 @@ class Shelf:
 
     def lines(self, limit: int | None = None) -> list[Kept]:
         """Newest first."""
-        with _told(), self.engine.connect() as connection:
-            query = select(_LINES.c.sequence, *_CHECKED, _LINES.c.checksum).order_by(_LINES.c.sequence.desc())
-            return [Kept(row[0], tuple(row[1:-1]), row[-1]) for row in connection.execute(query.limit(limit))]
+        return self._kept(_QUERY.order_by(_LINES.c.sequence.desc()).limit(limit))
 
     def beginning(self, run: str) -> list[Kept]:
         """Lines whose id begins so."""
-        return self._where(_LINES.c.id.startswith(run, autoescape=True))
+        return self._kept(_QUERY.where(_LINES.c.id.startswith(run, autoescape=True)))
 
     def of_key(self, key: str) -> Kept | None:
-        return next(iter(self._where(_LINES.c.key == key)), None)
+        return next(iter(self._kept(_QUERY.where(_LINES.c.key == key))), None)
 
-    def _where(self, condition: Any) -> list[Kept]:
+    def _kept(self, query: Any) -> list[Kept]:
         with _told(), self.engine.connect() as connection:
-            query = select(_LINES.c.sequence, *_CHECKED, _LINES.c.checksum).where(condition)
-            return [Kept(row[0], tuple(row[1:-1]), row[-1]) for row in connection.execute(query)]
+            try:
+                rows = connection.execute(query).all()
+            except OperationalError as error:
+                if "decode" not in str(error.orig):
+                    raise
+                # Text that is no text any more is damage in one row, which its checksum tells; the others are read.
+                rows = _read_leniently(connection, query)
+            found = []
+            for sequence, *values, said in rows:
+                kept = tuple(values)
+                found.append(Kept(sequence, kept, said, checksum(kept) == said))
+            return found
 
     def states(self) -> Iterator[tuple[str, str]]:
         """Key and state of every run."""
         with _told(), self.engine.connect() as connection:
-            yield from (tuple(row) for row in connection.execute(select(_LINES.c.key, _LINES.c.state)))  # type: ignore[misc]
+            yield from (tuple(row) for row in connection.execute(select(_LINES.c.key, _LINES.c.state)))
 
     def body(self, run: str) -> bytes | None:
         with _told(), self.engine.connect() as connection:
@@ -140,6 +146,15 @@ class Shelf:
                 return "" if found == ["ok"] else str(found[0]).splitlines()[-1]
         except Unreadable as error:
             return str(error)
+
+
+def _read_leniently(connection: Connection, query: Any) -> Sequence[Any]:
+    raw: Any = connection.connection.dbapi_connection
+    raw.text_factory = lambda text: text.decode(errors="replace")
+    try:
+        return connection.execute(query).all()
+    finally:
+        raw.text_factory = str
 
 
 def _inserting(engine: Engine) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core import paths
+from workbench.core.collection import uncollected
 from workbench.core.errors import ResourceMissing, UnknownName
 from workbench.records.schema import RunRecord
 from workbench.records.shelf import Kept, Shelf, Unreadable
@@ -142,11 +143,13 @@ class RunStore:
 
     def finished_keys(self) -> set[str]:
         """Content keys of every completed run, by one scan of the lines."""
-        return {line.key for line in self._lines() if line.sound and line.finished}
+        with uncollected():
+            return {line.key for line in self._lines() if line.sound and line.finished}
 
     def lines(self, limit: int | None = None) -> list[Line]:
         """Newest first; reads no record bodies. A line that no file can vouch for is left out; `doctor` counts it."""
-        return [kept.line for kept in self._lines(limit) if kept.sound]
+        with uncollected():
+            return [kept.line for kept in self._lines(limit) if kept.sound]
 
     def get(self, run: str) -> RunRecord:
         """One record by id or unambiguous beginning of it; raises ``UnknownName``."""
