@@ -83,8 +83,9 @@ def test_migrations_lead_to_the_tables_that_a_new_store_has(tmp_path: Path) -> N
 
 def test_a_store_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
     RunStore(tmp_path).put("key", RECORD)
-    with create_engine(f"sqlite:///{tmp_path / 'runs.sqlite'}").begin() as connection:
-        connection.exec_driver_sql("update pintpot_version set version_num = '9999'")
+    for file in ("runs.sqlite", "runs-copy.sqlite"):
+        with create_engine(f"sqlite:///{tmp_path / file}").begin() as connection:
+            connection.exec_driver_sql("update pintpot_version set version_num = '9999'")
     with pytest.raises(ResourceMissing, match="newer pintpot"):
         RunStore(tmp_path).lines()
 

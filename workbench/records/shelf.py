@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, Engine, Table, and_, delete, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Table, and_, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from workbench.core.errors import ResourceMissing
-from workbench.records.database import opened
+from workbench.records.database import Unreadable, opened
 from workbench.records.schema import FINISHED
 from workbench.records.tables import CHECKED, BodyRow, Line, LineRow, checksum
 
@@ -21,10 +22,6 @@ _CHECKED = tuple(_LINES.c[name] for name in CHECKED)
 
 
 _QUERY = select(_LINES.c.sequence, *_CHECKED, _LINES.c.checksum)
-
-
-class Unreadable(Exception):
-    """The database itself is damaged, so that what it says is not to be believed; the text says how."""
 
 
 class Kept(NamedTuple):
@@ -80,13 +77,15 @@ class Shelf:
         replaced = and_(_LINES.c.key == line["key"], or_(_LINES.c.state.not_in(FINISHED), _LINES.c.id == instead))
         their_bodies = _BODIES.c.id.in_(select(_LINES.c.id).where(replaced))
         with _told(), self.engine.begin() as connection:
-            insertion = _inserting(self.engine).on_conflict_do_nothing(index_elements=["key"])
+            insertion = _inserting(self.engine, _LINES).on_conflict_do_nothing(index_elements=["key"])
             # A writing statement first: a transaction that began by reading could not wait for another writer.
             connection.execute(delete(_BODIES).where(their_bodies))
             connection.execute(delete(_LINES).where(replaced))
             if connection.scalar(insertion.values(line).returning(_LINES.c.sequence)) is None:
                 return False
-            connection.execute(insert(_BODIES).values(body))
+            # A body without a line may lie there where the line was lost to damage.
+            instead_of = _inserting(self.engine, _BODIES).values(body)
+            connection.execute(instead_of.on_conflict_do_update(index_elements=["id"], set_=body))
         return True
 
     def total(self) -> tuple[int, int]:
@@ -157,28 +156,33 @@ def _read_leniently(connection: Connection, query: Any) -> Sequence[Any]:
         raw.text_factory = str
 
 
-def _inserting(engine: Engine) -> Any:
-    return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert(_LINES)
+def _inserting(engine: Engine, table: Table) -> Any:
+    return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert(table)
 
 
-#: What SQLite says when the file is not what it was, and when the disk has no room.
-_MALFORMED = ("malformed", "not a database", "decode", "corrupt", "unsupported file format", "unable to open")
+#: What SQLite says when the disk has no room.
 _FULL = ("database or disk is full", "disk i/o error", "no space left", "file too large", "readonly database")
+_TAKEN = "unique constraint failed: lines.id"
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """A database's errors as ours: damage is ``Unreadable``, a full disk or a lock that stays ``ResourceMissing``."""
+    """A database's errors as ours: no room or a lock that stays is ``ResourceMissing``, damage is ``Unreadable``.
+
+    As what we ask is always the same, SQLite refuses it only when the file is not what it was.
+    """
     try:
         yield
-    except (DatabaseError, TypeError) as error:
-        words = str(getattr(error, "orig", error)).splitlines()[0].lower()
-        if isinstance(error, TypeError) or any(word in words for word in _MALFORMED):
-            raise Unreadable(words) from None
-        if any(word in words for word in _FULL):
+    except (DatabaseError, TypeError, ValueError) as error:
+        original = getattr(error, "orig", error)
+        words = str(original).splitlines()[0]
+        small = words.lower()
+        if any(word in small for word in _FULL):
             raise ResourceMissing(f"no room for the run store ({words}); what was stored is intact") from None
-        if "connection" in words or "connect" in words:
-            raise ResourceMissing("the database server that PINTPOT_STORE names cannot be reached") from None
-        if "locked" in words:
+        if "locked" in small:
             raise ResourceMissing("another process has kept the run store locked for 20 s; run again") from None
+        if "connect" in small:
+            raise ResourceMissing("the database server that PINTPOT_STORE names cannot be reached") from None
+        if isinstance(original, sqlite3.Error | TypeError | ValueError) and _TAKEN not in small:
+            raise Unreadable(words) from None
         raise

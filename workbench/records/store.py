@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
+
 from workbench.core import paths
 from workbench.core.collection import uncollected
 from workbench.core.errors import ResourceMissing, UnknownName
+from workbench.records.database import Unreadable
 from workbench.records.schema import RunRecord
-from workbench.records.shelf import Kept, Shelf, Unreadable
+from workbench.records.shelf import Kept, Shelf
 from workbench.records.tables import Line, record_of, rows_of
 
 __all__ = ["Health", "Line", "RunStore", "content_key"]
@@ -125,7 +129,8 @@ class RunStore:
         for line in reversed(source.lines()):
             body = source.body(line.id) if line.sound and (line.key not in there or line.finished) else None
             if body is not None and record_of(body, line.values[-1]) is not None:
-                target.put(line.row(), {"id": line.id, "record": body})
+                with suppress(IntegrityError):  # it is there under its id, though damage hid it
+                    target.put(line.row(), {"id": line.id, "record": body})
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -214,17 +219,27 @@ class RunStore:
         found = self._first_answer(lambda shelf: [line] if (line := shelf.of_key(key)) else [])
         return next((line for line in found if line.sound), None)
 
-    def _first_answer(self, ask: Any) -> list[Kept]:
+    def _first_answer(self, ask: Callable[[Shelf], list[Kept]]) -> list[Kept]:
         """The first shelf's answer that is sound; an empty or damaged one is asked of the copy too."""
         found: list[Kept] = []
-        for shelf in self._shelves():
-            try:
-                found = ask(shelf)
-            except Unreadable:
-                continue
+        for answer in self._answers(ask):
+            found = answer
             if found and all(line.sound for line in found):
                 break
         return found
+
+    def _answers(self, ask: Callable[[Shelf], list[Kept]]) -> Iterator[list[Kept]]:
+        """Of every file that can be read; raises ``ResourceMissing`` when that is none of them."""
+        complaints = []
+        for shelf in self._shelves():
+            try:
+                answer = ask(shelf)
+            except Unreadable as error:
+                complaints.append(str(error))
+                continue
+            yield answer
+        if len(complaints) == len(self._shelves()):
+            raise ResourceMissing(f"the run store cannot be read: {complaints[0]}; run: pintpot doctor")
 
     def _lines(self, limit: int | None = None) -> list[Kept]:
         """Newest first: the main file's, if it holds what its copy holds; else of each run what is sound in either."""
@@ -242,11 +257,7 @@ class RunStore:
     def _joined(self) -> list[Kept]:
         """Of each run the better line of the two files; an id that is damaged in both stays, to be named."""
         best: dict[str, Kept] = {}
-        for shelf in self._shelves():
-            try:
-                lines = shelf.lines()
-            except Unreadable:
-                continue
+        for lines in self._answers(Shelf.lines):
             for line in lines:
                 known = best.get(line.key)
                 if known is None or (line.sound, line.finished) > (known.sound, known.finished):
