@@ -30,7 +30,7 @@ def _kill(setting: Setting, *, weak: str = "", url: str = "") -> Figures:
         if crew.ended:
             first += CHUNK
             crew = Crew(setting.folder, first, CHUNK, url=url, weak=weak)
-        elif (kills + 1) % (EVERYTHING if setting.long else 12) == 0:
+        elif (kills + 1) % (EVERYTHING if setting.long else 6) == 0:
             kills, whole = kills + 1, whole + 1
             crew.kill()
             acknowledged += crew.hear()
@@ -127,7 +127,7 @@ EXPERIMENT = Experiment(
     target="none acknowledged is lost, none counted twice, none left running after one lease, the listing works, at "
     "least one trial done per two kills",
     unit="kills",
-    short=24,
+    short=12,
     long=500,
     ours=ours,
     met=lambda f: f["lost"] == f["doubled"] == f["left running"] == f["damaged"] == f["cells unfinished"] == 0

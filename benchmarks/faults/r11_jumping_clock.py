@@ -13,7 +13,7 @@ from faults.sweeping import LEASE, Crew
 from workbench.records.store import RunStore
 
 LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-CELLS, STEPS = 400, 150
+CELLS, STEPS = 400, 60
 
 
 def _jump(setting: Setting, weak: str) -> Figures:
@@ -22,14 +22,14 @@ def _jump(setting: Setting, weak: str) -> Figures:
         raise Absent("a clock that jumps needs libfaketime (apt-get install faketime)")
     chance, clock = random.Random(setting.seed), setting.folder / "clock"
     clock.write_text("+0")
-    env = {"LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
+    env = {"LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_CACHE_DURATION": "1",
            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
     crew = Crew(setting.folder, 0, CELLS, weak=weak, steps=STEPS, env=env)
     acknowledged = _wait_for(crew, 4)
     kills = 0
     for number in range(setting.size):
         clock.write_text(chance.choice(["+1d", "-1d"]) if number % 2 == 0 else "+0")
-        time.sleep(chance.uniform(0.8, 1.5))
+        time.sleep(chance.uniform(1.5, 2.5))
         acknowledged += crew.hear()
         if number % 4 == 3 and crew.workers:
             kills += crew.kill_worker(crew.workers[-1])

@@ -17,7 +17,7 @@ from workbench.tasks.base import Sizes
 from workbench.workers.queue import Lease
 
 #: Short, so that an experiment can wait for it; as many retries as there may be kills.
-LEASE = Lease(beat=1, length=2.5, retries=10_000)
+LEASE = Lease(beat=1, length=5.0, retries=10_000)
 
 
 def cells(first: int, count: int, steps: int = 3) -> list[Cell]:

@@ -91,6 +91,8 @@ class Queue:
                 study_name=name, storage=storage, load_if_exists=True, direction="maximize"
             )
         engine.dispose()
+        failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        self._before = {trial.number for trial in failed}
 
     def add(self, labels: Mapping[str, str]) -> None:
         """Let workers take these cells (key: what to call it); those under way or waiting stay as they are."""
@@ -111,9 +113,9 @@ class Queue:
         return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def deaths(self, key: str) -> int:
-        """How many workers died over a cell."""
+        """How many workers died over a cell since this queue was opened: a new sweep tries again."""
         failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        return sum(t.user_attrs.get("key") == key and not t.user_attrs.get("stopped") for t in failed)
+        return sum(t.user_attrs.get("key") == key and t.number not in self._before for t in failed)
 
     def reclaim(self) -> None:
         """Give away the cells of workers that have been silent for the length of the lease."""

@@ -82,7 +82,6 @@ class _Worker:
         record, stored = settle(self._orders.cells[key], self._orders.store, self._cancel, self._step)
         self._say("over", key, _brief(record), stored)
         if record.state is State.CANCELLED:
-            trial.set_user_attr("stopped", True)
             trial.study.stop()
             raise optuna.TrialPruned("stopped")
         trial.set_user_attr("over", record.state.value)
