@@ -10,6 +10,7 @@ from pathlib import Path
 
 import optuna
 
+from faults import mlflow_peer
 from faults.children import Child, child
 from faults.frame import Experiment, Figures, Setting
 from faults.sweeping import LEASE, Crew, cells
@@ -136,6 +137,8 @@ EXPERIMENT = Experiment(
     peers={
         "Optuna, SQLite": lambda setting: _optuna(setting, "sqlite"),
         "Optuna, journal": lambda setting: _optuna(setting, "journal"),
+        "MLflow, files": lambda setting: mlflow_peer.killed(setting, "file"),
+        "MLflow, SQLite": lambda setting: mlflow_peer.killed(setting, "sqlite"),
     },
     note=f"each cell is a real training of a tiny model; a lease is {LEASE.length:g} s here.",
 )  # fmt: skip
