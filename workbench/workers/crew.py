@@ -60,21 +60,21 @@ class _Crew:
     ) -> None:  # fmt: skip
         # A case remembers what it looked up, and need not take that along to another process.
         self._cells = {cell.key(): replace(cell, case=replace(cell.case)) for cell in cells}
-        self._order = list(self._cells)
+        self._order = [cell.key() for cell in cells]
         self._store, self._observe, self._cancel = store, observe, cancel
         threads = max(1, torch.get_num_threads() // workers)
         self._orders = Orders(self._cells, store, store.queue, lease, threads)
         self._workers = workers
         self._hands: list[tuple[BaseProcess, Connection]] = []
         self._over: dict[str, bool] = {}
-        self._stillborn = 0
+        self._stillborn = 0.0
 
     def sweep(self) -> list[RunRecord]:
         done = self._store.finished_keys() & self._cells.keys()
         for key in done:
             self._count(key, stored=True)
         if len(done) < len(self._cells):
-            self._queue = Queue(self._orders.queue, self._order, self._orders.lease)
+            self._queue = Queue(self._orders.queue, self._cells, self._orders.lease)
             self._put_back()
             try:
                 self._watch()
@@ -96,7 +96,8 @@ class _Crew:
             self._replace_dead()
             if time.monotonic() - looked > LOOK:
                 looked = time.monotonic()
-                for key in (self._store.finished_keys() & self._cells.keys()) - self._over.keys():
+                elsewhere = (self._store.finished_keys() | self._queue.over()) & self._cells.keys()
+                for key in elsewhere - self._over.keys():
                     self._count(key, stored=True)
                 self._queue.reclaim()
                 self._put_back()
@@ -104,7 +105,7 @@ class _Crew:
     def _put_back(self) -> None:
         """Cells that nobody has and nobody finished wait again; those that killed too many workers are given up."""
         live = self._queue.live()
-        lost = [key for key in self._order if key not in self._over and key not in live]
+        lost = [key for key in self._cells if key not in self._over and key not in live]
         lost = [key for key in lost if self._store.finished(key) is None]
         for key in lost:
             deaths = self._queue.deaths(key)
@@ -124,11 +125,10 @@ class _Crew:
 
     def _hear(self, words: tuple[Any, ...]) -> None:
         if words[0] == "ready":
-            self._stillborn = 0
+            self._stillborn = 0.0
         elif words[0] == "step" and self._observe is not None:
-            _, case, seed, step, planned = words
-            cell = next(c for c in self._cells.values() if c.case == case and c.seed == seed)
-            self._observe(Progress(len(self._over), len(self._cells), cell, step=step, planned=planned))
+            _, key, step, planned = words
+            self._observe(Progress(len(self._over), len(self._cells), self._cells[key], step=step, planned=planned))
         elif words[0] == "over" and words[2][1] is not State.CANCELLED:
             self._count(words[1], stored=words[3])
 
@@ -148,8 +148,8 @@ class _Crew:
             with suppress(EOFError, OSError):
                 while says.poll():
                     self._hear(says.recv())
-            if process.exitcode:
-                self._stillborn += 1
+            # A signal comes from outside and may hit anyone; an error of its own hits the next one too.
+            self._stillborn += {0: 0.0}.get(process.exitcode, 1.0 if process.exitcode > 0 else 0.02)
         if self._stillborn > _STILLBORN * self._workers:
             raise PintpotError("workers die before they begin; run the same without --workers to see why")
         open_cells = len(self._cells) - len(self._over)

@@ -26,6 +26,7 @@ from workbench.records.database import WAIT, alone
 from workbench.records.store import content_key
 
 LIVE = (TrialState.WAITING, TrialState.RUNNING)
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class Queue:
                 study_name=name, storage=storage, load_if_exists=True, direction="maximize"
             )
         engine.dispose()
-        failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        self._before = {trial.number for trial in failed}
+        ended = self.study.get_trials(deepcopy=False, states=ENDED)
+        self._before = {trial.number for trial in ended}
 
     def add(self, labels: Mapping[str, str]) -> None:
         """Let workers take these cells (key: what to call it); those under way or waiting stay as they are."""
@@ -116,6 +117,11 @@ class Queue:
         """How many workers died over a cell since this queue was opened: a new sweep tries again."""
         failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         return sum(t.user_attrs.get("key") == key and t.number not in self._before for t in failed)
+
+    def over(self) -> set[str]:
+        """Cells that a worker, of anyone, has run to an end of whatever kind since this queue was opened."""
+        ended = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return {t.user_attrs["key"] for t in ended if "over" in t.user_attrs and t.number not in self._before}
 
     def reclaim(self) -> None:
         """Give away the cells of workers that have been silent for the length of the lease."""

@@ -47,7 +47,7 @@ class _Worker:
         torch.set_num_threads(orders.threads)
         self._says, self._orders = says, orders
         self._queue = Queue(orders.queue, orders.cells, orders.lease)
-        self._told = 0.0
+        self._told, self._now = 0.0, ""
 
     def _stop(self, number: int, _: Any) -> None:
         if self._cancel.is_set():
@@ -79,6 +79,7 @@ class _Worker:
         first = self._queue.live().get(key)
         if first is not None and first.number < trial.number:
             raise optuna.TrialPruned("under way elsewhere")
+        self._now = key
         record, stored = settle(self._orders.cells[key], self._orders.store, self._cancel, self._step)
         self._say("over", key, _brief(record), stored)
         if record.state is State.CANCELLED:
@@ -92,7 +93,7 @@ class _Worker:
     def _step(self, step: StepRecord, session: Session) -> None:
         if time.monotonic() - self._told > PAUSE:
             self._told = time.monotonic()
-            self._say("step", session.case, session.seed, step, session.total)
+            self._say("step", self._now, step, session.total)
 
     def _say(self, *words: Any) -> None:
         """Tell who started this process; without anybody to tell, finish the step and leave."""
