@@ -206,7 +206,10 @@ def runs(
         return None
     from workbench.records.store import RunStore
 
-    lines = RunStore().lines(limit)
+    store = RunStore()
+    lines = store.lines(limit)
+    if store.notice:
+        note(store.notice)
     if as_json:
         return show_json([line._asdict() for line in lines])
     rows = [

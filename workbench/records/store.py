@@ -22,7 +22,7 @@ from workbench.core import paths
 from workbench.core.collection import uncollected
 from workbench.core.errors import ResourceMissing, UnknownName
 from workbench.records.database import Unreadable
-from workbench.records.schema import RunRecord
+from workbench.records.schema import FINISHED, RunRecord
 from workbench.records.shelf import Kept, Shelf
 from workbench.records.tables import Line, record_of, rows_of
 
@@ -58,6 +58,7 @@ class RunStore:
         on_files = self.url == f"sqlite:///{self.file}"
         self._copy = Shelf(f"sqlite:///{self.folder / 'runs-copy.sqlite'}") if on_files else None
         self._alike = False
+        self.notice = ""  #: what the last listing had to leave out, or where it had to look
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open connections stay where they are; another process opens its own."""
@@ -87,15 +88,17 @@ class RunStore:
         line, body = rows_of(key, record)
         self._make_alike()
         damaged = self._damaged_of(key)
-        kept: list[bool] = []
+        kept = False
         for shelf in self._shelves():
             try:
-                kept.append(shelf.put(line, body, damaged))
+                if not shelf.put(line, body, damaged):
+                    return kept  # another's stands; it must stand in both
+                kept = True
             except Unreadable:
                 continue  # the other one holds it; `doctor` says what is wrong
         if not kept:
             raise ResourceMissing("the run store is damaged and so is its copy; run: pintpot doctor")
-        return kept[0]
+        return True
 
     def _damaged_of(self, key: str) -> str:
         """The id of a finished run of this key that nothing can read any more, which a new one may replace."""
@@ -127,7 +130,8 @@ class RunStore:
     def _exchange(source: Shelf, target: Shelf) -> None:
         there = dict(target.states())
         for line in reversed(source.lines()):
-            body = source.body(line.id) if line.sound and (line.key not in there or line.finished) else None
+            wanted = line.sound and (line.key not in there or (line.finished and there[line.key] not in FINISHED))
+            body = source.body(line.id) if wanted else None
             if body is not None and record_of(body, line.values[-1]) is not None:
                 with suppress(IntegrityError):  # it is there under its id, though damage hid it
                     target.put(line.row(), {"id": line.id, "record": body})
@@ -250,9 +254,13 @@ class RunStore:
                 lines = self._main.lines(limit)
                 if self._copy is None or all(line.sound for line in lines):
                     return lines
-        except Unreadable:
-            pass
-        return self._joined()[:limit]
+        except Unreadable as error:
+            self.notice = f"a file of the run store is damaged ({error}); this comes from its copy; see: pintpot doctor"
+        lines = self._joined()
+        hidden = sum(not line.sound for line in lines)
+        if hidden:
+            self.notice = f"{hidden} runs can no longer be read and are not shown; see: pintpot doctor"
+        return lines[:limit]
 
     def _joined(self) -> list[Kept]:
         """Of each run the better line of the two files; an id that is damaged in both stays, to be named."""
