@@ -23,7 +23,7 @@ def _jump(setting: Setting, weak: str) -> Figures:
     chance, clock = random.Random(setting.seed), setting.folder / "clock"
     clock.write_text("+0")
     env = {"LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_CACHE_DURATION": "1",
-           "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
+           "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}  # fmt: skip
     crew = Crew(setting.folder, 0, CELLS, weak=weak, steps=STEPS, env=env)
     acknowledged = _wait_for(crew, 4)
     kills = 0
