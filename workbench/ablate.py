@@ -11,6 +11,7 @@ from typing import Any
 from workbench.case import Case
 from workbench.core.errors import BadInput, Interrupted
 from workbench.core.profile import MemoryProfile
+from workbench.plan.refusal import SECONDS
 from workbench.records.schema import RunRecord, State, StepRecord
 from workbench.records.store import RunStore, content_key
 from workbench.session import Schedule, Session, run
@@ -41,8 +42,17 @@ class Cell:
         }
         return content_key(identity | {"arena": True} if self.arena else identity)
 
-    def session(self, cancel: threading.Event) -> Session:
-        return Session(self.case, self.seed, self.budget, self.schedule, self.sizes, arena=self.arena, cancel=cancel)
+    def session(self, cancel: threading.Event, patience: float) -> Session:
+        return Session(
+            self.case,
+            self.seed,
+            self.budget,
+            self.schedule,
+            self.sizes,
+            arena=self.arena,
+            patience=patience,
+            cancel=cancel,
+        )
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,9 @@ class Progress:
     planned: int = 0
     measured: MemoryProfile | None = None
 
+
+#: Seconds that all refused cells of a sweep together may look for ways out; a sweep is not about those.
+PATIENCE = 16.0
 
 #: Axes that change the shape of a step rather than a setting of the method.
 SHAPE = ("batch", "length", "accumulate")
@@ -99,13 +112,15 @@ def sweep(
     """
     store = store or RunStore()
     cancel = cancel or threading.Event()
-    total = len(cells)
+    total, patience = len(cells), PATIENCE
     for done, cell in enumerate(cells):
         key = cell.key()
         record = store.finished(key)
         stored = record is not None
         if record is None:
-            record = _run_cell(cell, done, total, observe, cancel)
+            session = cell.session(cancel, min(SECONDS, patience))
+            record = _run_cell(cell, session, done, total, observe)
+            patience -= SECONDS if record.ways is not None else 0.0
             store.put(key, record)
             if record.state is State.CANCELLED:
                 if observe is not None:
@@ -119,10 +134,8 @@ def sweep(
 
 
 def _run_cell(
-    cell: Cell, done: int, total: int, observe: Callable[[Progress], None] | None, cancel: threading.Event
+    cell: Cell, session: Session, done: int, total: int, observe: Callable[[Progress], None] | None
 ) -> RunRecord:
-    session = cell.session(cancel)
-
     def on_step(step: StepRecord) -> None:
         if observe is not None:
             observe(Progress(done, total, cell, step=step, planned=session.total, measured=session.measured))

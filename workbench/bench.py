@@ -14,10 +14,11 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible
 from workbench.core.units import format_exactly, parse_size
 from workbench.plan.fit_table import FitTable, fit, fit_table
+from workbench.plan.refusal import SECONDS, with_ways
 from workbench.plan.verdict import Verdict, cases_for
-from workbench.plan.ways import PATIENCE, Change, Patience, ways_out
+from workbench.plan.ways import Change, Patience, ways_out
 from workbench.profiles import RunProfile, profile
-from workbench.records.schema import RunRecord
+from workbench.records.schema import RunRecord, State
 from workbench.records.store import RunStore
 from workbench.session import Schedule
 from workbench.tasks.base import Sizes
@@ -74,18 +75,24 @@ class Bench:
         """Train one method under the budget; the record is stored, and taken from the store when it is there.
 
         ``arena`` serves repeated steps from one planned block of memory: the same result, a smaller process.
+        A run that its budget refused says so in its state, its reason and its ways out.
         """
         case = self.case(method, **settings)
         reason = case.refusal()
         if reason is not None:
             raise Incompatible("method", method, reason)
         cell = replace(self._cell(case, seed, shape={"accumulate": accumulate}), arena=arena)
-        return next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
+        record = next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
+        if record.state is State.REFUSED and record.predicted is not None and record.ways is None:
+            # Refused in a sweep, which does not look for ways out of every cell.
+            record = with_ways(record, cell.case, cancel=cancel)
+            self.store.put(cell.key(), record)
+        return record
 
     def ways_out(self, method: str, *, accumulate: int = 1, **settings: Any) -> list[Change]:
         """Changes that make one method fit the budget, each verified by a prediction; empty where none was found."""
         case = replace(self.case(method, **settings), accumulate=accumulate)
-        return list(ways_out(case, self.budget, patience=Patience(PATIENCE)))
+        return list(ways_out(case, self.budget, patience=Patience(SECONDS)))
 
     def ablate(
         self,

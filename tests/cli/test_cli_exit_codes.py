@@ -46,6 +46,15 @@ def test_3_a_budget_that_cannot_hold_refuses(pintpot) -> None:
     record = json.loads(outcome.out)
     assert record["state"] == "refused" and "passes the budget" in record["reason"]
     assert record["steps"] == []
+    assert record["ways"] == [] and "no change" in record["note"], "not even one example fits 64 KiB"
+
+
+def test_3_a_refused_run_and_its_record_name_the_same_ways_out(pintpot) -> None:
+    words = ("run", "--method", "full", *SHORT, "--budget", "3MiB")
+    shown = pintpot(*words)
+    assert shown.code == 3
+    record = json.loads(pintpot(*words, "--json").out)
+    assert record["ways"] and f"Cheapest ways out: {'; '.join(record['ways'])}." in shown.err
 
 
 def test_3_measuring_over_the_budget_names_ways_out(pintpot) -> None:

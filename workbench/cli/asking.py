@@ -188,7 +188,7 @@ def measure(
     from workbench.core.errors import BudgetExceeded, Incompatible
     from workbench.core.units import parse_size
     from workbench.memory.measure import measure as measure_step
-    from workbench.plan.ways import with_ways_out
+    from workbench.plan.refusal import with_ways_out
     from workbench.predictions import recent_log
 
     case = _case(task, model, method, batch, length, accumulate, settings)

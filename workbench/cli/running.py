@@ -87,9 +87,8 @@ def run(
             note(_arena_words(record.arena))
         if record.reason:
             note(record.reason)
-        if record.state is State.REFUSED and record.predicted is not None:
-            ways = [c.sentence for c in bench.ways_out(method, accumulate=accumulate, **values)]
-            note(f"Cheapest ways out: {'; '.join(ways)}." if ways else "No change of one or two settings fits.")
+        if record.ways_sentence:
+            note(record.ways_sentence)
     if record.state in (State.REFUSED, State.OVER_BUDGET):
         raise typer.Exit(BudgetExceeded.exit_code)
     if record.state is not State.DONE:

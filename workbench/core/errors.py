@@ -68,7 +68,7 @@ class BudgetExceeded(PintpotError):
     All sizes are bytes. ``ledger`` is live bytes by category at that moment; ``suggestions`` are
     sentences naming cheaper plans, each one verified by a prediction before it is offered; ``note`` is anything
     else to say, such as that the search for them was cut short. ``sentence`` replaces what is said of the allocation
-    where there was none, because a prediction refused.
+    where there was none, because a prediction refused. ``reason`` is the text without suggestions and note.
     """
 
     exit_code = 3
@@ -100,7 +100,8 @@ class BudgetExceeded(PintpotError):
         )
         split = sorted((ledger or {}).items(), key=lambda item: -item[1])
         text += f" ({', '.join(f'{name} {format_size(size)}' for name, size in split if size)})." if ledger else "."
-        text = sentence or text
+        self.reason = text = sentence or text
+        self.note = note
         if suggestions:
             text += " Cheapest ways out: " + "; ".join(suggestions) + "."
         if note:
