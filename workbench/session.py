@@ -306,6 +306,7 @@ def _plain(metrics: Metrics | None) -> dict[str, Any]:
         "value": metrics.value,
         "count": metrics.count,
         "lower_is_better": metrics.lower_is_better,
+        "share": metrics.share,
         "details": dict(metrics.details),
     }
 

@@ -52,7 +52,7 @@ class Quantity:
 class RunRecord:
     """One run of one method with one seed. Sizes are bytes, times seconds, energy joules.
 
-    ``score`` holds ``name``, ``value``, ``count``, ``lower_is_better`` and ``details`` of the final
+    ``score`` holds ``name``, ``value``, ``count``, ``lower_is_better``, ``share`` and ``details`` of the final
     evaluation; ``score_before`` the same before tuning. ``data`` holds hash, split, mask id and sizes. ``arena``
     holds size, largest live set (bytes), planned steps and misses of a run whose steps were served from one.
     ``ways`` are changes that would have kept the budget, cheapest first, each verified by a prediction; ``None``
