@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.ablate import Cell, Progress, combinations, sweep
 from workbench.case import Case
-from workbench.core.errors import BadInput, Incompatible
+from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.units import format_exactly, parse_size
-from workbench.plan.fit_table import FitTable, fit, fit_table
+from workbench.plan.fit_table import FitTable, Verdicts, fit, fit_table
+from workbench.plan.planned import Plan
+from workbench.plan.planner import default_grid, gained_per_example, plan
 from workbench.plan.refusal import SECONDS, with_ways
-from workbench.plan.verdict import Verdict, cases_for
+from workbench.plan.verdict import cases_for
 from workbench.plan.ways import Change, Patience, ways_out
 from workbench.profiles import RunProfile, profile
 from workbench.records.schema import RunRecord, State
@@ -50,7 +52,7 @@ class Bench:
         known = self.profile.settings.get(method, {}) if own else {}
         return Case(self.task, self.model, method, self.batch, self.length, settings={**known, **settings})
 
-    def fit(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> list[Verdict]:
+    def fit(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> Verdicts:
         """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained."""
         return fit(self._cases(methods), self.device, self.budget, progress=progress)
 
@@ -88,6 +90,31 @@ class Bench:
             record = with_ways(record, cell.case, cancel=cancel)
             self.store.put(cell.key(), record)
         return record
+
+    def plan(
+        self,
+        method: str = "full",
+        *,
+        approximate: bool = False,
+        vary: Mapping[str, Sequence[Any]] | None = None,
+        by: str = "speed",
+        observe: Callable[[str], None] | None = None,
+        cancel: threading.Event | None = None,
+        **settings: Any,
+    ) -> Plan:
+        """The fastest way to train a method within the budget: batch, accumulation, levers, settings in ``vary``.
+
+        ``by`` is ``speed``, examples per second, or ``quality``: what runs of the store gained per second. Raises
+        ``BudgetExceeded`` with ways out when nothing fits.
+        """
+        if by not in ("speed", "quality"):
+            raise UnknownName("by", by, ["speed", "quality"])
+        case = self.case(method, **settings)
+        grid = default_grid(case, approximate=approximate, vary=vary)
+        records = list(self.store.records()) if by == "quality" else []
+        if by == "quality" and not gained_per_example(records, case):
+            raise BadInput("by", by, f"speed, as no finished run on {self.task} and {self.model} is stored")
+        return plan(case, self.device, self.budget, grid=grid, records=records, observe=observe, cancel=cancel)
 
     def ways_out(self, method: str, *, accumulate: int = 1, **settings: Any) -> list[Change]:
         """Changes that make one method fit the budget, each verified by a prediction; empty where none was found."""

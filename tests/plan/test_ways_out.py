@@ -7,8 +7,8 @@ import pytest
 from workbench.case import Case
 from workbench.core.errors import BudgetExceeded
 from workbench.core.profile import Tier
-from workbench.plan.verdict import judge
 from workbench.plan.refusal import with_ways_out
+from workbench.plan.verdict import judge
 from workbench.plan.ways import fewest_recomputed, ways_out
 
 

@@ -113,14 +113,7 @@ def ablate(
     from workbench.bench import open as open_bench
     from workbench.progress import sweeping
 
-    grid = {}
-    for item in axes:
-        name, equals, values = item.partition("=")
-        if not equals or not name.isidentifier():
-            raise BadInput("axis", item, "AXIS=VALUE,VALUE,...")
-        grid[name] = [parsed(v.strip()) for v in values.split(",") if v.strip()]
-        if not grid[name]:
-            raise BadInput("seeds" if name == "seed" else name, values, "at least one value")
+    grid = options.axes(axes)
     bench = open_bench(
         task, model, device, budget, batch=batch, length=length, profile=profile, train=train, test=test, epochs=epochs
     )

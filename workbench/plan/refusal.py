@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from workbench.case import Case
 from workbench.core.errors import BudgetExceeded
-from workbench.core.profile import MemoryProfile
+from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_size
 from workbench.plan.ways import Patience, ways_out
 from workbench.records.schema import RunRecord
@@ -16,7 +16,11 @@ SECONDS = 8.0  #: a search for ways out may begin no prediction after this many
 
 
 def ways_found(
-    case: Case, budget: int, seconds: float = SECONDS, cancel: threading.Event | None = None
+    case: Case,
+    budget: int,
+    seconds: float = SECONDS,
+    cancel: threading.Event | None = None,
+    tier: Tier | None = None,
 ) -> tuple[tuple[str, ...], str]:
     """Ways out of ``budget`` bytes in words, cheapest first, each verified by a prediction; and what else to say.
 
@@ -25,7 +29,7 @@ def ways_found(
     patience = Patience(seconds, cancel)
     found = []
     try:
-        for change in ways_out(case, budget, patience=patience):
+        for change in ways_out(case, budget, tier, patience=patience):
             found.append(f"{change.sentence} ({format_size(change.peak)}, {change.source})")
     except Exception as error:
         return tuple(found), f"the search for ways out failed: {error}".rstrip(".")
