@@ -49,7 +49,7 @@ def test_within_a_tenth_of_exhaustive_search(small, board, truth, share):
 
 def test_what_does_not_fit_is_refused_with_the_smallest_peak(small, board):
     least = replace(small, batch=1, accumulate=8).predict(Tier.FAKE).peak
-    with pytest.raises(BudgetExceeded, match="most frugal candidate seen .batch 1 accumulated 8 times. needs"):
+    with pytest.raises(BudgetExceeded, match=r"most frugal candidate seen \(batch 1 accumulated 8 times\) needs"):
         plan(small, board, least - 1, grid={"batch": [8, 1]}, tier=Tier.FAKE)
     assert plan(small, board, least, grid={"batch": [8, 1]}, tier=Tier.FAKE).predicted.peak == least
 

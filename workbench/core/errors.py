@@ -100,13 +100,20 @@ class BudgetExceeded(PintpotError):
         )
         split = sorted((ledger or {}).items(), key=lambda item: -item[1])
         text += f" ({', '.join(f'{name} {format_size(size)}' for name, size in split if size)})." if ledger else "."
-        self.reason = text = sentence or text
+        self.reason = sentence or text
         self.note = note
-        if suggestions:
-            text += " Cheapest ways out: " + "; ".join(suggestions) + "."
-        if note:
-            text += f" {note[0].upper()}{note[1:]}."
-        super().__init__(text)
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        ways = f" Cheapest ways out: {'; '.join(self.suggestions)}." if self.suggestions else ""
+        return self.reason + ways + (f" {self.note[0].upper()}{self.note[1:]}." if self.note else "")
+
+    def noting(self, *notes: str, suggestions: tuple[str, ...] = ()) -> BudgetExceeded:
+        """This error with more to say, and with suggestions where it had none."""
+        self.note = "; ".join(note for note in (self.note, *notes) if note)
+        self.suggestions = self.suggestions or suggestions
+        self.args = (self._text(),)
+        return self
 
 
 class ResourceMissing(PintpotError):

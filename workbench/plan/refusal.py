@@ -45,17 +45,7 @@ def with_ways_out(
     if error.suggestions:
         return error
     ways, note = ways_found(case, error.limit, seconds, cancel)
-    return BudgetExceeded(
-        operator=error.operator,
-        module=error.module,
-        category=error.category,
-        asked=error.asked,
-        live=error.live,
-        limit=error.limit,
-        ledger=error.ledger,
-        suggestions=ways,
-        note=note,
-    )
+    return error.noting(note, suggestions=ways)
 
 
 def with_ways(
