@@ -15,7 +15,14 @@ from workbench.models.base import ModelSpec
 
 _OWN = ("efficientnet-lite", "convolution-1d")
 #: Files that a tokenizer can be read from.
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "tokenizer.model", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "tokenizer.model",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 
 
 def build(spec: ModelSpec, classes: int | None, *, device: str, weights: bool, seed: int) -> nn.Module:
