@@ -164,6 +164,8 @@ def collected(given: tuple[Any, ...], repeats: int) -> dict[str, Any]:
     return row
 
 
+PACKED = 1.005  #: aim for the arena's size, of the largest live set
+ROOM = 25e6  #: aim for what a process grows by beyond what its steps need, bytes
 PARTS = ("speed", "planned", "planned warm", "malloc")
 SPEED = ("case", "allocations", "misses", "arena / max live", "speed over malloc", "page faults, malloc")
 SIZE = ("case", "need, MB", "excess, malloc", "excess, arena", "library pages", "anonymous", "C++ objects", "Python",
@@ -229,9 +231,30 @@ def keep(row: dict[str, Any]) -> None:
     STORE.write_text(json.dumps(kept, indent=1) + "\n")
     text = (__doc__ or "").strip().split("\n")
     lines = ["# The planned arena against malloc\n", "Written by", "\n```", text[2].strip(), "```\n", *text[4:], ""]
-    lines += [*table(SPEED, [speed_cells(r) for r in kept]), "", "Resident size, MB; the excess is over the need.", ""]
+    lines += [
+        *table(SPEED, [speed_cells(r) for r in kept]),
+        "",
+        *met(kept),
+        "",
+        "Resident size, MB; the excess is over the need.",
+        "",
+    ]
     lines += table(SIZE, [size_cells(r) for r in kept])
     (ROOT / "docs" / "arena.md").write_text("\n".join(lines) + "\n")
+
+
+def met(rows: list[dict[str, Any]]) -> list[str]:
+    """How many cases reach each aim."""
+    aims = {
+        f"the arena is at most {PACKED} of the largest live set": [r["size"] <= PACKED * r["max live"] for r in rows],
+        "a planned step is not slower than malloc, within 2 %": [
+            r["planned seconds"] <= 1.02 * r["plain seconds"] for r in rows
+        ],
+        f"the process grows by at most need + {ROOM / 1e6:.0f} MB": [r["planned"]["excess"] <= ROOM for r in rows],
+        "the same without library pages": [r["planned"]["anonymous"] <= ROOM for r in rows],
+        "the same in a process that has trained before": [r["planned warm"]["excess"] <= ROOM for r in rows],
+    }
+    return [f"- {aim}: {sum(reached)} of {len(rows)} cases" for aim, reached in aims.items()]
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
