@@ -110,10 +110,10 @@ class Bench:
         if by not in ("speed", "quality"):
             raise UnknownName("by", by, ["speed", "quality"])
         case = self.case(method, **settings)
-        grid = default_grid(case, approximate=approximate, vary=vary)
         records = list(self.store.records()) if by == "quality" else []
         if by == "quality" and not gained_per_example(records, case):
             raise BadInput("by", by, f"speed, as no finished run on {self.task} and {self.model} is stored")
+        grid = default_grid(case, approximate=approximate, vary=vary)
         return plan(case, self.device, self.budget, grid=grid, records=records, observe=observe, cancel=cancel)
 
     def ways_out(self, method: str, *, accumulate: int = 1, **settings: Any) -> list[Change]:

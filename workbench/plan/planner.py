@@ -119,6 +119,11 @@ def default_grid(
     ``approximate`` adds the levers that do not. ``vary`` adds settings of the method, such as a rank, with the values
     to try. Raises ``BadInput`` for a setting that the method has not, or a value it refuses.
     """
+    for name, values in (vary or {}).items():
+        if not list(values):
+            raise BadInput(name, list(values), "at least one value")
+        for value in values:
+            base.method.configure(**{**base.settings, name: value})
     batches = [base.batch]
     while batches[-1] > 1:
         batches.append(batches[-1] // 2)
@@ -130,10 +135,6 @@ def default_grid(
             if len(usable) > 1 and (approximate or name not in APPROXIMATE):
                 grid[name] = usable
     for name, values in (vary or {}).items():
-        if not list(values):
-            raise BadInput(name, list(values), "at least one value")
-        for value in values:
-            base.method.configure(**{**base.settings, name: value})
         own = getattr(base.config, name)
         grid[name] = [own, *(v for v in values if v != own)] if own in values else list(values)
     return grid
