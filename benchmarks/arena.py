@@ -1,6 +1,6 @@
 """The planned arena against malloc: packing, misses, speed and the process's resident size.
 
-    OMP_NUM_THREADS=1 python benchmarks/arena.py
+    OMP_NUM_THREADS=1 python benchmarks/arena.py [--missing]
 
 Speed: CPU time of a step, planned and plain steps in turn, the fastest of each. What an arena saves is mostly page
 faults, so their number in a plain step is given; a planned one has none.
@@ -37,6 +37,7 @@ from typing import Any
 from workbench.case import Case
 
 ROOT = Path(__file__).resolve().parents[1]
+STORE = ROOT / "benchmarks" / "results" / "arena.json"
 CASES = (
     ("tokens", "minilm", "full", 8, 128),
     ("tokens", "minilm", "last-blocks", 8, 128),
@@ -156,13 +157,15 @@ def _asked(part: str, given: tuple[Any, ...], repeats: int) -> Any:
 
 
 def collected(given: tuple[Any, ...], repeats: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"case": f"{given[1]} {given[2]} {given[3]}x{given[4]}"}
+    row: dict[str, Any] = {"case": _name(given)}
     row |= _asked("speed", given, repeats)
     for variant in PARTS[1:]:
         row[variant] = _asked(variant, given, repeats)
     return row
 
 
+PACKED = 1.005  #: aim for the arena's size, of the largest live set
+ROOM = 25e6  #: aim for what a process grows by beyond what its steps need, bytes
 PARTS = ("speed", "planned", "planned warm", "malloc")
 SPEED = ("case", "allocations", "misses", "arena / max live", "speed over malloc", "page faults, malloc")
 SIZE = ("case", "need, MB", "excess, malloc", "excess, arena", "library pages", "anonymous", "C++ objects", "Python",
@@ -190,6 +193,7 @@ def size_cells(row: dict[str, Any]) -> tuple[str, ...]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--missing", action="store_true", help="only cases that have no row yet: resumes a stopped run")
     parser.add_argument("--repeats", type=int, default=8)
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--case", help=argparse.SUPPRESS)
@@ -201,27 +205,56 @@ def main() -> None:
         planned = given.part.startswith("planned")
         print(json.dumps(resident(Case(*json.loads(given.case)), planned, given.part.endswith("warm"))))
         return
+    done = stored() if given.missing else {}
     for chosen in CASES:
-        if given.only in f"{chosen[1]} {chosen[2]}":
+        if given.only in _name(chosen) and _name(chosen) not in done:
             row = collected(chosen, given.repeats)
             print(*speed_cells(row), "  ", *size_cells(row)[1:], sep=" | ", flush=True)
             keep(row)
 
 
+def _name(given: tuple[Any, ...]) -> str:
+    return f"{given[1]} {given[2]} {given[3]}x{given[4]}"
+
+
+def stored() -> dict[str, dict[str, Any]]:
+    """Rows of earlier runs by the name of their case."""
+    return {r["case"]: r for r in json.loads(STORE.read_text())} if STORE.exists() else {}
+
+
 def keep(row: dict[str, Any]) -> None:
     """Put a row into the results in place of the case's older one, and write the page anew."""
-    store = ROOT / "benchmarks" / "results" / "arena.json"
-    store.parent.mkdir(exist_ok=True)
-    rows = {r["case"]: r for r in json.loads(store.read_text())} if store.exists() else {}
-    rows[row["case"]] = row
-    names = [f"{c[1]} {c[2]} {c[3]}x{c[4]}" for c in CASES]
-    kept = sorted((r for r in rows.values() if "planned warm" in r), key=lambda r: names.index(r["case"]))
-    store.write_text(json.dumps(kept, indent=1) + "\n")
+    STORE.parent.mkdir(exist_ok=True)
+    rows = stored() | {row["case"]: row}
+    names = [_name(c) for c in CASES]
+    kept = sorted((r for r in rows.values() if r["case"] in names), key=lambda r: names.index(r["case"]))
+    STORE.write_text(json.dumps(kept, indent=1) + "\n")
     text = (__doc__ or "").strip().split("\n")
     lines = ["# The planned arena against malloc\n", "Written by", "\n```", text[2].strip(), "```\n", *text[4:], ""]
-    lines += [*table(SPEED, [speed_cells(r) for r in kept]), "", "Resident size, MB; the excess is over the need.", ""]
+    lines += [
+        *table(SPEED, [speed_cells(r) for r in kept]),
+        "",
+        *met(kept),
+        "",
+        "Resident size, MB; the excess is over the need.",
+        "",
+    ]
     lines += table(SIZE, [size_cells(r) for r in kept])
     (ROOT / "docs" / "arena.md").write_text("\n".join(lines) + "\n")
+
+
+def met(rows: list[dict[str, Any]]) -> list[str]:
+    """How many cases reach each aim."""
+    aims = {
+        f"the arena is at most {PACKED} of the largest live set": [r["size"] <= PACKED * r["max live"] for r in rows],
+        "a planned step is not slower than malloc, within 2 %": [
+            r["planned seconds"] <= 1.02 * r["plain seconds"] for r in rows
+        ],
+        f"the process grows by at most need + {ROOM / 1e6:.0f} MB": [r["planned"]["excess"] <= ROOM for r in rows],
+        "the same without library pages": [r["planned"]["anonymous"] <= ROOM for r in rows],
+        "the same in a process that has trained before": [r["planned warm"]["excess"] <= ROOM for r in rows],
+    }
+    return [f"- {aim}: {sum(reached)} of {len(rows)} cases" for aim, reached in aims.items()]
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

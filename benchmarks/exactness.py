@@ -150,6 +150,7 @@ def compare(one: Asked) -> dict[str, Any] | None:
         row["predict seconds"] = round(time.process_time() - start, 3)
         if one.optimizer == "adamw" and one.model in TRANSFORMERS:
             row["fake"] = case.predict(Tier.FAKE, fresh=True).peak
+            row["formula"] = case.predict(Tier.FORMULA, fresh=True).peak
     except Incompatible as error:
         return {**row, "refused": str(error)} if error.field == "prediction" else None
     torch.manual_seed(0)

@@ -190,22 +190,23 @@ def main() -> None:
         case = Case(*json.loads(given.case))
         print(json.dumps({"ours": ours, "theirs": theirs}[given.part](case)))
         return
-    rows = []
     for chosen in CASES:
         if given.only in f"{chosen[1]} {chosen[2]}":
-            rows.append(collected(chosen))
-            shown = {tool: _error(rows[-1], tool) for tool in TOOLS}
-            print(rows[-1]["case"], rows[-1]["measured"], shown, flush=True)
-    if not given.only:
-        store = ROOT / "benchmarks" / "results" / "peers.json"
-        store.parent.mkdir(exist_ok=True)
-        store.write_text(json.dumps(rows, indent=1) + "\n")
-        write_page(rows)
+            row = collected(chosen)
+            print(row["case"], row["measured"], {tool: _error(row, tool) for tool in TOOLS}, flush=True)
+            keep(row)
 
 
-def write_page(rows: list[dict[str, Any]]) -> None:
-    (ROOT / "docs").mkdir(exist_ok=True)
-    (ROOT / "docs" / "peers.md").write_text("\n".join(page(rows)) + "\n")
+def keep(row: dict[str, Any]) -> None:
+    """Put a row into the results in place of the case's older one, and write the page anew."""
+    store = ROOT / "benchmarks" / "results" / "peers.json"
+    store.parent.mkdir(exist_ok=True)
+    rows = {r["case"]: r for r in json.loads(store.read_text())} if store.exists() else {}
+    rows[row["case"]] = row
+    names = [f"{c[1]} {c[2]} {c[3]}x{c[4]}" for c in CASES]
+    kept = sorted((r for r in rows.values() if r["case"] in names), key=lambda r: names.index(r["case"]))
+    store.write_text(json.dumps(kept, indent=1) + "\n")
+    (ROOT / "docs" / "peers.md").write_text("\n".join(page(kept)) + "\n")
 
 
 if __name__ == "__main__":

@@ -153,14 +153,11 @@ class RunPanel(RunView):
         """The whole run, in the queue's thread. Nothing is raised: whatever happens becomes a state."""
         self._show("preparing")
         note = ""
-        ways: tuple[str, ...] = ()
         try:
             record = self.bench.run(self.method, self.seed, observe=self._observe, cancel=self._cancel, **self._options)
             if self._kept is not None and self._kept.stored:
                 note = "Taken from the store: this run had been done before."
             note = " ".join([note, *(f"{sentence}." for sentence in record.notes)]).strip()
-            if record.state is State.REFUSED and record.predicted is not None:
-                ways, note = self._ways_out(record)
         except Interrupted as error:
             kept = self._kept.record if self._kept else None
             record = kept or replace(self._blank, state=State.CANCELLED, reason=str(error))
@@ -172,20 +169,7 @@ class RunPanel(RunView):
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             record = replace(self._partial, steps=tuple(self._steps), state=State.FAILED, reason=reason)
-        self._end(record, ways, note)
-
-    def _ways_out(self, record: RunRecord) -> tuple[tuple[str, ...], str]:
-        """What would fit, looked for while the refusal already shows, and what to say where that is nothing."""
-        from workbench.core.units import format_size
-
-        self._set(figures.run(record, note="Looking for ways out.", live=True, **self._words))
-        given = {name: value for name, value in self._options.items() if name not in ("arena", "checkpoint_every")}
-        try:
-            found = self.bench.ways_out(self.method, **given)
-        except Exception as error:  # the refusal stands whatever becomes of the search
-            return (), f"The search for ways out failed: {error}"
-        ways = tuple(f"{way.sentence} ({format_size(way.peak)}, {way.source})" for way in found)
-        return ways, "" if ways else "No way out that keeps the method was found in the time of the search."
+        self._end(record, note)
 
     def _observe(self, progress: Progress) -> None:
         if progress.step is None:
@@ -196,11 +180,11 @@ class RunPanel(RunView):
         if len(self._steps) == 1 or time.monotonic() - self._shown >= PERIOD:
             self._show("cancelling" if self._cancel.is_set() else "running")
 
-    def _end(self, record: RunRecord, ways: tuple[str, ...] = (), note: str = "") -> None:
+    def _end(self, record: RunRecord, note: str = "") -> None:
         with self._changing:
             self.record, self._job = record, None
             self._over.set()  # before anybody is told, who might start it again
-            self._set(figures.run(record, ways=ways, note=note, live=True, **self._words))
+            self._set(figures.run(record, note=note, live=True, **self._words))
 
     def _show(self, stage: str) -> None:
         with self._changing:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import Any
 
 # Read by torch's thread pool when torch is loaded. Threads that wait by spinning fight with whatever else runs on
@@ -43,3 +44,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+if "IPython" in sys.modules:
+    from workbench.report.displays import register
+
+    register()

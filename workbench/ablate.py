@@ -14,6 +14,7 @@ from workbench.case import Case
 from workbench.checkpoints.keeper import Checkpoints
 from workbench.core.errors import BadInput, Interrupted
 from workbench.core.profile import MemoryProfile
+from workbench.plan.refusal import SECONDS
 from workbench.records.schema import FINISHED, RunRecord, State, StepRecord
 from workbench.records.store import RunStore, content_key
 from workbench.session import Schedule, Session, run
@@ -53,11 +54,13 @@ class Cell:
         key = self.key()
         return Checkpoints(folder / key[:32], key, self.checkpoint_every) if self.checkpoint_every else Checkpoints()
 
-    def session(self, cancel: threading.Event, checkpoints: Checkpoints | None = None) -> Session:
+    def session(
+        self, cancel: threading.Event, checkpoints: Checkpoints | None = None, patience: float = SECONDS
+    ) -> Session:
         kept = checkpoints or Checkpoints()
         return Session(
-            self.case, self.seed, self.budget, self.schedule, self.sizes, arena=self.arena, cancel=cancel,
-            checkpoints=kept,
+            self.case, self.seed, self.budget, self.schedule, self.sizes, arena=self.arena, patience=patience,
+            cancel=cancel, checkpoints=kept,
         )  # fmt: skip
 
 
@@ -77,6 +80,9 @@ class Progress:
     planned: int = 0
     measured: MemoryProfile | None = None
 
+
+#: Seconds that all refused cells of a sweep together may look for ways out; a sweep is not about those.
+PATIENCE = 16.0
 
 #: Axes that change the shape of a step rather than a setting of the method.
 SHAPE = ("batch", "length", "accumulate")
@@ -115,9 +121,11 @@ def sweep(
     """
     store = store or RunStore()
     cancel = cancel or threading.Event()
-    total = len(cells)
+    total, patience = len(cells), PATIENCE
     for done, cell in enumerate(cells):
-        record, stored = settle(cell, store, cancel, partial(_tell, observe, done, total, cell))
+        told = partial(_tell, observe, done, total, cell)
+        record, stored = settle(cell, store, cancel, told, min(SECONDS, patience))
+        patience -= SECONDS if not stored and record.ways is not None else 0.0
         if record.state is State.CANCELLED:
             if observe is not None:
                 observe(Progress(done, total, cell, record=record))
@@ -131,15 +139,22 @@ def sweep(
 
 
 def settle(
-    cell: Cell, store: RunStore, cancel: threading.Event, on_step: Callable[[StepRecord, Session], None]
+    cell: Cell,
+    store: RunStore,
+    cancel: threading.Event,
+    on_step: Callable[[StepRecord, Session], None],
+    patience: float = SECONDS,
 ) -> tuple[RunRecord, bool]:
-    """The record of one cell, and whether the store had it: else it is run, stored, and its checkpoints dropped."""
+    """The record of one cell, and whether the store had it: else it is run, stored, and its checkpoints dropped.
+
+    ``patience`` is how many seconds ways out of a budget that is passed may be looked for.
+    """
     key = cell.key()
     checkpoints = cell.checkpoints(store.folder / "checkpoints")
     record = store.finished(key)
     stored = record is not None
     if record is None:
-        session = cell.session(cancel, checkpoints)
+        session = cell.session(cancel, checkpoints, patience)
         record = run(session, on_step=lambda step: on_step(step, session), profile=cell.profile, device=cell.device)
         store.put(key, record)
     if record.state in FINISHED:

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.ablate import Cell, Progress, combinations, sweep
 from workbench.case import Case
-from workbench.core.errors import BadInput, Incompatible
+from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.units import format_exactly, parse_size
-from workbench.plan.fit_table import FitTable, fit, fit_table
-from workbench.plan.verdict import Verdict, cases_for
-from workbench.plan.ways import PATIENCE, Change, Patience, ways_out
+from workbench.plan.fit_table import FitTable, Verdicts, fit, fit_table
+from workbench.plan.planned import Plan
+from workbench.plan.planner import default_grid, gained_per_example, plan
+from workbench.plan.refusal import SECONDS, with_ways
+from workbench.plan.verdict import cases_for
+from workbench.plan.ways import Change, Patience, ways_out
 from workbench.profiles import RunProfile, profile
-from workbench.records.schema import RunRecord
+from workbench.records.schema import RunRecord, State
 from workbench.records.store import RunStore
 from workbench.session import Schedule
 from workbench.tasks.base import Sizes
@@ -49,7 +52,7 @@ class Bench:
         known = self.profile.settings.get(method, {}) if own else {}
         return Case(self.task, self.model, method, self.batch, self.length, settings={**known, **settings})
 
-    def fit(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> list[Verdict]:
+    def fit(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> Verdicts:
         """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained."""
         return fit(self._cases(methods), self.device, self.budget, progress=progress)
 
@@ -76,6 +79,7 @@ class Bench:
 
         ``arena`` serves repeated steps from one planned block of memory: the same result, a smaller process. With
         ``checkpoint_every`` steps (0: never) the same call after a stop, whatever stopped it, goes on to the same bits.
+        A run that its budget refused says so in its state, its reason and its ways out.
         """
         case = self.case(method, **settings)
         reason = case.refusal()
@@ -83,12 +87,42 @@ class Bench:
             raise Incompatible("method", method, reason)
         cell = self._cell(case, seed, shape={"accumulate": accumulate})
         cell = replace(cell, arena=arena, checkpoint_every=_interval(checkpoint_every))
-        return next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
+        record = next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
+        if record.state is State.REFUSED and record.predicted is not None and record.ways is None:
+            # Refused in a sweep, which does not look for ways out of every cell.
+            record = with_ways(record, cell.case, cancel=cancel)
+            self.store.put(cell.key(), record)
+        return record
+
+    def plan(
+        self,
+        method: str = "full",
+        *,
+        approximate: bool = False,
+        vary: Mapping[str, Sequence[Any]] | None = None,
+        by: str = "speed",
+        observe: Callable[[str], None] | None = None,
+        cancel: threading.Event | None = None,
+        **settings: Any,
+    ) -> Plan:
+        """The fastest way to train a method within the budget: batch, accumulation, levers, settings in ``vary``.
+
+        ``by`` is ``speed``, examples per second, or ``quality``: what runs of the store gained per second. Raises
+        ``BudgetExceeded`` with ways out when nothing fits.
+        """
+        if by not in ("speed", "quality"):
+            raise UnknownName("by", by, ["speed", "quality"])
+        case = self.case(method, **settings)
+        records = list(self.store.records()) if by == "quality" else []
+        if by == "quality" and not gained_per_example(records, case):
+            raise BadInput("by", by, f"speed, as no finished run on {self.task} and {self.model} is stored")
+        grid = default_grid(case, approximate=approximate, vary=vary)
+        return plan(case, self.device, self.budget, grid=grid, records=records, observe=observe, cancel=cancel)
 
     def ways_out(self, method: str, *, accumulate: int = 1, **settings: Any) -> list[Change]:
         """Changes that make one method fit the budget, each verified by a prediction; empty where none was found."""
         case = replace(self.case(method, **settings), accumulate=accumulate)
-        return list(ways_out(case, self.budget, patience=Patience(PATIENCE)))
+        return list(ways_out(case, self.budget, patience=Patience(SECONDS)))
 
     def ablate(
         self,

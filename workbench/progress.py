@@ -40,8 +40,8 @@ def downloads(title: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def names(title: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A callback ``(name)`` called as each of ``total`` things begins."""
+def names(title: str, total: int | None) -> Iterator[Callable[[str], None]]:
+    """A callback ``(name)`` called as each of ``total`` things begins; ``None`` where their number is not known."""
     from tqdm.auto import tqdm
 
     with tqdm(total=total, desc=title, delay=2, leave=False, file=sys.stderr, disable=_silent()) as bar:

@@ -15,6 +15,7 @@ from workbench.checkpoints.keeper import Checkpoints
 from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, ResourceMissing
 from workbench.core.profile import MemoryProfile
 from workbench.core.seeds import derive
+from workbench.plan.refusal import SECONDS, passes, with_ways, with_ways_out
 from workbench.records.schema import Quantity, RunRecord, State, StepRecord
 from workbench.tasks.base import Sizes
 
@@ -63,8 +64,9 @@ class Session:
     The data split depends on ``split_seed`` alone, so every method and seed sees the same test set; ``seed``
     moves the fresh weights, the order of examples and the noise. ``budget`` is bytes for everything torch
     holds for this training; ``None`` is unlimited. ``arena`` serves repeated steps from one planned block of
-    memory: the same numbers to the bit, a smaller process; ``arena_use`` then says how that went. With
-    ``checkpoints`` the training goes on from the last good one, to the bits it would have had without a stop.
+    memory: the same numbers to the bit, a smaller process; ``arena_use`` then says how that went. ``patience`` is
+    how many seconds ways out of a budget that is passed may be looked for; 0: not at all. With ``checkpoints`` the
+    training goes on from the last good one, to the bits it would have had without a stop.
     """
 
     case: Case
@@ -75,6 +77,7 @@ class Session:
     split_seed: int = 0
     evaluate_before: bool = False
     arena: bool = False
+    patience: float = SECONDS
     cancel: threading.Event = field(default_factory=threading.Event)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     data: TaskData = field(init=False)
@@ -106,9 +109,15 @@ class Session:
         """Train; yields one record per step. Stops early, with what was learned kept, when cancelled.
 
         Steps that a checkpoint has behind it are yielded again as they were. Before the very first the step itself
-        is measured on its batch and everything put back. Raises ``BudgetExceeded`` before the allocation that would
-        pass the budget, and ``FloatingPointError`` when the loss is no longer finite.
+        is measured on its batch and everything put back. Raises ``BudgetExceeded``, with ways out, before the
+        allocation that would pass the budget, and ``FloatingPointError`` when the loss is no longer finite.
         """
+        try:
+            yield from self._steps()
+        except BudgetExceeded as error:
+            raise (with_ways_out(error, self.case, self.patience, self.cancel) if self.patience else error) from None
+
+    def _steps(self) -> Iterator[StepRecord]:
         from workbench.checkpoints.randomness import own_randomness
         from workbench.lens.layers import layer_norms
         from workbench.memory.guard import guard
@@ -218,7 +227,8 @@ def run(
             found = {"device_step_time": seconds, "device_step_energy": joules}
             record = replace(record, **{name: q for name, q in found.items() if q.value is not None})
             if session.budget is not None and record.predicted and record.predicted.peak > session.budget:
-                return replace(record, state=State.REFUSED, reason=_passes(record.predicted, session.budget))
+                refused = replace(record, state=State.REFUSED, reason=passes(record.predicted, session.budget))
+                return with_ways(refused, case, session.patience, session.cancel) if session.patience else refused
         session.prepare()
     except Incompatible as error:
         if error.field != "method":
@@ -237,20 +247,7 @@ def _prediction(case: Case) -> MemoryProfile | None:
         return None
 
 
-def _passes(profile: MemoryProfile, budget: int) -> str:
-    from workbench.core.units import format_size
-
-    top = profile.binding_category
-    return (
-        f"predicted peak {format_size(profile.peak)} passes the budget of {format_size(budget)}; "
-        f"{format_size(profile.by_category[top])} of it is {top}, reached at {profile.operator}"
-        + (f" in {profile.module}" if profile.module else "")
-    )
-
-
 def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRecord:
-    from workbench.plan.ways import with_ways_out
-
     before = session.score() if session.evaluate_before else None
     steps: list[StepRecord] = []
     state, reason = State.DONE, ""
@@ -260,7 +257,9 @@ def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRe
             if on_step is not None:
                 on_step(step)
     except BudgetExceeded as error:
-        state, reason = State.OVER_BUDGET, str(with_ways_out(error, session.case))
+        state, reason = State.OVER_BUDGET, error.reason
+        if session.patience:
+            record = replace(record, ways=error.suggestions, note=error.note)
     except FloatingPointError as error:
         state, reason = State.DIVERGED, str(error)
     except (RuntimeError, NotImplementedError) as error:

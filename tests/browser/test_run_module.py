@@ -23,7 +23,7 @@ def record(state=State.RUNNING, steps=60, **changes):
 
 
 def info(state=State.RUNNING, stage="running", steps=60, live=True, ways=(), **changes):
-    return figures.run(record(state, steps, **changes), stage=stage, live=live, ways=ways, **WORDS).data()
+    return figures.run(record(state, steps, ways=tuple(ways), **changes), stage=stage, live=live, **WORDS).data()
 
 
 @pytest.fixture

@@ -46,6 +46,15 @@ def test_3_a_budget_that_cannot_hold_refuses(pintpot) -> None:
     record = json.loads(outcome.out)
     assert record["state"] == "refused" and "passes the budget" in record["reason"]
     assert record["steps"] == []
+    assert record["ways"] == [] and "no change" in record["note"], "not even one example fits 64 KiB"
+
+
+def test_3_a_refused_run_and_its_record_name_the_same_ways_out(pintpot) -> None:
+    words = ("run", "--method", "full", *SHORT, "--budget", "3MiB")
+    shown = pintpot(*words)
+    assert shown.code == 3
+    record = json.loads(pintpot(*words, "--json").out)
+    assert record["ways"] and f"Cheapest ways out: {'; '.join(record['ways'])}." in shown.err
 
 
 def test_3_measuring_over_the_budget_names_ways_out(pintpot) -> None:
@@ -53,6 +62,20 @@ def test_3_measuring_over_the_budget_names_ways_out(pintpot) -> None:
     outcome = pintpot(*words, "--budget", "3MiB")
     assert outcome.code == 3, outcome.err
     assert "budget of 3.00 MiB" in outcome.err and "Cheapest ways out" in outcome.err
+
+
+def test_0_and_3_a_plan_fits_or_names_ways_out(pintpot) -> None:
+    words = ("plan", "--task", "tokens", "--model", "tiny-bert", "--device", "raspberry-pi-4", "--batch", "2")
+    words = (*words, "--length", "8", "--method", "head")
+    outcome = pintpot(*words, "--budget", "64MiB", "--vary", "lr=0.1,0.01", "--json")
+    assert outcome.code == 0, outcome.err
+    plan = json.loads(outcome.out)
+    assert plan["predicted"]["peak"] <= plan["budget"] and plan["candidates"] >= plan["sized"] >= 1
+    assert plan["command"].startswith("pintpot run ")
+    outcome = pintpot(*words, "--budget", "1MiB")
+    assert outcome.code == 3 and "nothing in the grid fits 1.00 MiB" in outcome.err
+    assert pintpot(*words, "--vary", "rank=1").code == 2
+    assert "no finished run" in pintpot(*words, "--by", "quality").err
 
 
 def test_4_shapes_only_cannot_be_trained(pintpot) -> None:

@@ -51,3 +51,19 @@ def test_nothing_that_fits_and_no_runs():
     said = figures.answer([run("full", 0, State.OVER_BUDGET, reason="stopped by the guard")])
     assert said.startswith("Under 256 MiB, no method that fits has a score.")
     assert "full needs 361 MiB, 105 MiB too much (predicted)" in said
+
+
+def test_a_score_between_nought_and_one_is_per_cent_only_where_it_is_a_share():
+    bits = {"name": "bits per byte", "count": 100, "lower_is_better": True, "share": False}
+    runs = [run("full", s, score={**bits, "value": 0.80 + s / 100}) for s in range(2)]
+    runs += [run("lora", s, score={**bits, "value": 0.834 + s / 100}) for s in range(2)]
+    said = figures.answer(runs, 400 * MIB)
+    assert "0.805 bits per byte" in said and "%" not in said.replace("95 %", "")
+    lora = figures.answer([*runs[2:], *runs[:2]], 256 * MIB)
+    assert "0.034 bits per byte worse than full fine-tuning" in lora
+    assert figures.table(runs).rows[0]["score_text"].startswith("0.805 (")
+    info = figures.pareto(runs)
+    assert not info.share and "0.839 bits per byte" in info.alt and not figures.fit(runs).share
+    assert figures.pareto(synthetic.comparison()).share
+    [one] = figures.groups.group(runs[:1])
+    assert one.interval.kind == "none", "no interval over examples where none was right or wrong"

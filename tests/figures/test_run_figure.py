@@ -47,7 +47,7 @@ def test_numbers_are_those_of_the_record_and_no_peak_is_lost():
 
 
 def test_a_refused_run_shows_what_was_predicted():
-    info = figures.run(with_peaks(State.REFUSED), ways=["batch 4 (200 MiB, predicted)"])
+    info = figures.run(with_peaks(State.REFUSED, ways=("batch 4 (200 MiB, predicted)",)))
     assert info.steps == () and info.source.startswith("predicted") and sum(info.by_category) == info.profile_peak
     assert info.ways == ("batch 4 (200 MiB, predicted)",) and to_svg(info)
 

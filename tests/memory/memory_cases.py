@@ -247,6 +247,38 @@ def two_batches() -> list[Batch]:
     return [tokens(4), tokens(4, padded=True)]
 
 
+def three_texts() -> list[Batch]:
+    return [text(4), text(4, padded=True), text(2)]
+
+
+def two_image_batches() -> list[Batch]:
+    return [images(3), images(2)]
+
+
+def short_tokens() -> Batch:
+    """No example is longer than a third of the length that all are padded to."""
+    found = tokens(batch=6, length=48)
+    found["attention_mask"][:, 16:] = 0
+    return found
+
+
+def cropped_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """Cuts the batch to its longest example, and weighs it once more if any is padded: flow that the tokens decide."""
+    longest = int(batch["attention_mask"].sum(1).max())
+    kept = {name: t[:, :longest] if t.ndim == 2 else t for name, t in batch.items()}
+    loss = model(**kept).loss
+    if not kept["attention_mask"].all():
+        loss = loss + model(**kept).loss
+    return loss
+
+
+def routed_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """Only examples whose first logit is the larger one count: how many that are nobody knows beforehand."""
+    logits = model(batch["x"])
+    chosen = (logits[:, 0] > logits[:, 1]).nonzero().flatten()
+    return logits[chosen].square().sum()
+
+
 def images(batch: int = 4, side: int = 32) -> Batch:
     return {"x": torch.randn(batch, 3, side, side), "y": torch.arange(batch) % 4}
 
@@ -293,12 +325,17 @@ CASES = {
     "lora": Case(lora_bert),
     "checkpointing": Case(checkpointed_bert, optimizer=sgd()),
     "accumulation": Case(bert, two_batches),
+    "accumulated ties with checkpointing": Case(checkpointed_llama, three_texts),
+    "accumulated dropout": Case(dropping_bert, two_batches),
+    "cut to the longest example": Case(bert, short_tokens, loss=cropped_loss),
+    "flow of a padded batch": Case(bert, padded_tokens, loss=cropped_loss),
     "zeroth order": Case(bert, step=ZerothOrderStep),
     "update in backward": Case(bert, step=InBackwardStep),
     "tied llama": Case(tied_llama, text),
     "tied llama padded": Case(tied_llama, padded_text, adamw(fused=True)),
     "llama checkpointing": Case(checkpointed_llama, text, sgd()),
     "net adamw": Case(net, images, loss=image_loss),
+    "net accumulated": Case(net, two_image_batches, loss=image_loss),
     "sparse": Case(sparse, lambda: images(side=4), loss=image_loss),
     "net frozen": Case(frozen_net, images, loss=image_loss),
     "net zeroth order": Case(net, images, step=ZerothOrderStep, loss=image_loss),

@@ -9,6 +9,7 @@ import torch
 from workbench.case import Case
 from workbench.core.errors import ResourceMissing
 from workbench.memory import arena, ledger
+from workbench.memory.packing import packed
 from workbench.memory.placement import ALIGNMENT, largest_sum, place, plan_of
 
 needs_ledger = pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")
@@ -178,6 +179,35 @@ def test_placed_tensors_never_overlap_while_both_live():
                 apart = offsets[i] + sizes[i] <= offsets[j] or offsets[j] + sizes[j] <= offsets[i]
                 assert apart or not together
         assert (offsets + sizes).max() >= largest_sum(sizes, starts, ends)
+
+
+def test_large_tensors_are_packed_where_no_order_of_a_greedy_placement_serves():
+    """Blocks of a transformer without a backward pass: what a block returns has to lie where the next one leaves room.
+
+    Each block holds two wide tensors beside its own input and the one that becomes the input of the next.
+    """
+    sizes, starts, ends = [], [], []
+
+    def live(size, start, end):
+        sizes.append(size * 1024)
+        starts.append(start)
+        ends.append(end)
+
+    for block in range(8):
+        at = 20 * block
+        live(6, at, at + 28)  # the input of the block, until the next one has read it
+        live(6, at + 4, at + 16)
+        live(24, at + 8, at + 12)
+        live(24, at + 10, at + 16)
+        live(6, at + 14, at + 18)
+        live(1, at + 11, at + 13)
+    arrays = [np.array(v, dtype=np.int64) for v in (sizes, starts, ends)]
+    offsets, _ = place(*arrays)
+    bound = largest_sum(*arrays)
+    assert (offsets + arrays[0]).max() <= 1.005 * bound
+    found = packed(*(v.tolist() for v in arrays), bound)
+    assert found is not None and all(o + s <= bound for o, s in zip(found, sizes))
+    assert packed([3, 3], [0, 0], [2, 2], 5) is None
 
 
 def test_plan_leaves_out_what_escapes_and_what_is_older():

@@ -150,3 +150,14 @@ def test_a_question_whose_answers_differ_is_refused(check):
 def test_an_error_of_the_step_itself_is_told():
     with pytest.raises(FloatingPointError):
         ask(stepping(stops_either_way))
+
+
+def test_a_tape_copies_only_whole_numbers_that_are_known():
+    """Packed weights of a model without any would be copied by the gigabyte otherwise."""
+    from workbench.devices.tape import Tape
+
+    tape, packed, ids = Tape(), dataless((4096,), (1,), torch.uint8), torch.arange(8)
+    tape.add(torch.ops.aten.add.Tensor, (packed, 1), {}, None, "forward", 0)
+    tape.add(torch.ops.aten.add.Tensor, (ids, 1), {}, None, "forward", 0)
+    unknown, known = tape.program.given
+    assert unknown.values is None and torch.equal(known.values, ids)

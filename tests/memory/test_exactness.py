@@ -76,6 +76,18 @@ def test_ties_are_kept_and_position_buffers_have_values():
     assert torch.equal(positions, torch.arange(64).expand(1, -1))
 
 
+def test_a_batch_that_values_route_is_refused_in_a_sentence():
+    from memory_cases import routed_loss
+
+    from workbench.core.errors import Incompatible
+
+    case = CASES["net adamw"]._replace(loss=routed_loss)
+    with pytest.raises(Incompatible, match="depend on tensor values; measure it instead"):
+        predict(lambda: case.build("meta"), case.make, case.batch, tier=Tier.FAKE)
+    if ledger.available():
+        assert measure(case.make(case.build("cpu")), case.batch()).peak > 0, "and it can be measured"
+
+
 def test_value_dependent_step_is_refused():
     import torch
     from memory_cases import PlainStep

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 import torch
-from memory_cases import CASES
+from memory_cases import CASES, InBackwardStep, PlainStep
 
 from workbench.core.errors import BudgetExceeded
 from workbench.memory import ledger
@@ -63,6 +63,63 @@ def test_refusal_releases_everything_and_keeps_weights():
             step(batch)
         assert count.live == 0
     assert all(torch.equal(a, b) for a, b in zip(before, step.model.parameters()))
+
+
+class Narrowing(torch.nn.Module):
+    """Its first weight is the largest by far, so that the last gradient of a backward pass asks for most."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.narrow, self.last = torch.nn.Linear(4096, 8), torch.nn.Linear(8, 8), torch.nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.last(self.narrow(self.wide(x)))
+
+
+@needs_ledger
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_refused_step_says_what_it_had_changed(inside):
+    model = Narrowing()
+    kind = InBackwardStep if inside else PlainStep
+    step = kind(model, lambda p: torch.optim.SGD(p, lr=0.1), lambda m, b: m(b["x"]).square().mean())
+    batch = {"x": torch.randn(2, 4096)}
+    peak = measure(step, batch).peak
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(BudgetExceeded) as refused, guard(peak - 1, step, batch):
+        step(batch)
+    changed = sum(not torch.equal(a, b) for a, b in zip(before, model.parameters()))
+    assert bool(changed) == inside
+    said = f"{changed} of 6 trained tensors had been updated before the step was refused"
+    assert (said in str(refused.value)) == inside and refused.value.note.startswith(said) == inside
+    with guard(peak, step, batch):
+        step(batch)
+
+
+@needs_ledger
+def test_running_statistics_that_moved_are_said_too():
+    case = CASES["net adamw"]
+    step, batch = case.make(case.build("cpu")), case.batch()
+    peak = measure(step, batch).peak
+    said = "buffers, such as running statistics, had moved"
+    with pytest.raises(BudgetExceeded, match=said), guard(peak - 1, step, batch):
+        step(batch)
+
+
+@needs_ledger
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("lever", [{"executor": "graph"}, {"update_in_backward": True}])
+def test_a_case_that_is_refused_after_updates_says_how_many(lever, optimizer):
+    from workbench.case import Case
+
+    case = Case("tokens", "tiny-bert", "full", 1, 4, settings={**lever, "optimizer": optimizer})
+    step, batch = case.step(case.attached(weights=False)), case.example()
+    peak = measure(step, batch).peak
+    before = [p.detach().clone() for p in step.model.parameters()]
+    with pytest.raises(BudgetExceeded) as refused, guard(peak - 1, step, batch):
+        step(batch)
+    changed = sum(not torch.equal(a, b) for a, b in zip(before, step.model.parameters()))
+    assert changed, "the largest gradient, that of the embedding, comes last"
+    assert f"{changed} of {len(before)} trained tensors had been updated" in str(refused.value)
 
 
 @needs_ledger

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -33,6 +35,18 @@ def test_with_a_rank_that_no_matrix_exceeds_it_is_the_inner_rule_bit_for_bit(inn
     ours = weights_after("galore", "tiny-bert", {"rank": 4096, "optimizer": inner, "lr": 1e-3})
     full = weights_after("full", "tiny-bert", {"optimizer": inner, "lr": 1e-3})
     assert all(torch.equal(a, b) for a, b in zip(ours, full, strict=True))
+
+
+def test_a_library_that_the_inner_rule_brings_is_no_part_of_the_step() -> None:
+    """The first step in a process used to be predicted with the tables that bitsandbytes makes when it is imported."""
+    code = (
+        "from workbench.case import Case; from workbench.memory.measure import measure;"
+        "case = Case('tokens', 'tiny-bert', 'galore', 1, 8, settings={'optimizer': 'adamw8bit'});"
+        "predicted = case.predict(fresh=True);"
+        "print(predicted.peak - measure(case.step(case.attached(weights=False)), case.example()).peak)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "0"
 
 
 @pytest.mark.parametrize("refresh", ["iteration", "svd"])

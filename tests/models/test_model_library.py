@@ -151,6 +151,18 @@ class TestFolder:
         for name, value in source.state_dict().items():
             torch.testing.assert_close(again.state_dict()[name], value)
 
+    def test_weights_without_a_tokenizer_are_said_to_lack_one(self, tmp_path):
+        """transformers would make up an empty one, to which every word is unknown."""
+        place = self.make(tmp_path)
+        resolve(place).build(None).save_pretrained(tmp_path)
+        with pytest.raises(ResourceMissing, match="holds weights but no tokenizer"):
+            resolve(place).tokenizer()
+
+    def test_a_vocabulary_too_small_for_the_tokenizer_is_refused(self, tmp_path):
+        with pytest.raises(BadInput, match="vocab_size of at least 2048"):
+            resolve(self.make(tmp_path)).tokenizer()
+        assert len(resolve(self.make(tmp_path, vocab_size=2048)).tokenizer()) == 2048
+
     def test_damaged_weights_are_named(self, tmp_path):
         place = self.make(tmp_path)
         resolve(place).build(None).save_pretrained(tmp_path)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import shlex
 import threading
+import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.case import Case
-from workbench.core.errors import BudgetExceeded, Interrupted
+from workbench.core.errors import BadInput, BudgetExceeded, Interrupted
 from workbench.core.profile import Tier
+from workbench.plan.composed import Composed, Seen
 from workbench.plan.fitting import predicted_step
 from workbench.plan.planner import default_grid, gained_per_example, plan
 from workbench.plan.verdict import on_device
@@ -45,8 +48,10 @@ def test_within_a_tenth_of_exhaustive_search(small, board, truth, share):
 
 
 def test_what_does_not_fit_is_refused_with_the_smallest_peak(small, board):
-    with pytest.raises(BudgetExceeded, match="most frugal"):
-        plan(small, board, 10_000, grid={"batch": [8, 1]}, tier=Tier.FAKE)
+    least = replace(small, batch=1, accumulate=8).predict(Tier.FAKE).peak
+    with pytest.raises(BudgetExceeded, match=r"most frugal candidate seen \(batch 1 accumulated 8 times\) needs"):
+        plan(small, board, least - 1, grid={"batch": [8, 1]}, tier=Tier.FAKE)
+    assert plan(small, board, least, grid={"batch": [8, 1]}, tier=Tier.FAKE).predicted.peak == least
 
 
 def test_the_plan_keeps_the_examples_of_a_step_and_prints_its_command(small, board):
@@ -63,7 +68,38 @@ def test_sizes_rank_and_only_winners_are_predicted(small, board):
     told = []
     found = plan(small, board, 2**30, grid=GRID, tier=Tier.FAKE, observe=told.append)
     assert len(told) == 8 and found.candidates == found.sized == 24
-    assert found.verified == 1 and found.exhaustive
+    assert found.exhaustive and found.verified <= 1 + 3 * 3, "the winner, and candidates that need less"
+    assert all(other.speed <= 1 and other.peak < found.predicted.peak for other in found.others)
+
+
+def test_single_changes_rank_what_was_never_sized(small, board):
+    told = []
+    budget = int(small.predict(Tier.FAKE).peak * 0.5)
+    found = plan(small, board, budget, grid=GRID, tier=Tier.FAKE, exhaustive_up_to=0, observe=told.append)
+    assert len(told) < 8 and found.sized < found.candidates == 24 and not found.exhaustive
+    assert found.predicted.peak <= budget
+
+
+def test_thousands_of_candidates_are_ranked_at_once(small, board):
+    values = [list(range(10)), [0, 1, 2], [False, True], list(range(20)), [False, True]]
+    composed = Composed(values, 4)
+    base = Seen(np.full((4, 3, 6), 100.0), np.full(4, 2.0), np.full(4, 1.0))
+    half = Seen(base.live / 2, base.micro * 3, base.update)
+    start = time.thread_time()
+    composed.compose(base, {(axis, v): half for axis in range(5) for v in range(1, len(values[axis]))})
+    peaks = composed.peaks(np.ones(composed.micro.shape))
+    assert time.thread_time() - start < 0.5 and peaks.size == 9600
+    assert peaks[0, 0, 0, 0, 0, 0] == 600 and peaks[-1, 0, 0, 0, 0, 0] == 300 and peaks[-1, 1, 0, 0, 0, 0] == 150
+    assert peaks[0, 0, 0, 0, 0, 0] > peaks[4, 0, 0, 0, 0, 0] > peaks[-1, 0, 0, 0, 0, 0], "between the ends"
+    assert composed.seconds(np.full(composed.micro.shape, 2.0))[0, 1, 0, 0, 0, 0] == 2 * 6 + 1
+
+
+def test_what_is_added_where_nothing_was_is_kept():
+    composed = Composed([[False, True], [False, True]], 1)
+    base = Seen(np.zeros((1, 3, 6)), np.ones(1), np.ones(1))
+    composed.compose(base, {(0, 1): Seen(np.full((1, 3, 6), 5.0), np.ones(1), np.ones(1))})
+    assert composed.peaks(np.ones((2, 2, 1)))[1, 0, 0] == 30
+    assert np.isnan(composed.peaks(np.ones((2, 2, 1)))[1, 1, 0]), "a change that was never seen is not guessed"
 
 
 def test_a_stopped_search_answers_with_the_best_so_far(small, board):
@@ -83,9 +119,40 @@ def test_micro_batches_from_the_third_on_only_add_inputs(method):
 
 def test_default_levers_leave_the_result_as_it_is(small):
     grid = default_grid(small)
-    assert grid["batch"] == [8, 4, 2, 1] and "recompute" in grid
+    assert grid["batch"] == [8, 4, 2, 1] and grid["recompute_first"] == [0, 1, 2, 3]
     assert not {"saved", "weights", "channels_last", "chunked_loss"} & set(grid)
     assert "saved" in default_grid(small, approximate=True)
+    checkpointing = Case("tokens", "tiny-bert", "checkpointing", 8, 16)
+    assert "recompute_first" not in default_grid(checkpointing), "what the method is made of is left on"
+
+
+def test_settings_of_the_method_are_chosen_where_they_are_asked_for(small, board):
+    lora = replace(small, method_name="lora")
+    grid = default_grid(lora, vary={"r": [64, 32, 16, 8, 4]})
+    assert grid["r"][0] == lora.config.r == 8
+    budget = replace(lora, settings={"r": 32}, batch=1, accumulate=8).predict(Tier.FAKE).peak
+    found = plan(lora, board, budget, grid={"batch": [1], "r": [256, 128, 64, 32]}, tier=Tier.FAKE)
+    assert found.case.settings["r"] == 32
+    with pytest.raises(BadInput, match="rank_of"):
+        default_grid(lora, vary={"rank_of": [1]})
+
+
+def test_an_impossible_budget_is_answered_with_ways_out_or_none(small, board):
+    grid = default_grid(small)
+    held = 3 * sum(p.numel() * 4 for p in small.attached(device="meta", weights=False).parameters())
+    with pytest.raises(BudgetExceeded, match="weights and optimizer state alone") as refused:
+        plan(small, board, int(held * 0.95), grid=grid, tier=Tier.FAKE)
+    assert refused.value.suggestions and "predicted" in refused.value.suggestions[0]
+    assert "only when asked for" in str(refused.value)
+
+
+def test_a_device_without_speeds_is_ranked_by_another_and_says_so(small):
+    from workbench.devices.model import get
+
+    silent = replace(get("raspberry-pi-4"), name="silent", throughput={}, class_rates={})
+    found = plan(small, silent, 2**30, grid={"batch": [8, 4], "recompute_first": [0, 3]}, tier=Tier.FAKE)
+    assert found.case.batch == 8 and not found.case.settings, "nothing is recomputed for nothing"
+    assert found.step_time.value is None and "ranked by those of laptop" in found.step_time.note
 
 
 def test_recorded_quality_chooses_the_method(small, board):
@@ -101,9 +168,24 @@ def test_recorded_quality_chooses_the_method(small, board):
     fast = plan(small, board, 2**30, grid=grid, tier=Tier.FAKE)
     assert fast.case.method_name == "head" and fast.objective == "examples per second"
     records = [record("full", 0.4), record("head", 0.001)]
-    assert gained_per_example(records, small)["full"] == pytest.approx(0.4 / 80)
+    assert [gain for _, gain in gained_per_example(records, small)["full"]] == [pytest.approx(0.4 / 80)]
     good = plan(small, board, 2**30, grid=grid, records=records, tier=Tier.FAKE)
     assert good.case.method_name == "full" and good.score.kind == "fitted"
+
+
+def test_runs_with_the_nearest_settings_say_what_quality_a_setting_brings(small, board):
+    def record(rank: int, gained: float) -> RunRecord:
+        steps = tuple(StepRecord(i, 1.0, 0.1) for i in range(10))
+        config = replace(small, method_name="lora", settings={"r": rank}).config.model_dump()
+        return RunRecord(
+            "id", "tokens", "tiny-bert", "lora", 0, State.DONE, config, steps=steps, batch=8,
+            score={"name": "accuracy", "value": 0.5 + gained, "lower_is_better": False}, score_before={"value": 0.5},
+        )  # fmt: skip
+
+    lora = replace(small, method_name="lora")
+    grid = {"batch": [8], "r": [2, 16, 64]}
+    found = plan(lora, board, 2**30, grid=grid, records=[record(2, 0.01), record(16, 0.3)], tier=Tier.FAKE)
+    assert found.case.config.r == 16, "sixteen gained most, and sixty-four is nearest to it and slower"
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))

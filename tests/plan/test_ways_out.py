@@ -7,8 +7,9 @@ import pytest
 from workbench.case import Case
 from workbench.core.errors import BudgetExceeded
 from workbench.core.profile import Tier
+from workbench.plan.refusal import with_ways_out
 from workbench.plan.verdict import judge
-from workbench.plan.ways import fewest_recomputed, ways_out, with_ways_out
+from workbench.plan.ways import fewest_recomputed, ways_out
 
 
 def test_every_way_fits_and_none_is_two_changes_where_one_is_enough(small):

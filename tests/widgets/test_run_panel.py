@@ -108,7 +108,8 @@ def test_a_budget_too_small_is_a_state_with_ways_out(bench):
     assert record.state is State.REFUSED and panel.info["bad"] and panel.info["steps"] == []
     for part in ("budget of 3.00 MiB", "saved for backward", "convolution_backward", "blocks."):
         assert part in panel.info["reason"]
-    assert panel.info["ways"] and all("predicted" in way for way in panel.info["ways"])
+    assert panel.info["ways"] == list(record.ways) and all("predicted" in way for way in record.ways)
+    assert bench.store.get(record.id).ways == record.ways, "looked for once, and kept"
     assert panel.info["source"].startswith("predicted") and sum(panel.info["by_category"]) == record.predicted.peak
 
 
@@ -116,7 +117,7 @@ def test_a_search_for_ways_out_that_breaks_leaves_the_refusal(bench, monkeypatch
     def broken(*_, **__):
         raise RuntimeError("inside")
 
-    monkeypatch.setattr("workbench.bench.Bench.ways_out", broken)
+    monkeypatch.setattr("workbench.plan.refusal.ways_out", broken)
     panel = widgets.RunPanel(replace(bench, budget=3 * 2**20), "full", seed=5)
     assert panel.wait().state is State.REFUSED and "search for ways out failed: inside" in panel.info["sentence"]
 
@@ -126,8 +127,9 @@ def test_the_guard_ends_a_run_that_no_prediction_refused(bench, monkeypatch):
     panel = widgets.RunPanel(replace(bench, budget=3 * 2**20), "full", seed=1)
     record = panel.wait()
     assert record.state is State.OVER_BUDGET and panel.info["bad"] and panel.info["state"] == "over budget"
-    for part in ("(3145728 bytes)", " asks ", " for saved for backward", "are live", "Cheapest ways out: batch "):
+    for part in ("(3145728 bytes)", " asks ", " for saved for backward", "are live"):
         assert part in panel.info["reason"]
+    assert panel.info["ways"] == list(record.ways) and record.ways[0].startswith("batch ")
 
 
 def test_divergence_and_what_does_not_apply_are_states_too(bench, monkeypatch):

@@ -37,7 +37,7 @@ function textures(parent, colours) {
   });
 }
 
-const percent = (v) => (v >= 0 && v <= 1 ? `${(v * 100).toFixed(1)} %` : v.toPrecision(4));
+const score = (v, share) => (share ? `${(v * 100).toFixed(1)} %` : `${+v.toPrecision(4)}`);
 const seconds = (s) => (s < 1 ? `${(s * 1000).toPrecision(3)} ms` : s < 120 ? `${s.toPrecision(3)} s` : `${(s / 60).toPrecision(3)} min`);
 const joules = (j) => (j < 1 ? `${(j * 1000).toPrecision(3)} mJ` : `${j.toPrecision(3)} J`);
 const absent = (v, print, kind) => (v == null ? "–" : `${print(v)}${kind ? ` (${kind})` : ""}`);
@@ -186,7 +186,7 @@ function draw({ model, el }) {
     const cells = { peak: html("td", {}, row) };
     if (timed) cells.time = html("td", {}, row);
     if (powered) cells.energy = html("td", {}, row);
-    if (info.metric) html("td", { textContent: absent(m.score, percent) }, row);
+    if (info.metric) html("td", { textContent: absent(m.score, (v) => score(v, info.share)) }, row);
     return { given: m, m, row, said, line, bars, cells };
   });
   const legend = html("ul", { className: "pp-legend" }, el);

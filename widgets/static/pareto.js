@@ -24,7 +24,7 @@ function size(bytes) {
   return `${i === 0 ? Math.round(bytes) : bytes.toFixed(bytes >= 100 ? 0 : bytes >= 10 ? 1 : 2)} ${units[i]}`;
 }
 
-const percent = (v) => (v >= 0 && v <= 1 ? `${(v * 100).toFixed(1)} %` : v.toPrecision(4));
+const score = (v, share) => (share ? `${(v * 100).toFixed(1)} %` : `${+v.toPrecision(4)}`);
 
 function sizeTicks(low, high, log) {
   const ticks = [];
@@ -93,15 +93,16 @@ function limits(info, points) {
   const rail = points.some((p) => p.score == null);
   const y = [bottom - span * 0.12, top + span * 0.12];
   // A share: nothing lies outside of 0 and 1.
-  if (bottom >= 0 && top <= 1) { y[0] = Math.max(y[0], -0.02 * span); y[1] = Math.min(y[1], 1 + 0.04 * span); }
+  if (info.share) { y[0] = Math.max(y[0], -0.02 * span); y[1] = Math.min(y[1], 1 + 0.04 * span); }
   return { x, log: x[1] / x[0] > 6, y, rail };
 }
 
-function describe(p, metric, budget) {
-  const score = p.score == null ? `${p.state}${p.reason ? `: ${p.reason}` : ""}` : `${percent(p.score)} ${metric}` +
-    (p.low == null ? "" : ` (${percent(p.low)} to ${percent(p.high)}, ${p.interval === "seeds" ? `95 % over ${p.seeds.length} seeds` : "95 % over test examples"})`);
+function describe(p, info, budget) {
+  const shown = (v) => score(v, info.share);
+  const said = p.score == null ? `${p.state}${p.reason ? `: ${p.reason}` : ""}` : `${shown(p.score)} ${info.metric}` +
+    (p.low == null ? "" : ` (${shown(p.low)} to ${shown(p.high)}, ${p.interval === "seeds" ? `95 % over ${p.seeds.length} seeds` : "95 % over test examples"})`);
   const room = budget == null ? "" : p.peak <= budget ? `; fits with ${size(budget - p.peak)} to spare` : `; ${size(p.peak - budget)} over the budget`;
-  return `${p.label}${p.reference ? " (reference, run without the budget)" : ""}: ${score}; peak ${size(p.peak)} ${p.peak_kind}${room}`;
+  return `${p.label}${p.reference ? " (reference, run without the budget)" : ""}: ${said}; peak ${size(p.peak)} ${p.peak_kind}${room}`;
 }
 
 function draw({ model, el }) {
@@ -140,7 +141,7 @@ function draw({ model, el }) {
   }
   for (const t of scoreTicks(y0, y1)) {
     svg("line", { class: "pp-grid", x1: L, x2: W - R, y1: Y(t), y2: Y(t) }, root);
-    svg("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, root, y1 <= 1.2 && y0 >= -0.5 ? `${+(t * 100).toFixed(2)} %` : +t.toPrecision(4));
+    svg("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, root, info.share ? `${+(t * 100).toFixed(2)} %` : +t.toPrecision(4));
   }
   svg("path", { class: "pp-axis", d: `M${L},${T}V${H - B}H${W - R}` }, root);
   if (rail) svg("line", { class: "pp-rail", x1: L, x2: W - R, y1: floor + 6, y2: floor + 6 }, root);
@@ -165,7 +166,7 @@ function draw({ model, el }) {
     if (p.reference) svg("circle", { class: "pp-reference", cx: x, cy: y, r: 10.5 }, g);
     const shape = svg("path", { d: SHAPES[p.marker] ?? SHAPES.circle, transform: `translate(${x},${y})`, stroke: p.colour, "stroke-width": 1.8 }, g);
     const text = svg("text", {}, g, p.label + (p.score == null ? `: ${p.state}` : "") + (p.peak_kind === "measured" ? "" : " (predicted)") + (p.reference ? ": reference, no budget" : ""));
-    const show = () => { detail.textContent = describe(p, info.metric, budget); };
+    const show = () => { detail.textContent = describe(p, info, budget); };
     g.addEventListener("pointerenter", show);
     g.addEventListener("focus", show);
     return { p, g, shape, text };
@@ -203,11 +204,11 @@ function draw({ model, el }) {
     for (const { p, g, shape } of marks) {
       const fits = budget == null || p.peak <= budget;
       shape.setAttribute("fill", fits && p.score != null ? p.colour : "none");
-      g.setAttribute("aria-label", describe(p, info.metric, budget));
+      g.setAttribute("aria-label", describe(p, info, budget));
     }
     const fitting = points.filter((p) => budget == null || p.peak <= budget);
     const scored = fitting.filter((p) => p.score != null).sort((a, b) => (info.lower_is_better ? a.score - b.score : b.score - a.score));
-    verdict.textContent = `${fitting.length} of ${points.length} fit` + (scored.length ? `; best mean: ${scored[0].label}, ${percent(scored[0].score)}` : "; none with a score");
+    verdict.textContent = `${fitting.length} of ${points.length} fit` + (scored.length ? `; best mean: ${scored[0].label}, ${score(scored[0].score, info.share)}` : "; none with a score");
     labels();
   }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +15,8 @@ from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_energy, format_size, format_time
 
 if TYPE_CHECKING:
-    from workbench.plan.planner import Plan
+    from workbench.plan.planned import Plan
+    from workbench.records.schema import Quantity
 
 Tiers = Annotated[str, typer.Option("--tier", help="probe (exact), formula, fake (no workspace), or auto.")]
 
@@ -97,46 +98,59 @@ def plan(
     length: options.Length = None,
     settings: options.Settings = None,
     approximate: Annotated[bool, typer.Option("--approximate", help="Packed and narrow numbers too.")] = False,
+    vary: Annotated[
+        list[str] | None, typer.Option("--vary", help="A setting of the method to choose: NAME=VALUE,VALUE,...")
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="speed, or quality gained per second in stored runs.")] = "speed",
     as_json: options.AsJson = False,
 ) -> None:
-    """The fastest way to train a method within a budget: batch, accumulation and levers, each one predicted."""
-    from dataclasses import replace
-
+    """The fastest way to train a method within a budget: batch, accumulation, levers and settings, verified."""
     from workbench.bench import open as open_bench
-    from workbench.plan.planner import default_grid
-    from workbench.plan.planner import plan as make_plan
     from workbench.progress import names
 
     bench = open_bench(task, model, device, budget, batch=batch, length=length)
-    case = replace(bench.case(method), settings=options.method_settings(method, settings))
-    grid = default_grid(case, approximate=approximate)
-    settings_in_all = math.prod(len(v) for name, v in grid.items() if name != "batch")
-    with cancelling() as cancel, names("sizing settings", settings_in_all) as observe:
-        found = make_plan(case, bench.device, bench.budget, grid=grid, observe=observe, cancel=cancel)
+    axes = options.axes(vary or [])
+    with cancelling() as cancel, names("sizing settings", None) as observe:
+        found = bench.plan(
+            method,
+            approximate=approximate,
+            vary=axes,
+            by=by,
+            observe=observe,
+            cancel=cancel,
+            **options.method_settings(method, settings),
+        )
     if as_json:
         show_json(found.to_dict())
     else:
-        _show_plan(found, method)
+        _show_plan(found)
     if found.interrupted:
         raise Interrupted("stopped early: this is the best of what was looked at; the same command goes on from here")
     return
 
 
-def _show_plan(found: Plan, method: str) -> None:
-    examples = f"batch {found.case.batch}" + (f" x {found.case.accumulate}" if found.case.accumulate > 1 else "")
-    levers = ", ".join(f"{n} {v}" for n, v in found.case.settings.items()) or "no other setting"
-    speed = f"{found.throughput.value:.3g} examples/s" if found.throughput.value else "speed not known"
-    say(f"{method}: {examples}, {levers}.")
+def _show_plan(found: Plan) -> None:
+    say(found.sentence)
     rows = [
         ("predicted peak", f"{format_size(found.predicted.peak)} of {format_size(found.budget)}"),
-        ("step time", f"{format_time(found.step_time.value)} ({found.step_time.kind})"),
-        ("step energy", f"{format_energy(found.step_energy.value)} ({found.step_energy.kind})"),
-        ("throughput", f"{speed} ({found.throughput.kind})"),
+        ("step time", _valued(found.step_time, format_time)),
+        ("step energy", _valued(found.step_energy, format_energy)),
+        ("throughput", _valued(found.throughput, lambda v: f"{v:.3g} examples/s")),
         ("what binds", found.binds),
-        ("searched", f"{found.sized} of {found.candidates} candidates sized, {found.verified} predicted to be sure"),
+        ("searched", found.searched),
+        *(("or, with less", f"{o.words}: {format_size(o.peak)} at {o.speed:.0%} of the speed") for o in found.others),
     ]
-    show_table("", ("", found.objective), rows, "")
+    show_table("", ("", f"chosen by {found.objective}"), rows, "")
+    if found.step_time.value is None:
+        note(f"{found.step_time.note}.")
     say(found.command)
+
+
+def _valued(quantity: Quantity, words: Callable[[float], str]) -> str:
+    """A quantity with its kind, if it is known."""
+    if quantity.value is None:
+        return "not known"
+    return f"{words(quantity.value)} ({quantity.kind})"
 
 
 def _case(
@@ -188,7 +202,7 @@ def measure(
     from workbench.core.errors import BudgetExceeded, Incompatible
     from workbench.core.units import parse_size
     from workbench.memory.measure import measure as measure_step
-    from workbench.plan.ways import with_ways_out
+    from workbench.plan.refusal import with_ways_out
     from workbench.predictions import recent_log
 
     case = _case(task, model, method, batch, length, accumulate, settings)

@@ -45,6 +45,19 @@ def pairs(given: list[str] | None, option: str) -> dict[str, Any]:
     return found
 
 
+def axes(given: list[str]) -> dict[str, list[Any]]:
+    """``AXIS=VALUE,VALUE,...`` texts to lists of values."""
+    found: dict[str, list[Any]] = {}
+    for item in given:
+        name, equals, values = item.partition("=")
+        if not equals or not name.isidentifier():
+            raise BadInput("axis", item, "AXIS=VALUE,VALUE,...")
+        found[name] = [parsed(v.strip()) for v in values.split(",") if v.strip()]
+        if not found[name]:
+            raise BadInput("seeds" if name == "seed" else name, values, "at least one value")
+    return found
+
+
 def method_settings(method: str, given: list[str] | None) -> dict[str, Any]:
     """Settings for one method, with whole numbers accepted where the config wants a float."""
     from workbench.methods.base import methods

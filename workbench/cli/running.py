@@ -89,12 +89,9 @@ def run(
         _show_records([record])
         if record.arena:
             note(_arena_words(record.arena))
-        for sentence in (record.reason, *record.notes):
+        for sentence in (record.reason, *record.notes, record.ways_sentence):
             if sentence:
                 note(sentence)
-        if record.state is State.REFUSED and record.predicted is not None:
-            ways = [c.sentence for c in bench.ways_out(method, accumulate=accumulate, **values)]
-            note(f"Cheapest ways out: {'; '.join(ways)}." if ways else "No change of one or two settings fits.")
     if record.state in (State.REFUSED, State.OVER_BUDGET):
         raise typer.Exit(BudgetExceeded.exit_code)
     if record.state is not State.DONE:
@@ -124,14 +121,7 @@ def ablate(
     from workbench.bench import open as open_bench
     from workbench.progress import sweeping
 
-    grid = {}
-    for item in axes:
-        name, equals, values = item.partition("=")
-        if not equals or not name.isidentifier():
-            raise BadInput("axis", item, "AXIS=VALUE,VALUE,...")
-        grid[name] = [parsed(v.strip()) for v in values.split(",") if v.strip()]
-        if not grid[name]:
-            raise BadInput("seeds" if name == "seed" else name, values, "at least one value")
+    grid = options.axes(axes)
     bench = open_bench(
         task, model, device, budget, batch=batch, length=length, profile=profile, train=train, test=test, epochs=epochs
     )

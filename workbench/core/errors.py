@@ -68,7 +68,7 @@ class BudgetExceeded(PintpotError):
     All sizes are bytes. ``ledger`` is live bytes by category at that moment; ``suggestions`` are
     sentences naming cheaper plans, each one verified by a prediction before it is offered; ``note`` is anything
     else to say, such as that the search for them was cut short. ``sentence`` replaces what is said of the allocation
-    where there was none, because a prediction refused.
+    where there was none, because a prediction refused. ``reason`` is the text without suggestions and note.
     """
 
     exit_code = 3
@@ -100,12 +100,20 @@ class BudgetExceeded(PintpotError):
         )
         split = sorted((ledger or {}).items(), key=lambda item: -item[1])
         text += f" ({', '.join(f'{name} {format_size(size)}' for name, size in split if size)})." if ledger else "."
-        text = sentence or text
-        if suggestions:
-            text += " Cheapest ways out: " + "; ".join(suggestions) + "."
-        if note:
-            text += f" {note[0].upper()}{note[1:]}."
-        super().__init__(text)
+        self.reason = sentence or text
+        self.note = note
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        ways = f" Cheapest ways out: {'; '.join(self.suggestions)}." if self.suggestions else ""
+        return self.reason + ways + (f" {self.note[0].upper()}{self.note[1:]}." if self.note else "")
+
+    def noting(self, *notes: str, suggestions: tuple[str, ...] = ()) -> BudgetExceeded:
+        """This error with more to say, and with suggestions where it had none."""
+        self.note = "; ".join(note for note in (self.note, *notes) if note)
+        self.suggestions = self.suggestions or suggestions
+        self.args = (self._text(),)
+        return self
 
 
 class ResourceMissing(PintpotError):

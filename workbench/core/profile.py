@@ -52,7 +52,7 @@ class Moment:
         return sum(self.live.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MemoryProfile:
     """Memory of one training step in bytes.
 
@@ -74,6 +74,9 @@ class MemoryProfile:
     timeline: tuple[Moment, ...] = ()
     outside: Mapping[str, int] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<MemoryProfile, {self.source}: {self.sentence()}>"
 
     @property
     def workspace_known(self) -> bool:

@@ -151,7 +151,9 @@ class Tape:
     @staticmethod
     def _given(tensor: torch.Tensor, name: str, storage: _Storage, phase: str) -> Given:
         steers = not tensor.is_floating_point() and not tensor.is_complex() and not isinstance(tensor, FakeTensor)
-        values = tensor.detach().clone() if steers and not tensor.is_meta else None
+        # Packed weights are whole numbers too, but of a model that has none they are not known, and may be huge.
+        known = not tensor.is_meta and "unknown" not in tensor.untyped_storage().__dict__
+        values = tensor.detach().clone() if steers and known else None
         return Given(name, storage.index, storage.size, *_geometry(tensor), values, phase == "update")
 
     def _know(self, raw: torch.UntypedStorage, *, given: bool) -> _Storage:

@@ -11,12 +11,13 @@ from workbench.figures.info import FigureInfo
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
 from workbench.figures.papers import papers_answer, papers_map, papers_table
 from workbench.figures.pareto import pareto
+from workbench.figures.planned import plan_table, verdicts_table
 from workbench.figures.prediction import prediction
 from workbench.figures.run import run
 from workbench.figures.saved import saved
 from workbench.figures.scheme import scheme
 from workbench.figures.table import split, table
-from workbench.figures.timeline import timeline
+from workbench.figures.timeline import one_step, timeline
 from workbench.figures.update_order import update_order
 from workbench.figures.visited import visited
 
@@ -37,11 +38,13 @@ __all__ = [
     "gradients",
     "low_state_answer",
     "low_state_table",
+    "one_step",
     "paper_memory",
     "papers_answer",
     "papers_map",
     "papers_table",
     "pareto",
+    "plan_table",
     "prediction",
     "refresh_table",
     "run",
@@ -51,5 +54,6 @@ __all__ = [
     "table",
     "timeline",
     "update_order",
+    "verdicts_table",
     "visited",
 ]

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from workbench.core.units import format_size
-from workbench.figures.groups import Group, budget_of, group, metric_of
-from workbench.figures.info import percent
+from workbench.figures.groups import Group, Metric, budget_of, group, metric_of
 from workbench.records.schema import RunRecord, State
 from workbench.stats import Interval, paired_difference
 
@@ -26,41 +25,43 @@ def answer(records: Sequence[RunRecord], budget: int | None = None) -> str:
     if not records:
         return "No runs yet, so there is no answer."
     budget = budget_of(records, budget)
-    metric, lower = metric_of(records)
+    metric = metric_of(records)
     groups = group(records)
     scored = [g for g in groups if g.interval is not None and g.fits(budget)]
     under = f"Under {format_size(budget)}" if budget is not None else "Without a budget"
-    scored.sort(key=lambda g: g.interval.mean if lower else -g.interval.mean)  # type: ignore[union-attr]
+    sign = 1 if metric.lower_is_better else -1
+    scored.sort(key=lambda g: sign * g.interval.mean)  # type: ignore[union-attr]
     sentences = []
     if scored:
-        sentences.append(_best(under, scored, groups, metric, lower))
+        sentences.append(_best(under, scored, groups, metric))
     else:
         sentences.append(f"{under}, no method that fits has a score.")
     rest = " ".join(_not_fitting(groups, budget) + _unfinished(groups))
     return "\n".join([*sentences, rest] if rest else sentences)
 
 
-def _best(under: str, scored: Sequence[Group], groups: Sequence[Group], metric: str, lower: bool) -> str:
+def _best(under: str, scored: Sequence[Group], groups: Sequence[Group], metric: Metric) -> str:
     best = scored[0]
     interval = best.interval
     assert interval is not None
     peak, kind = best.peak or (None, "")
     size = f" at a {kind} peak of {format_size(peak)}" if peak is not None else ""
-    text = f"{under}, {best.label} scores best: {percent(interval.mean)} {metric} ({_doubt(interval)}){size}"
+    shown = f"{metric.shown(interval.mean)} {metric.name} ({_doubt(interval, metric)})"
+    text = f"{under}, {best.label} scores best: {shown}{size}"
     near = [g.label for g in scored[1:] if g.interval is not None and g.interval.overlaps(interval)]
     if near and interval.kind != "none":
         text += f", not told apart at 95 % from {_listed(near)}"
-    return text + _against_reference(best, groups, lower) + "."
+    return text + _against_reference(best, groups, metric) + "."
 
 
-def _doubt(interval: Interval) -> str:
+def _doubt(interval: Interval, metric: Metric) -> str:
     if interval.low is None or interval.high is None:
         return f"{interval.count} seed, no interval" if interval.count == 1 else "no interval"
     over = f"{interval.count} seeds" if interval.kind == "seeds" else f"{interval.count} test examples of one seed"
-    return f"95 % interval {percent(interval.low)} to {percent(interval.high)} over {over}"
+    return f"95 % interval {metric.shown(interval.low)} to {metric.shown(interval.high)} over {over}"
 
 
-def _against_reference(best: Group, groups: Sequence[Group], lower: bool) -> str:
+def _against_reference(best: Group, groups: Sequence[Group], metric: Metric) -> str:
     """How the best stands to full tuning: paired over shared seeds, or what full tuning would need."""
     reference = next((g for g in groups if g.method == REFERENCE), None)
     if reference is None or reference is best:
@@ -68,11 +69,13 @@ def _against_reference(best: Group, groups: Sequence[Group], lower: bool) -> str
     difference = paired_difference(best.by_seed, reference.by_seed)
     if difference is None:
         return ""
-    better = (difference.mean < 0) == lower
-    points = f"{abs(difference.mean) * 100:.1f} points {'better' if better else 'worse'} than full fine-tuning"
+    better = (difference.mean < 0) == metric.lower_is_better
+    apart = f"{metric.difference(abs(difference.mean))} {metric.unit}"
+    points = f"{apart} {'better' if better else 'worse'} than full fine-tuning"
     if difference.low is None or difference.high is None:
         return f", {points} (one shared seed, no interval)"
-    span = f"paired 95 % interval {difference.low * 100:+.1f} to {difference.high * 100:+.1f}"
+    low, high = (metric.difference(v, signed=True) for v in (difference.low, difference.high))
+    span = f"paired 95 % interval {low} to {high}"
     open_ = ", which does not settle it" if difference.low <= 0 <= difference.high else ""
     return f", {points} ({span} over {difference.count} seeds{open_})"
 

@@ -89,7 +89,8 @@ def errors_answer(records: Sequence[RunRecord]) -> str:
         return "No run on this machine has both a predicted and a measured peak yet, so nothing can be said."
     exact = sum(_difference(r) == 0 for r in known)
     worst = max(known, key=lambda r: abs(r.peak_error or 0))
-    text = f"Of {len(known)} runs with a prediction and a measurement, {exact} agree to the byte"
+    runs, agree = "run" if len(known) == 1 else "runs", "agrees" if exact == 1 else "agree"
+    text = f"Of {len(known)} {runs} with a prediction and a measurement, {exact} {agree} to the byte"
     if exact == len(known):
         return f"{text}."
     off = format_size(abs(_difference(worst)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.core.units import format_size
-from workbench.figures.groups import budget_of, group
+from workbench.figures.groups import Metric, budget_of, group, metric_of
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS
 from workbench.figures.style import looks as style_looks
@@ -52,7 +52,8 @@ class FitInfo(FigureInfo):
 
     budget: int | None
     device: str
-    metric: str
+    metric: str  #: what the scores measure; empty where there are none
+    share: bool  #: a score is a share of examples, printed per cent
     marks: tuple[tuple[str, int], ...]
     categories: tuple[str, ...]
     colours: tuple[str, ...]
@@ -113,8 +114,8 @@ def fit(
             )
         )
     device = records[0].device if records else ""
-    metric = next((str(r.score["name"]) for r in records if "name" in r.score), "score")
-    return fit_info(rows, budget_of(records, budget), device, marks, metric, tuple(r.id for r in records))
+    runs = tuple(r.id for r in records)
+    return fit_info(rows, budget_of(records, budget), device, marks, metric_of(records), runs)
 
 
 def fit_table(table: FitTable, budget: int, verdicts: Sequence[Verdict] = ()) -> FitInfo:
@@ -126,7 +127,7 @@ def fit_table(table: FitTable, budget: int, verdicts: Sequence[Verdict] = ()) ->
     looks = dict(zip(found, style_looks(list(found))))
     rows = [_row(v, looks[name][0], table) for name, v in found.items()]
     marks = {label: size for size, label in table.device.marks}
-    return fit_info(rows, budget, table.device.name, marks, "", shape=(table.batch, table.length))
+    return fit_info(rows, budget, table.device.name, marks, None, shape=(table.batch, table.length))
 
 
 def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
@@ -189,7 +190,7 @@ def fit_info(
     budget: int | None,
     device: str,
     marks: Mapping[str, int] | None = None,
-    metric: str = "score",
+    metric: Metric | None = None,
     runs: tuple[str, ...] = (),
     shape: tuple[int, int] | None = None,
 ) -> FitInfo:
@@ -207,7 +208,8 @@ def fit_info(
         runs=runs,
         budget=budget,
         device=device,
-        metric=metric,
+        metric=metric.name if metric else "",
+        share=metric is not None and metric.share,
         marks=_useful(marks or {}, [m.peak for m in methods if m.peak is not None] + ([budget] if budget else [])),
         categories=CATEGORIES,
         colours=tuple(CATEGORY_COLOURS[c] for c in CATEGORIES),

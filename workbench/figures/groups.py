@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.core.profile import MemoryProfile
+from workbench.figures.info import percent
 from workbench.figures.style import looks
 from workbench.records.schema import RunRecord, State
 from workbench.stats import Interval, score_interval
@@ -74,7 +75,14 @@ class Group:
         runs = self.scored
         if not runs:
             return None
-        return score_interval([float(r.score["value"]) for r in runs], runs[0].score.get("count"))
+        # Only a share of examples has an interval over them.
+        count = runs[0].score.get("count") if self.metric.share else None
+        return score_interval([float(r.score["value"]) for r in runs], count)
+
+    @property
+    def metric(self) -> Metric:
+        """What its runs are scored by."""
+        return metric_of(self.runs)
 
     @property
     def measured(self) -> MemoryProfile | None:
@@ -160,12 +168,37 @@ def _labels(firsts: Sequence[RunRecord]) -> list[str]:
     return [f"{name} #{n}" if labels.count(name) > 1 else name for name, n in zip(labels, counted)]
 
 
-def metric_of(records: Sequence[RunRecord]) -> tuple[str, bool]:
-    """Name of the score and whether lower is better; the first run that has one decides."""
+@dataclass(frozen=True)
+class Metric:
+    """What a score measures. A ``share`` of examples is printed per cent, anything else as the number it is."""
+
+    name: str = "score"
+    lower_is_better: bool = False
+    share: bool = True
+
+    def shown(self, value: float) -> str:
+        """One value, without the name."""
+        return percent(value) if self.share else f"{value:.4g}"
+
+    def difference(self, value: float, *, signed: bool = False) -> str:
+        """A difference of two values: points of per cent, or in the unit of the metric."""
+        sign = "+" if signed else ""
+        return f"{value * 100:{sign}.1f}" if self.share else f"{value:{sign}.3g}"
+
+    @property
+    def unit(self) -> str:
+        """What a difference is counted in."""
+        return "points" if self.share else self.name
+
+
+def metric_of(records: Sequence[RunRecord]) -> Metric:
+    """What the runs are scored by; the first run that has a score decides."""
     for record in records:
         if record.score:
-            return str(record.score.get("name", "score")), bool(record.score.get("lower_is_better", False))
-    return "score", False
+            lower = bool(record.score.get("lower_is_better", False))
+            # Records from before shares were told apart: every score to be lowered was a loss.
+            return Metric(str(record.score.get("name", "score")), lower, bool(record.score.get("share", not lower)))
+    return Metric()
 
 
 def budget_of(records: Sequence[RunRecord], budget: int | None = None) -> int | None:

@@ -56,5 +56,5 @@ def shown_of(count: int, limit: int, order: str) -> str:
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """A share as per cent. A score outside [0, 1] (a loss, a perplexity) is printed as it is."""
-    return f"{value * 100:.{digits}f} %" if 0 <= value <= 1 else f"{value:.4g}"
+    """A share as per cent. What is no share has a metric that says so; see ``groups.Metric.shown``."""
+    return f"{value * 100:.{digits}f} %"

@@ -31,7 +31,7 @@ def low_state_answer(records: Sequence[RunRecord]) -> str:
 
 
 def _against(one: Group, first: Group, records: Sequence[RunRecord]) -> str:
-    metric, _ = metric_of(records)
+    metric = metric_of(records).name
     found = paired_difference(one.by_seed, first.by_seed)
     if found is None:
         return f"{one.label} has no {metric} to compare."
@@ -50,7 +50,7 @@ def low_state_table(records: Sequence[RunRecord], budget: int | None = None) -> 
     columns = (
         Column("method", "Arm"),
         Column("verdict", "Fits", "verdict", "why"),
-        Column("score_text", f"{metric_of(records)[0].capitalize()} (95 %)"),
+        Column("score_text", f"{metric_of(records).name.capitalize()} (95 %)"),
         Column("state_predicted", "State, predicted", "bytes"),
         Column("state_measured", "State, measured", "bytes"),
         Column("peak", "Peak, measured", "bytes"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workbench.core.units import format_size
-from workbench.figures.groups import Group, budget_of, group, metric_of
-from workbench.figures.info import FigureInfo, caption_of, percent
+from workbench.figures.groups import Group, Metric, budget_of, group, metric_of
+from workbench.figures.info import FigureInfo, caption_of
 from workbench.records.schema import RunRecord
 from workbench.stats import pareto_front
 
@@ -55,6 +55,7 @@ class ParetoInfo(FigureInfo):
     module: ClassVar[str] = "pareto"
 
     metric: str
+    share: bool  #: the score is a share of examples, printed per cent
     lower_is_better: bool
     budget: int | None
     points: tuple[ParetoPoint, ...]
@@ -84,21 +85,22 @@ def pareto(records: Sequence[RunRecord], budget: int | None = None) -> ParetoInf
     """Score against highest peak by method; ``budget`` in bytes, else the one the runs share."""
     budget = budget_of(records, budget)
     groups = group(records)
-    metric, lower = metric_of(records)
+    metric = metric_of(records)
     front = pareto_front(
         [g.measured_peak for g in groups],
         [g.interval.mean if g.interval else None for g in groups],
-        lower_is_better=lower,
+        lower_is_better=metric.lower_is_better,
     )
     points = tuple(_point(g, budget, i in front) for i, g in enumerate(groups))
     runs = tuple(r.id for r in records)
     return ParetoInfo(
-        title=f"{metric.capitalize()} against peak memory",
+        title=f"{metric.name.capitalize()} against peak memory",
         caption=caption_of(_caption(points), runs),
         alt=_alt(points, metric, budget),
         runs=runs,
-        metric=metric,
-        lower_is_better=lower,
+        metric=metric.name,
+        share=metric.share,
+        lower_is_better=metric.lower_is_better,
         budget=budget,
         points=points,
     )
@@ -144,13 +146,13 @@ def _caption(points: Sequence[ParetoPoint]) -> str:
     return text
 
 
-def _alt(points: Sequence[ParetoPoint], metric: str, budget: int | None) -> str:
+def _alt(points: Sequence[ParetoPoint], metric: Metric, budget: int | None) -> str:
     if not points:
         return "No runs to draw."
     parts = []
     for p in sorted(points, key=lambda p: p.peak or 0):
         size = "peak not known" if p.peak is None else f"{format_size(p.peak)} {p.peak_kind}"
-        score = f"{percent(p.score)} {metric}" if p.score is not None else p.state
+        score = f"{metric.shown(p.score)} {metric.name}" if p.score is not None else p.state
         name = f"{p.label} (reference, run without the budget)" if p.reference else p.label
         parts.append(f"{name} {score} at {size}")
     limit = f" The budget is {format_size(budget)}." if budget else ""

@@ -52,8 +52,8 @@ class RunInfo(FigureInfo):
     method: str
     state: str
     sentence: str  #: how the run stands
-    reason: str  #: why it ended as it did; for a budget, who asked for how much, and the ways out that are known
-    ways: tuple[str, ...]  #: further ways out, each verified by a prediction
+    reason: str  #: why it ended as it did; for a budget, who asked for how much
+    ways: tuple[str, ...]  #: ways out of the budget, each verified by a prediction
     over: bool
     bad: bool
     live: bool  #: whether buttons that start and cancel have a kernel behind them
@@ -86,7 +86,6 @@ def run(
     record: RunRecord,
     *,
     stage: str = "",
-    ways: Sequence[str] = (),
     note: str = "",
     live: bool = False,
     command: str = "",
@@ -114,7 +113,7 @@ def run(
         state=state,
         sentence=sentence,
         reason=record.reason,
-        ways=tuple(ways),
+        ways=record.ways or (),
         over=over,
         bad=record.state in BAD,
         live=live,
@@ -173,4 +172,5 @@ def _sentence(record: RunRecord, state: str, left: float | None, note: str) -> s
         text += f", about {format_time(left)} left (extrapolated)"
     if record.accuracy is not None:
         text += f", {record.score.get('name', 'score')} {record.accuracy:.4g}"
-    return f"{text}. {note}".strip()
+    search = f"{record.note[0].upper()}{record.note[1:]}." if record.note else ""
+    return " ".join(part for part in (f"{text}.", search, note) if part)

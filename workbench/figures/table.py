@@ -72,7 +72,7 @@ def table(records: Sequence[RunRecord], budget: int | None = None) -> Table:
     Its file of data holds the columns of :func:`split` and the reasons as well.
     """
     budget = budget_of(records, budget)
-    metric, _ = metric_of(records)
+    metric = metric_of(records).name
     columns = (
         Column("method", "Method"),
         Column("verdict", "Fits", "verdict", "why"),
@@ -181,8 +181,9 @@ def score_text(group: Group) -> str | None:
     if interval is None:
         return None
     if interval.low is None or interval.high is None:
-        return percent(interval.mean)
-    return f"{percent(interval.mean)} ({percent(interval.low)} to {percent(interval.high)})"
+        return group.metric.shown(interval.mean)
+    mean, low, high = map(group.metric.shown, (interval.mean, interval.low, interval.high))
+    return f"{mean} ({low} to {high})"
 
 
 def _quantity(found: Sequence[Quantity | None], kind: str) -> str | None:

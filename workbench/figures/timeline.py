@@ -68,7 +68,7 @@ def timeline(records: Sequence[RunRecord], budget: int | None = None) -> Timelin
     """The timeline of each method's highest step, thinned to ``MAX_MOMENTS`` without losing the peak."""
     budget = budget_of(records, budget)
     groups = [(g, _profile(g)) for g in group(records)]
-    steps = tuple(_step(g, p, budget) for g, p in groups if p is not None)
+    steps = tuple(_step(g.label, g.method, p, budget) for g, p in groups if p is not None)
     runs = tuple(run for g, p in groups if p is not None for run in g.ids)
     return TimelineInfo(
         title="Memory through one training step",
@@ -86,6 +86,21 @@ def timeline(records: Sequence[RunRecord], budget: int | None = None) -> Timelin
     )
 
 
+def one_step(profile: MemoryProfile, label: str = "one step", budget: int | None = None) -> TimelineInfo:
+    """The timeline of a single profile, predicted or measured."""
+    step = _step(label, label, profile, budget)
+    return TimelineInfo(
+        title="Memory through one training step",
+        caption=f"Live bytes by category after each event of one step; {profile.source}.",
+        alt=step.peak_sentence,
+        runs=(),
+        budget=budget,
+        categories=CATEGORIES,
+        colours=tuple(CATEGORY_COLOURS[c] for c in CATEGORIES),
+        steps=(step,),
+    )
+
+
 def _profile(group: Group) -> MemoryProfile | None:
     for profile in (group.measured, group.predicted):
         if profile is not None and profile.timeline:
@@ -93,14 +108,14 @@ def _profile(group: Group) -> MemoryProfile | None:
     return None
 
 
-def _step(group: Group, profile: MemoryProfile, budget: int | None) -> StepTimeline:
+def _step(label: str, method: str, profile: MemoryProfile, budget: int | None) -> StepTimeline:
     moments = _thin(profile.timeline)
     places: dict[str, int] = {}
     where = tuple(places.setdefault(_place(m), len(places)) for m in moments)
     layers = sorted(profile.by_module.items(), key=lambda item: -item[1])[:MAX_LAYERS]
     return StepTimeline(
-        label=group.label,
-        method=group.method,
+        label=label,
+        method=method,
         source=profile.source.value,
         peak=profile.peak,
         peak_index=max(range(len(moments)), key=lambda i: moments[i].total),

@@ -20,6 +20,7 @@ from workbench.core.errors import BudgetExceeded
 from workbench.core.phase import at_its_most
 from workbench.core.profile import Category
 from workbench.memory import ledger
+from workbench.memory.changed import Unchanged
 from workbench.memory.events import EventLog, Kind, categories_of
 from workbench.memory.ledger import Refusal
 from workbench.memory.snapshot import Snapshot
@@ -59,12 +60,12 @@ def guard(
     Bytes of the process that do not belong to the step and were there before are not counted. Raises
     ``BudgetExceeded`` before the allocation that would pass the limit; then gradients are cleared, the graph
     is released and the next step runs normally. A step that updates inside the backward pass, or perturbs
-    weights in place, may have changed some weights before it was refused.
+    weights in place, may have changed some weights before it was refused; the error's note says how many.
     Without a compiler the tracker enforces instead: it raises right after the operator, does not see
     workspace and slows the step.
     """
     base = sum(size for size in held_storages(step, batch).values())
-    settled = _settled(step)
+    settled, unchanged = _settled(step), Unchanged(step)
     refused: Refusal | BudgetExceeded | None = None
     broom = _broom()
     if base > limit:
@@ -91,9 +92,13 @@ def guard(
                 refused = Refusal(seen.asked, base + seen.live, limit)
                 traceback.clear_frames(error.__traceback__)
     if refused is not None:
+        note = unchanged.note()  # before the step is run once more to explain the refusal
         _release(step, broom)
         _drop_new_state(step, settled)
-        raise refused if isinstance(refused, BudgetExceeded) else explain(limit, refused, step, batch, log, suggestions)
+        # No name for the error: with one it would hold this frame, and the frame the error.
+        raise (
+            refused if isinstance(refused, BudgetExceeded) else explain(limit, refused, step, batch, log, suggestions)
+        ).noting(note)
 
 
 def _settled(step: Step) -> set[int]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from workbench.memory.packing import packed
+
 ALIGNMENT = 64  #: bytes, that of torch's own CPU allocator
 PATIENCE = 6  #: rounds without a smaller arena before an order is given up
+ENOUGH = 1.002  #: an arena at most this many times the largest live set is not improved further
+LARGE = 20  #: tensors of at least this part of the largest live set are large
 _Integers = np.ndarray
 
 
@@ -83,7 +87,8 @@ def place(sizes: _Integers, starts: _Integers, ends: _Integers) -> tuple[_Intege
 
     Greedy: tensors in some order, each at the lowest free place among those alive with it. Of the orders by
     size, duration and size times duration the one with the smallest arena wins; what ends up highest is then
-    placed first, again and again while that helps. The search ends at an arena that no other can beat.
+    placed first, again and again while that helps. The search ends at an arena that no other can beat. Where the
+    best is more than ``ENOUGH`` above that, the large tensors are packed anew, and the small ones around them.
     """
     rounded = -(-sizes // ALIGNMENT) * ALIGNMENT
     bound = largest_sum(rounded, starts, ends)
@@ -101,7 +106,22 @@ def place(sizes: _Integers, starts: _Integers, ends: _Integers) -> tuple[_Intege
             best, name, smallest = offsets, order, size
         if smallest == bound:
             break
+    if smallest > ENOUGH * bound:
+        offsets = _around_large(rounded, starts, ends, bound)
+        if offsets is not None and int((offsets + rounded).max()) < smallest:
+            return offsets, "packed"
     return best, name
+
+
+def _around_large(sizes: _Integers, starts: _Integers, ends: _Integers, bound: int) -> _Integers | None:
+    """Large tensors where :func:`packing.packed` puts them, then the small ones greedily in what is left."""
+    large = np.flatnonzero(sizes >= bound // LARGE)
+    places = packed(*(values[large].tolist() for values in (sizes, starts, ends)), bound)
+    if places is None:
+        return None
+    small = np.setdiff1d(np.lexsort((starts, -sizes)), large, assume_unique=True)
+    fixed = dict(zip(large.tolist(), places))
+    return _greedy(sizes, starts, ends, np.concatenate((large, small)), fixed)
 
 
 def _raised(sizes: _Integers, starts: _Integers, ends: _Integers, order: _Integers, bound: int) -> _Integers:
@@ -123,7 +143,11 @@ def _raised(sizes: _Integers, starts: _Integers, ends: _Integers, order: _Intege
     return best
 
 
-def _greedy(sizes: _Integers, starts: _Integers, ends: _Integers, order: _Integers) -> _Integers:
+def _greedy(
+    sizes: _Integers, starts: _Integers, ends: _Integers, order: _Integers, fixed: Mapping[int, int] | None = None
+) -> _Integers:
+    """Each tensor in ``order`` at its ``fixed`` place, else at the lowest free one."""
+    fixed = fixed or {}
     count = len(sizes)
     offsets = np.zeros(count, dtype=np.int64)
     begin, end, low, high = (np.empty(count, dtype=np.int64) for _ in range(4))
@@ -134,7 +158,7 @@ def _greedy(sizes: _Integers, starts: _Integers, ends: _Integers, order: _Intege
         gap_begins = np.concatenate(([0], np.maximum.accumulate(tops[sequence])))
         fits = floors[sequence] - gap_begins[:-1] >= sizes[index]
         first = int(np.argmax(fits)) if fits.any() else -1
-        offset = int(gap_begins[first])
+        offset = fixed.get(index, int(gap_begins[first]))
         offsets[index] = offset
         begin[done], end[done], low[done], high[done] = starts[index], ends[index], offset, offset + sizes[index]
     return offsets

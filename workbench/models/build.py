@@ -14,6 +14,15 @@ from workbench.core.seeds import derive
 from workbench.models.base import ModelSpec
 
 _OWN = ("efficientnet-lite", "convolution-1d")
+#: Files that a tokenizer can be read from.
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "tokenizer.model",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 
 
 def build(spec: ModelSpec, classes: int | None, *, device: str, weights: bool, seed: int) -> nn.Module:
@@ -112,6 +121,16 @@ def tokenizer(spec: ModelSpec) -> Any:
         raise ResourceMissing(
             f"{spec.name} ships as shapes only, without a tokenizer; use the task tokens for cost questions"
         )
+    found = _tokenizer(spec)
+    vocabulary = spec.config.get("vocab_size")
+    if isinstance(vocabulary, int) and len(found) > vocabulary:
+        whose = "its tokenizer" if spec.asset else "the tokenizer of models without weights"
+        expected = f"a vocab_size of at least {len(found)}, the entries of {whose}; the task tokens needs no tokenizer"
+        raise BadInput("model", spec.name, expected)
+    return found
+
+
+def _tokenizer(spec: ModelSpec) -> Any:
     if not spec.asset:
         from workbench.models.tiny_tokenizer import load
 
@@ -121,6 +140,11 @@ def tokenizer(spec: ModelSpec) -> Any:
     from workbench.models.weights import place
 
     folder = place(spec)
+    if not any((folder / name).is_file() for name in _VOCABULARIES):  # transformers would make up an empty one
+        raise ResourceMissing(
+            f"{spec.name}: {folder} holds weights but no tokenizer ({', '.join(_VOCABULARIES[:3])}, ...), which texts "
+            "need; the task tokens needs none"
+        )
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:

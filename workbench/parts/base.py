@@ -143,6 +143,8 @@ class TrainingStep:
     """Called with each parameter just before its update, while its gradient is there."""
     journal: Journal | None = None
     """Where an estimator writes updates that are known from a few numbers; see ``workbench.engine.journal``."""
+    updated: int = field(init=False, default=0)
+    """Parameters whose update the present step has applied so far."""
     _optimizers: dict[int, torch.optim.Optimizer] = field(init=False, default_factory=dict)
     batches: Sequence[dict[str, Tensor]] = field(init=False, default=())
 
@@ -196,6 +198,7 @@ class TrainingStep:
         if seed is not None:
             self.seed = seed
         self.batches = [batches] if isinstance(batches, dict) else batches
+        self.updated = 0
         try:
             return self.parts.estimator.step(self)
         finally:
@@ -219,6 +222,7 @@ class TrainingStep:
                 self.observer(parameter)
         for optimizer in self.optimizers:
             optimizer.step()
+            self.updated += len(optimizer.param_groups[0]["params"])
             optimizer.zero_grad(set_to_none=True)
 
     def update_one(self, parameter: nn.Parameter) -> None:
@@ -231,6 +235,7 @@ class TrainingStep:
             optimizer.step()
         finally:
             group["params"] = everything
+        self.updated += 1
         parameter.grad = None
 
     def optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
@@ -245,6 +250,7 @@ class TrainingStep:
             gradient = torch.empty_like(parameter).copy_(gradient)
         if self.observer is None and isinstance(rule, DirectOptimizer) and parameter in optimizer.state:
             rule.apply(optimizer, parameter, gradient)
+            self.updated += 1
         else:
             parameter.grad = gradient
             self.update_one(parameter)

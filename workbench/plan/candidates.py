@@ -1,20 +1,25 @@
-"""Candidates of a plan: what the fitted sizes say of each, and the fastest one that a prediction confirms."""
+"""Candidates of a plan: sized for every single change, composed for all others."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from workbench.case import Case
 from workbench.core.errors import Incompatible, PintpotError, ResourceMissing
-from workbench.core.profile import Category, MemoryProfile, Tier
+from workbench.core.profile import Category, Tier
 from workbench.devices.roofline import roofline
 from workbench.devices.work import Work
-from workbench.plan.fitting import predicted_step, shape_of, sizes_of
+from workbench.plan.composed import CATEGORIES, PHASES, Composed, Seen, worth_seeing
+from workbench.plan.fitting import shape_of, sizes_of
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
@@ -22,45 +27,46 @@ if TYPE_CHECKING:
 #: Axes that can lower what is held between steps; the others only lower what comes and goes in one.
 _LOWER_STATE = frozenset({"method", "optimizer", "weights", "r", "num_virtual_tokens", "blocks"})
 
-Point = tuple[Any, ...]  #: one value for each axis but the batch
+Place = tuple[int, ...]  #: of one value on each axis but the batch
 Grid = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One point of the grid as the fitted sizes see it: ``peak`` (bytes) is at most what the step needs.
-
-    ``speed`` is what is maximised.
-    """
+    """One point of the grid. ``peak`` is bytes, with all gradients live between micro-batches; ``speed`` what is
+    maximised; ``sized`` whether both come from sizes of these very settings, not from single changes composed."""
 
     case: Case
     peak: int
     speed: float
+    sized: bool
 
 
+@dataclass
 class Search:
-    """Candidates of one grid. The sizes of each combination of settings answer all its batches at once."""
+    """Candidates of one grid under a budget in bytes.
 
-    def __init__(
-        self,
-        base: Case,
-        device: Device,
-        budget: int,
-        grid: Grid,
-        weigh: Callable[[Case], float],
-        tier: Tier,
-        observe: Callable[[str], None] | None,
-        cancel: threading.Event | None,
-    ) -> None:
-        self.base, self.device, self.budget, self.weigh, self.tier = base, device, budget, weigh, tier
-        grid = dict(grid)
-        self.batches = list(dict.fromkeys(grid.pop("batch", [base.batch])))
+    ``pace`` is the device whose speeds rank, which need not be the one that was asked about; ``weigh`` is what the
+    throughput of a case is worth, ``None`` for all the same.
+    """
+
+    base: Case
+    pace: Device
+    budget: int
+    grid: Grid
+    weigh: Callable[[Case], float] | None
+    tier: Tier
+    observe: Callable[[str], None] | None = None
+    cancel: threading.Event | None = None
+    sized: dict[Place, Seen | None] = field(default_factory=dict)
+    held: float = math.inf  #: the least weights and optimizer state at a peak so far, bytes
+
+    def __post_init__(self) -> None:
+        grid = dict(self.grid)
+        self.batches = list(dict.fromkeys(grid.pop("batch", [self.base.batch])))
         self.axes = list(grid)
         self.values = [list(dict.fromkeys(v)) for v in grid.values()]
-        self.found: dict[Point, list[Candidate]] = {}
-        self.observe, self.cancel = observe, cancel
-        self.held: float = 0  #: the least weights and optimizer state at a peak so far, bytes
-        self.checked = self.refuted = 0  #: predictions made to be sure of a candidate, and those that passed the budget
+        self.composed = Composed(self.values, len(self.batches))
 
     @property
     def stopped(self) -> bool:
@@ -71,100 +77,172 @@ class Search:
         """Candidates of the whole grid."""
         return len(self.batches) * math.prod(len(v) for v in self.values)
 
-    def case(self, point: Point, batch: int) -> Case:
-        """Smaller batches are accumulated to as many examples a step as the base takes, where that is possible."""
-        values = dict(zip(self.axes, point, strict=True))
-        method = values.pop("method", self.base.method_name)
-        case = replace(self.base, method_name=method, settings={**self.base.settings, **values}, accumulate=1)
-        steps = max(1, -(-self.base.batch * self.base.accumulate // batch))
-        return replace(case, batch=batch, accumulate=1 if case.config.update_in_backward else steps)
-
-    def at(self, point: Point) -> list[Candidate]:
-        """Every batch with these settings; none where they cannot be predicted or the search was stopped."""
-        if point not in self.found:
-            if self.stopped:
-                return []
-            if self.observe is not None:
-                self.observe(", ".join(f"{n} {v}" for n, v in zip(self.axes, point)) or self.base.method_name)
-            self.found[point] = list(self._candidates(point))
-        return self.found[point]
-
-    def _candidates(self, point: Point) -> Iterator[Candidate]:
-        for batch in self.batches:
-            try:
-                case = self.case(point, batch)
-                peak, work = self._sized(point, case)
-            except PintpotError:
-                continue
-            seconds = self._seconds(work, case.accumulate)
-            # Without a speed every plan is as good: prefer large batches, which waste least.
-            speed = case.batch * case.accumulate / seconds if seconds else case.batch * 1e-9
-            yield Candidate(case, peak, speed * self.weigh(case))
-
-    def _sized(self, point: Point, case: Case) -> tuple[int, Work]:
-        """Peak and work of one micro-batch, by the fitted sizes where they can tell."""
-        from workbench.predictions import counted
-
-        sizes = sizes_of(replace(self.case(point, self.batches[0]), accumulate=1), self.tier)
-        length = shape_of(case)[1]
-        try:
-            split = sizes.peak(case.batch, length)[1]
-            self.held = min(self.held or math.inf, split[Category.WEIGHTS] + split[Category.OPTIMIZER])
-            return sum(split.values()), sizes.counted(case.batch, length)
-        except Incompatible:
-            single = replace(case, accumulate=1)
-            return single.predict(self.tier).peak, counted(single)
-
-    def _seconds(self, work: Work, steps: int) -> float | None:
-        """Roofline seconds of a step of several micro-batches with one update."""
-        groups = {name: g if name == "optimizer" else g.times(steps) for name, g in work.groups.items()}
-        try:
-            return roofline(Work(groups), self.device).time.value
-        except ResourceMissing:
-            return None
-
     @property
     def hopeless(self) -> bool:
         """Whether weights and optimizer state alone pass the budget, and no axis of the grid could lower them."""
-        return self.held > self.budget and not _LOWER_STATE & set(self.axes)
+        return math.isfinite(self.held) and self.held > self.budget and not _LOWER_STATE & set(self.axes)
 
-    def exhaustive(self) -> None:
-        """Size every combination of settings, unless the first shows that none can fit."""
-        for point in itertools.product(*self.values):
-            if self.hopeless:
-                return
-            self.at(point)
+    def case(self, place: Place, batch: int) -> Case:
+        """Smaller batches are accumulated to as many examples a step as the base takes, where that is possible."""
+        values = {name: v[i] for name, v, i in zip(self.axes, self.values, place)}
+        method = values.pop("method", self.base.method_name)
+        plain = replace(self.base, method_name=method, accumulate=1)
+        changed = {n: v for n, v in values.items() if getattr(plain.config, n, None) != v}
+        case = replace(plain, settings={**plain.settings, **changed}, batch=batch)
+        steps = max(1, -(-self.base.batch * self.base.accumulate // batch))
+        return case if case.config.update_in_backward else replace(case, accumulate=steps)
 
-    def climb(self) -> None:
-        """From all levers off and all on: the best value of each axis in turn, until nothing gains."""
-        ends = tuple(v[0] for v in self.values), tuple(v[-1] for v in self.values)
-        for best in dict.fromkeys(ends):
-            before = None
-            while before != best and not self.stopped and not self.hopeless:
-                before = best
-                for i, values in enumerate(self.values):
-                    moves = [(*best[:i], value, *best[i + 1 :]) for value in values]
-                    best = max([best, *moves], key=self._best)
+    # -- sizing ----------------------------------------------------------------------------------------
 
-    def _best(self, point: Point) -> float:
-        return max((c.speed for c in self.at(point) if c.peak <= self.budget), default=-math.inf)
+    def singles(self) -> list[Place]:
+        """The base point, then every single change from it that has to be seen."""
+        zero = (0,) * len(self.axes)
+        return [zero, *(_moved(zero, i, v) for i, vs in enumerate(self.values) for v in worth_seeing(vs) if v)]
 
-    def verified(self) -> tuple[Candidate, MemoryProfile] | None:
-        """The fastest candidate whose prediction fits; those whose single micro-batch passes are not even tried."""
-        ranked = sorted(self.all(), key=lambda c: -c.speed)
-        for candidate in ranked:
-            if candidate.peak > self.budget:
-                continue
+    def look(self, *, whole: bool) -> None:
+        """Size the single changes, or every point, and compose what was not sized."""
+        from workbench.plan.ahead import second_process
+
+        singles = self.singles()
+        places = list(itertools.product(*(range(len(v)) for v in self.values))) if whole else singles
+        if not self.stopped:
+            self.at(places[0])  # alone: it may show already that nothing can fit
+        with second_process([] if self.hopeless or self.stopped else self._cases(places[1:]), self.tier):
+            for place in places[1:]:
+                if self.stopped or self.hopeless:
+                    break
+                self.at(place)
+        base = self.sized.get(singles[0])
+        if base is not None and not whole:
+            self.composed.compose(base, dict(self._changes()))
+        for place, seen in self.sized.items():
+            self.composed.put(place, seen)
+
+    def _cases(self, places: Sequence[Place]) -> list[Case]:
+        """The cases whose sizes answer for these places."""
+        found = []
+        for place in places:
+            with contextlib.suppress(PintpotError):
+                found.append(replace(self.case(place, self.batches[0]), accumulate=1))
+        return found
+
+    def _changes(self) -> Iterator[tuple[tuple[int, int], Seen]]:
+        for place, seen in self.sized.items():
+            if seen is not None and sum(v > 0 for v in place) == 1:
+                axis = next(i for i, v in enumerate(place) if v)
+                yield (axis, place[axis]), seen
+
+    def at(self, place: Place) -> Seen | None:
+        """Sizes of these settings at every batch; ``None`` where they cannot be predicted."""
+        if place not in self.sized:
+            if self.observe is not None:
+                self.observe(self._words(place))
+            found = [self._seen(place, batch) for batch in self.batches]
+            known = any(f is not None for f in found)
+            self.sized[place] = _stacked(found) if known else None
+            self.composed.put(place, self.sized[place])
+        return self.sized[place]
+
+    def _words(self, place: Place) -> str:
+        changed = [f"{n} {v[i]}" for n, v, i in zip(self.axes, self.values, place) if i]
+        return ", ".join(changed) or self.base.method_name
+
+    def _seen(self, place: Place, batch: int) -> tuple[np.ndarray, float, float] | None:
+        """One micro-batch, by the fitted sizes where they can tell."""
+        from workbench.predictions import counted
+
+        try:
+            case = replace(self.case(place, batch), accumulate=1)
+            sizes = sizes_of(replace(case, batch=self.batches[0]), self.tier)
+            length = shape_of(case)[1]
             try:
-                profile = predicted_step(candidate.case, self.tier)
-            except PintpotError:
-                continue
-            self.checked += 1
-            if profile.peak <= self.budget:
-                return candidate, profile
-            self.refuted += 1
-        return None
+                live, work = sizes.by_phase(batch, length), sizes.counted(batch, length)
+            except Incompatible:
+                profile = case.predict(self.tier)
+                live = {str(p): np.array([s.get(c, 0) for c in CATEGORIES]) for p, s in profile.by_phase.items()}
+                work = counted(case)
+        except PintpotError:
+            return None
+        rows = np.stack([live.get(phase, np.zeros(len(CATEGORIES))) for phase in PHASES])
+        top = rows[rows.sum(axis=1).argmax()]
+        state = top[CATEGORIES.index(Category.WEIGHTS)] + top[CATEGORIES.index(Category.OPTIMIZER)]
+        self.held = min(self.held, float(state))
+        update = {n: g for n, g in work.groups.items() if n == "optimizer"}
+        micro = {n: g for n, g in work.groups.items() if n != "optimizer"}
+        return rows, self._seconds(Work(micro)), self._seconds(Work(update))
 
-    def all(self) -> list[Candidate]:
-        """Every candidate that could be sized."""
-        return [c for found in self.found.values() for c in found]
+    def _seconds(self, work: Work) -> float:
+        try:
+            return roofline(work, self.pace).time.value or 0.0
+        except ResourceMissing:
+            return math.nan
+
+    # -- what is known of each candidate -----------------------------------------------------------------
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """Micro-batches of a step, (axis, ..., batch)."""
+        wanted = [max(1, -(-self.base.batch * self.base.accumulate // b)) for b in self.batches]
+        found: np.ndarray = np.ones(self.composed.micro.shape) * np.array(wanted)
+        for i, name in enumerate(self.axes):
+            if name in ("update_in_backward", "method"):
+                for v in range(len(self.values[i])):
+                    if self._updates_inside(i, v):
+                        found[(slice(None),) * i + (v,)] = 1
+        return found
+
+    def _updates_inside(self, axis: int, value: int) -> bool:
+        try:
+            place = _moved((0,) * len(self.axes), axis, value)
+            return bool(self.case(place, self.batches[0]).config.update_in_backward)
+        except PintpotError:
+            return False
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        """What the throughput of each candidate is worth, (axis, ..., batch)."""
+        found = np.ones(self.composed.micro.shape)
+        if self.weigh is not None:
+            for place in itertools.product(*(range(len(v)) for v in self.values)):
+                try:
+                    found[place] = self.weigh(self.case(place, self.batches[0]))
+                except PintpotError:
+                    found[place] = math.nan
+        return found
+
+    def peaks(self) -> np.ndarray:
+        """Bytes, (axis, ..., batch); what could not be sized is not a number."""
+        return self.composed.peaks(self.steps)
+
+    def speeds(self) -> np.ndarray:
+        """What is maximised, (axis, ..., batch)."""
+        seconds, examples = self.composed.seconds(self.steps), self.steps * np.array(self.batches)
+        # Without a speed every plan is as good: prefer large batches, which waste least.
+        speed = np.where(np.isnan(seconds), examples * 1e-9, examples / seconds)
+        return np.where(np.isnan(self.peaks()), np.nan, speed * self._weights)
+
+    def count_sized(self) -> int:
+        """Candidates whose own settings were sized."""
+        return int(np.count_nonzero(self.known() & ~np.isnan(self.peaks())))
+
+    def known(self) -> np.ndarray:
+        """Whether the settings of each candidate were sized themselves, (axis, ..., batch)."""
+        found = np.zeros(self.composed.micro.shape, dtype=bool)
+        for place in self.sized:
+            found[place] = True
+        return found
+
+    def candidate(self, index: tuple[int, ...]) -> Candidate:
+        """The candidate at an index of these arrays."""
+        case = self.case(index[:-1], self.batches[index[-1]])
+        return Candidate(case, int(self.peaks()[index]), float(self.speeds()[index]), bool(self.known()[index]))
+
+
+def _moved(place: Place, axis: int, value: int) -> Place:
+    return (*place[:axis], value, *place[axis + 1 :])
+
+
+def _stacked(found: Sequence[tuple[np.ndarray, float, float] | None]) -> Seen:
+    empty = np.full((len(PHASES), len(CATEGORIES)), np.nan), math.nan, math.nan
+    rows, micro, update = zip(*(f or empty for f in found))
+    return Seen(np.stack(rows), np.array(micro), np.array(update))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.case import Case
 from workbench.core.errors import Incompatible, ResourceMissing
 from workbench.core.profile import Tier
+from workbench.core.units import format_size
 from workbench.devices.roofline import roofline
 from workbench.plan.fitting import shape_of, sizes_of
 from workbench.plan.sizes import Sizes
@@ -105,6 +106,26 @@ class FitTable:
         )
 
 
+class Verdicts(list["Verdict"]):
+    """Verdicts on every method under ``budget`` bytes, with the ``table`` that answers other budgets and shapes."""
+
+    def __init__(self, verdicts: Iterable[Verdict], table: FitTable, budget: int) -> None:
+        super().__init__(verdicts)
+        self.table, self.budget = table, budget
+
+    @property
+    def sentence(self) -> str:
+        """How many methods fit."""
+        table, fitting = self.table, sum(v.fits == "fits" for v in self)
+        return (
+            f"{fitting} of {len(self)} methods fit {format_size(self.budget)}: {table.task} on {table.model}, "
+            f"{table.device.title}, batch {table.batch}. Nothing was run."
+        )
+
+    def __repr__(self) -> str:
+        return "\n".join([self.sentence, *(f"  {v.method}: {v.fits}, {v.summary}" for v in self)])
+
+
 def arranged(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """What fits first, then what could, each by its peak."""
     return sorted(verdicts, key=lambda v: (_ORDER.index(v.fits), v.peak or 0))
@@ -172,7 +193,7 @@ def fit(
     time: bool = True,
     patience: float = PATIENCE,
     progress: Callable[[str], None] | None = None,
-) -> list[Verdict]:
+) -> Verdicts:
     """Every case at its own shape; ``budget`` in bytes.
 
     Where a smaller batch is not enough, changes of settings are predicted for up to ``patience`` seconds in all.
@@ -185,4 +206,4 @@ def fit(
         if one.fits == "does not fit":
             one = with_changes(one, by_name[one.method], budget, tier, waiting)
         found.append(one)
-    return arranged(found)
+    return Verdicts(arranged(found), table, budget)

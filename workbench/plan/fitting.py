@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -32,14 +32,19 @@ def sizes_of(case: Case, tier: Tier | None = None) -> Sizes:
     from workbench.predictions import kept
 
     tier = case.tier(tier)
-    return Sizes.from_dict(kept(case, f"sizes {tier}", lambda: asdict(_fitted(case, tier))))
+    return Sizes.from_dict(kept(case, _name(tier), lambda: asdict(_fitted(case, tier))))
 
 
 def sizes_known(case: Case, tier: Tier | None = None) -> bool:
     """Whether :func:`sizes_of` can answer without a trace."""
     from workbench.predictions import is_kept
 
-    return case.refusal() is not None or is_kept(case, f"sizes {case.tier(tier)}")
+    return case.refusal() is not None or is_kept(case, _name(case.tier(tier)))
+
+
+def _name(tier: Tier) -> str:
+    """What sizes are kept as in the cache."""
+    return f"sizes by phase {tier}"
 
 
 def shape_of(case: Case) -> Shape:
@@ -122,7 +127,7 @@ def _fitted(case: Case, tier: Tier) -> Sizes:
 
 
 def _sizes(model: SizeModel, calls: Mapping[Shape, Calls], text: bool) -> Sizes:
-    rows = _rows_that_can_peak(model.coefficients)
+    rows = _rows_that_can_peak(model.coefficients, [phase for _, _, phase in model.names])
     return Sizes(
         model.terms,
         tuple(model.names[i] for i in rows),
@@ -144,7 +149,16 @@ def _alone(trace: Trace, own: Shape) -> Sizes:
     return Sizes(("1",), (row,), split, (False,), ("1",), work, own, False, "nothing was fitted")
 
 
-def _rows_that_can_peak(coefficients: np.ndarray) -> list[int]:
+def _rows_that_can_peak(coefficients: np.ndarray, phases: Sequence[str]) -> list[int]:
+    """Rows that can be the highest of their phase."""
+    found = []
+    for phase in dict.fromkeys(phases):
+        own = [i for i, name in enumerate(phases) if name == phase]
+        found += [own[i] for i in _not_beaten(coefficients[:, own])]
+    return sorted(found)
+
+
+def _not_beaten(coefficients: np.ndarray) -> list[int]:
     """Rows that no other row exceeds in every term; the others are never the highest, as every term is positive."""
     totals = np.round(coefficients.sum(axis=2), 6).T
     first = np.unique(totals, axis=0, return_index=True)[1]

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import shlex
+import itertools
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from workbench.case import Case
-from workbench.core.errors import BudgetExceeded, Incompatible, Interrupted, PintpotError
+from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, Interrupted, PintpotError
 from workbench.core.profile import MemoryProfile, Tier
-from workbench.core.units import format_exactly, format_size
+from workbench.core.units import format_size
 from workbench.plan.candidates import Grid, Search
+from workbench.plan.choice import Choice
 from workbench.plan.fitting import predicted_step
+from workbench.plan.planned import Other, Plan, settings_in_words
+from workbench.plan.refusal import ways_found
 from workbench.plan.verdict import cost
 from workbench.records.schema import Quantity, RunRecord, State
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
 
-EXHAUSTIVE = 96  #: grids up to this many candidates are searched whole
+EXHAUSTIVE = 24  #: grids up to this many candidates are sized whole
+PATIENCE = 30.0  #: seconds after which a plan that fits is good enough
+PACE = "laptop"  #: whose speeds rank where the device that was asked about has none
+BLOCKS_TRIED = 6  #: numbers of recomputed blocks that are tried, evenly spread
+OTHERS = 3  #: slower but smaller candidates that a plan names
 
 #: Levers tried where the method's config has them; each list begins with "off".
 LEVERS: Mapping[str, tuple[Any, ...]] = {
-    "recompute": (0, 1),
     "bit_masks": (False, True),
     "update_in_backward": (False, True),
     "chunked_loss": (0, 128),
@@ -37,69 +44,6 @@ LEVERS: Mapping[str, tuple[Any, ...]] = {
 APPROXIMATE = ("saved", "weights")
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The best case found, verified: ``predicted`` fits the budget. ``score`` is what was maximised.
-
-    ``throughput`` is examples per second; ``candidates`` the size of the grid, ``sized`` how many of it the fitted
-    sizes ranked, ``verified`` how many were predicted to be sure, and ``exhaustive`` whether all were looked at.
-    """
-
-    case: Case
-    device: str
-    budget: int
-    predicted: MemoryProfile
-    step_time: Quantity
-    step_energy: Quantity
-    throughput: Quantity
-    score: Quantity
-    objective: str
-    binds: str
-    candidates: int
-    sized: int
-    verified: int
-    exhaustive: bool
-    interrupted: bool = False
-
-    @property
-    def command(self) -> str:
-        """The command that trains by this plan."""
-        case = self.case
-        words = ["pintpot", "run", "--task", case.task_name, "--model", case.model_name, "--method", case.method_name]
-        words += ["--device", self.device, "--budget", format_exactly(self.budget), "--batch", str(case.batch)]
-        words += ["--accumulate", str(case.accumulate)] if case.accumulate > 1 else []
-        words += ["--length", str(case.length)] if case.length is not None else []
-        for name, value in case.settings.items():
-            words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
-        return shlex.join(words)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data; sizes in bytes, times in seconds."""
-        case = self.case
-        return {
-            "method": case.method_name,
-            "settings": dict(case.settings),
-            "batch": case.batch,
-            "accumulate": case.accumulate,
-            "length": case.length,
-            "budget": self.budget,
-            "predicted": {"peak": self.predicted.peak, "by_category": dict(self.predicted.by_category)},
-            "source": str(self.predicted.source),
-            "step_time": vars(self.step_time),
-            "step_energy": vars(self.step_energy),
-            "throughput": vars(self.throughput),
-            "objective": self.objective,
-            "score": vars(self.score),
-            "binds": self.binds,
-            "candidates": self.candidates,
-            "sized": self.sized,
-            "verified": self.verified,
-            "interrupted": self.interrupted,
-            "exhaustive": self.exhaustive,
-            "command": self.command,
-        }
-
-
 def plan(
     base: Case,
     device: Device,
@@ -107,38 +51,45 @@ def plan(
     *,
     grid: Grid | None = None,
     records: Iterable[RunRecord] | None = None,
-    tier: Tier = Tier.PROBE,
+    tier: Tier | None = None,
     exhaustive_up_to: int = EXHAUSTIVE,
+    patience: float = PATIENCE,
     observe: Callable[[str], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Plan:
     """The fastest way to train ``base``'s method within ``budget`` bytes.
 
-    Every combination of settings is sized once, which ranks all its batches; the winner is verified by a prediction
-    of its own. ``grid`` maps ``batch``, ``method`` or any setting to values; by default :func:`default_grid`. The
-    examples of a step stay those of ``base``. With ``records`` of finished runs the quality they gained per example
-    weighs the throughput, so the objective is quality per second; without any it is examples per second.
-    ``observe`` is told each combination before it is sized; once ``cancel`` is set no further one is, and the best so
-    far is the answer. Raises ``BudgetExceeded`` naming the smallest peak found when nothing fits, ``Interrupted`` when
-    it was stopped before anything was found.
+    Every single change is sized, and what several do together is composed from that, which ranks the whole grid at
+    once; settings that look best are sized themselves, and the winner is verified by a prediction of its own.
+    ``grid`` maps ``batch``, ``method`` or any setting to values, what changes nothing first; by default
+    :func:`default_grid`. The examples of a step stay those of ``base``. With ``records`` of finished runs the quality
+    they gained per example weighs the throughput, so the objective is quality per second; without any it is examples
+    per second. After ``patience`` seconds the best that is sized and fits is the answer. ``observe`` is told each set
+    of settings before it is sized; once ``cancel`` is set no further one is, and the best so far is the answer.
+    Raises ``BudgetExceeded`` with the smallest peak found and ways out when nothing fits, ``Interrupted`` when it was
+    stopped before anything was found.
     """
     grid = dict(default_grid(base) if grid is None else grid)
     gains = gained_per_example(records or (), base)
-    weigh: Callable[[Case], float] = lambda case: gains.get(case.method_name, 0.0) if gains else 1.0  # noqa: E731
-    search = Search(base, device, budget, grid, weigh, tier, observe, cancel)
+    weigh = (lambda case: _gain(gains, case)) if gains else None
+    tier = base.tier(tier)
+    search = Search(base, _pace(device), budget, grid, weigh, tier, observe, cancel)
+    choice = Choice(search, patience)
     whole = search.size <= exhaustive_up_to
-    if whole:
-        search.exhaustive()
-    else:
-        search.climb()
-    best = search.verified()
+    search.look(whole=whole)
+    best = choice.best()
     if best is None:
-        raise Interrupted("stopped before a plan was found") if search.stopped else _nothing(search)
+        raise Interrupted("stopped before a plan was found") if search.stopped else _nothing(search, choice)
     candidate, profile = best
     case, (time, energy) = candidate.case, cost(candidate.case, device)
+    if time.value is None and search.pace is not device:
+        said = f"no speed is known of {device.name}, so candidates were ranked by those of {search.pace.name}"
+        time = replace(time, note=f"{said}; `pintpot devices calibrate` measures this host")
     speed = Quantity(case.batch * case.accumulate / time.value if time.value else None, time.kind, time.note)
     objective = "quality gained per second, from recorded runs" if gains else "examples per second"
     score = Quantity(candidate.speed, "fitted", f"{objective}; {time.note}") if gains else speed
+    over = _over(search, choice)
+    others = itertools.islice(choice.smaller(profile), OTHERS)
     return Plan(
         case=case,
         device=device.name,
@@ -149,39 +100,95 @@ def plan(
         throughput=speed,
         score=score,
         objective=objective,
-        binds=_binds(search, case, profile),
+        binds=_binds(search, over, case, profile),
         candidates=search.size,
-        sized=len(search.all()),
-        verified=search.checked,
+        sized=search.count_sized(),
+        verified=choice.checked,
         exhaustive=whole and not search.stopped,
         interrupted=search.stopped,
+        hurried=choice.hurried,
+        others=tuple(Other(c.case, p.peak, c.speed / candidate.speed) for c, p in others),
     )
 
 
-def default_grid(base: Case, *, approximate: bool = False) -> dict[str, Sequence[Any]]:
-    """Batches by halves from the base's own, and each lever the config has that keeps the result as it is."""
+def default_grid(
+    base: Case, *, approximate: bool = False, vary: Mapping[str, Sequence[Any]] | None = None
+) -> dict[str, Sequence[Any]]:
+    """Batches by halves from the base's own, and each lever the config has that keeps the result as it is.
+
+    ``approximate`` adds the levers that do not. ``vary`` adds settings of the method, such as a rank, with the values
+    to try. Raises ``BadInput`` for a setting that the method has not, or a value it refuses.
+    """
+    for name, values in (vary or {}).items():
+        if not list(values):
+            raise BadInput(name, list(values), "at least one value")
+        for value in values:
+            base.method.configure(**{**base.settings, name: value})
     batches = [base.batch]
     while batches[-1] > 1:
         batches.append(batches[-1] // 2)
     grid: dict[str, Sequence[Any]] = {"batch": batches}
-    for name, values in LEVERS.items():
+    for name, values in ({"recompute_first": _blocks(base)} | dict(LEVERS)).items():
         if name in type(base.config).model_fields and name not in base.settings:
-            usable = [values[0], *(v for v in values[1:] if _serves(base, name, v))]
+            off = getattr(base.config, name) == values[0]
+            usable = [values[0], *(v for v in values[1:] if off and _serves(base, name, v))]
             if len(usable) > 1 and (approximate or name not in APPROXIMATE):
                 grid[name] = usable
+    for name, values in (vary or {}).items():
+        own = getattr(base.config, name)
+        grid[name] = [own, *(v for v in values if v != own)] if own in values else list(values)
     return grid
 
 
-def gained_per_example(records: Iterable[RunRecord], base: Case) -> dict[str, float]:
-    """Score gained per training example by method, over finished runs on this task and model."""
-    found: dict[str, list[float]] = {}
+def _blocks(base: Case) -> tuple[int, ...]:
+    """Numbers of first blocks to recompute: none, and up to all but the last, which gains nothing."""
+    from workbench.models.structure import blocks
+
+    if base.config.recompute or base.refusal() is not None or not _serves(base, "recompute_first", 1):
+        return (0,)
+    count = len(blocks(base.spec.build(base.task.classes(base.spec), device="meta", weights=False)))
+    if not count:
+        return (0,)
+    most = max(1, count - 1)
+    return (0, *dict.fromkeys(math.ceil(most * i / BLOCKS_TRIED) for i in range(1, BLOCKS_TRIED + 1)))
+
+
+def _pace(device: Device) -> Device:
+    """The device whose speeds rank candidates: its own, else those of a usual machine."""
+    from workbench.devices.model import get
+
+    return device if device.throughput and device.memory.bandwidth is not None else get(PACE)
+
+
+Gains = Mapping[str, list[tuple[Mapping[str, Any], float]]]
+
+
+def gained_per_example(records: Iterable[RunRecord], base: Case) -> Gains:
+    """Score gained per training example of finished runs on this task and model: (settings, gain) by method."""
+    found: dict[str, list[tuple[Mapping[str, Any], float]]] = {}
     for record in records:
         same = record.task == base.task_name and record.model == base.model_name and record.state is State.DONE
         value, before = record.score.get("value"), record.score_before.get("value")
         seen = len(record.steps) * record.batch
-        if same and seen and value is not None and not record.score.get("lower_is_better"):
-            found.setdefault(record.method, []).append((value - (before or 0.0)) / seen)
-    return {method: max(mean(gains), 0.0) for method, gains in found.items()}
+        if same and seen and value is not None:
+            gained = value - (before or 0.0) if not record.score.get("lower_is_better") else (before or value) - value
+            found.setdefault(record.method, []).append((record.config, max(0.0, gained / seen)))
+    return found
+
+
+def _gain(gains: Gains, case: Case) -> float:
+    """What an example was worth to runs of this method, those whose numeric settings are nearest counted alone."""
+    runs = gains.get(case.method_name, [])
+    own = case.config.model_dump()
+    if not runs:
+        return 0.0
+    far = [sum(_apart(own.get(n), v) for n, v in config.items() if n not in ("lr", *LEVERS)) for config, _ in runs]
+    return mean(gain for (_, gain), distance in zip(runs, far) if distance == min(far))
+
+
+def _apart(one: Any, other: Any) -> float:
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in (one, other))
+    return abs(math.log2(one / other)) if numbers else float(one != other)
 
 
 def _serves(base: Case, name: str, value: Any) -> bool:
@@ -191,25 +198,38 @@ def _serves(base: Case, name: str, value: Any) -> bool:
         return False
 
 
-def _binds(search: Search, best: Case, profile: MemoryProfile) -> str:
+def _over(search: Search, choice: Choice) -> int:
+    """Candidates that pass the budget, by their sizes or by a prediction."""
+    return choice.refuted + int((search.peaks() > search.budget).sum())
+
+
+def _binds(search: Search, over: int, best: Case, profile: MemoryProfile) -> str:
     """What keeps the plan from being faster: the largest batch is reached, or which bytes stand in the way."""
-    over = search.refuted + sum(c.peak > search.budget for c in search.all())
     spare = format_size(search.budget - profile.peak)
     if best.batch == max(search.batches) and not over:
         return f"nothing: every candidate fits, {spare} are spare, and speed alone decides"
     top = profile.binding_category
     return (
-        f"memory: {over} candidates pass the budget; {format_size(profile.by_category[top])} of this plan's peak "
-        f"is {top}, {spare} are spare"
+        f"memory: {over} of {search.size} candidates pass the budget; {format_size(profile.by_category[top])} of this "
+        f"plan's peak is {top}, {spare} are spare"
     )
 
 
-def _nothing(search: Search) -> PintpotError:
-    if not search.all():
+def _nothing(search: Search, choice: Choice) -> PintpotError:
+    case = choice.frugal()
+    if case is None:
         return Incompatible("method", search.base.method_name, "none of the candidates can be predicted on this model")
-    case = min(search.all(), key=lambda c: c.peak).case
     profile = predicted_step(case, search.tier)
-    top, settings = profile.binding_category, "".join(f", {n} {v}" for n, v in case.settings.items())
+    top = profile.binding_category
+    seen = (
+        f"weights and optimizer state alone are {format_size(search.held)}"
+        if search.hopeless
+        else f"the most frugal candidate seen ({settings_in_words(case)}) needs {format_size(profile.peak)}, "
+        f"{format_size(profile.by_category[top])} of it {top}"
+    )
+    ways, note = ways_found(search.base, search.budget, cancel=search.cancel, tier=search.tier)
+    if not note and not set(APPROXIMATE) & set(search.axes):
+        note = "levers that pack or narrow numbers are planned with only when asked for"
     return BudgetExceeded(
         operator=profile.operator,
         module=profile.module,
@@ -218,9 +238,7 @@ def _nothing(search: Search) -> PintpotError:
         live=0,
         limit=search.budget,
         ledger={str(c): size for c, size in profile.by_category.items()},
-        sentence=(
-            f"nothing in the grid fits {format_size(search.budget)}: the most frugal candidate seen (batch "
-            f"{case.batch} x {case.accumulate}{settings}) needs {format_size(profile.peak)}, "
-            f"{format_size(profile.by_category[top])} of it {top}; allow approximate levers or take another method."
-        ),
+        suggestions=ways,
+        note=note,
+        sentence=f"nothing in the grid fits {format_size(search.budget)}: {seen}.",
     )

@@ -38,10 +38,11 @@ _POWERS: Mapping[str, Callable[[int, int], int]] = {
 class Sizes:
     """Peak and work of one method as polynomials of batch and length.
 
-    ``rows`` are the moments that can be the peak of some shape, with ``memory`` as coefficients (term, row,
-    category) in bytes; ``bounds`` marks rows that are an upper bound only. ``work`` maps "group|quantity" to
-    coefficients of ``work_terms``. ``held_out`` is the shape of the trace kept out. ``reason`` says why nothing
-    could be fitted; then only ``held_out`` itself is answered. ``lengths`` says whether lengths were fitted.
+    ``rows`` are the moments that can be the highest of their phase at some shape, with ``memory`` as coefficients
+    (term, row, category) in bytes; ``bounds`` marks rows that are an upper bound only. ``work`` maps
+    "group|quantity" to coefficients of ``work_terms``. ``held_out`` is the shape of the trace kept out. ``reason``
+    says why nothing could be fitted; then only ``held_out`` itself is answered. ``lengths`` says whether lengths
+    were fitted.
     """
 
     terms: tuple[str, ...]
@@ -74,6 +75,16 @@ class Sizes:
             reason = f"inside bytes of {self.rows[top][0]} are known as an upper bound only; predict this shape instead"
             raise Incompatible("shape", (batch, length), reason)
         return self.rows[top], {c: int(v) for c, v in zip(CATEGORIES, live[top])}
+
+    def by_phase(self, batch: int, length: int) -> dict[str, np.ndarray]:
+        """The highest moment of each phase of this shape, in bytes by category; raises as :meth:`peak` does."""
+        self.peak(batch, length)
+        live = np.rint(np.tensordot(powers(self.terms, batch, length), self._memory, axes=1))
+        highest: dict[str, np.ndarray] = {}
+        for (_, _, phase), row in zip(self.rows, live):
+            if phase not in highest or row.sum() > highest[phase].sum():
+                highest[phase] = row
+        return highest
 
     def largest_batch(self, budget: int, length: int, below: int, *, accumulated: bool = False) -> int | None:
         """The largest batch under ``below`` whose peak fits ``budget`` bytes; ``None`` where not even one does.

@@ -44,6 +44,14 @@ class Verdict:
         """The largest category at the peak: the one to attack first."""
         return str(max(self.by_category, key=lambda c: self.by_category[c])) if self.by_category else ""
 
+    @property
+    def summary(self) -> str:
+        """Its peak with what to change, or why it has none, in a few words."""
+        if self.fits == "fits" or not self.changes:
+            return self.reason
+        ways = "; ".join(f"{c.sentence} ({format_size(c.peak)}, {c.source})" for c in self.changes)
+        return f"peak {format_size(self.peak or 0)}; {ways}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``--json``; sizes are bytes, times seconds, energies joules."""
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -10,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.case import Case
-from workbench.core.errors import BudgetExceeded, PintpotError
+from workbench.core.errors import PintpotError
 from workbench.core.profile import Category, MemoryProfile, Tier
-from workbench.core.units import format_size
 from workbench.plan.fitting import predicted_step, shape_of, sizes_of
 
 _BATCH = frozenset({Category.SAVED, Category.WORKSPACE, Category.INPUTS})
@@ -42,9 +42,6 @@ _LIGHTER: Mapping[str, tuple[str, ...]] = {
 }
 
 
-PATIENCE = 20.0  #: seconds that a search for ways out may take
-
-
 @dataclass(frozen=True)
 class Change:
     """One way out, verified: ``case`` was predicted at ``peak`` bytes; ``source`` says by what."""
@@ -56,16 +53,20 @@ class Change:
 
 
 class Patience:
-    """How long a search goes on looking. No prediction is begun once it is spent, and ``ran_out`` then says so."""
+    """How long a search goes on looking, ended at once by ``cancel``.
 
-    def __init__(self, seconds: float = math.inf) -> None:
-        self.seconds = seconds
+    No prediction is begun once it is spent, and ``ran_out`` then says so.
+    """
+
+    def __init__(self, seconds: float = math.inf, cancel: threading.Event | None = None) -> None:
+        self.seconds, self.cancel = seconds, cancel
         self.ran_out = False
         self._until = time.monotonic() + seconds
 
     def left(self) -> bool:
         """Whether another prediction may begin."""
-        self.ran_out = self.ran_out or time.monotonic() >= self._until
+        stopped = self.cancel is not None and self.cancel.is_set()
+        self.ran_out = self.ran_out or stopped or time.monotonic() >= self._until
         return not self.ran_out
 
     @property
@@ -254,31 +255,6 @@ def with_batch(case: Case, batch: int) -> Case:
 
 def batch_words(case: Case) -> str:
     return f"batch {case.batch}" + (f" accumulated {case.accumulate} times" if case.accumulate > 1 else "")
-
-
-def with_ways_out(error: BudgetExceeded, case: Case, seconds: float = PATIENCE) -> BudgetExceeded:
-    """The guard's error with verified ways out, looked for no longer than about ``seconds``.
-
-    Unchanged when it has some or the step cannot be predicted.
-    """
-    if error.suggestions:
-        return error
-    patience = Patience(seconds)
-    try:
-        found = tuple(f"{c.sentence} ({format_size(c.peak)})" for c in ways_out(case, error.limit, patience=patience))
-    except PintpotError:
-        return error
-    return BudgetExceeded(
-        operator=error.operator,
-        module=error.module,
-        category=error.category,
-        asked=error.asked,
-        live=error.live,
-        limit=error.limit,
-        ledger=error.ledger,
-        suggestions=found,
-        note=patience.sentence if patience.ran_out else "",
-    )
 
 
 def _rest(profile: MemoryProfile, lowers: frozenset[Category]) -> int:

@@ -56,10 +56,12 @@ class Quantity:
 class RunRecord:
     """One run of one method with one seed. Sizes are bytes, times seconds, energy joules.
 
-    ``score`` holds ``name``, ``value``, ``count``, ``lower_is_better`` and ``details`` of the final
+    ``score`` holds ``name``, ``value``, ``count``, ``lower_is_better``, ``share`` and ``details`` of the final
     evaluation; ``score_before`` the same before tuning. ``data`` holds hash, split, mask id and sizes. ``arena``
     holds size, largest live set (bytes), planned steps and misses of a run whose steps were served from one.
     ``notes`` are sentences on how the run came about: where it was resumed, which checkpoint was damaged.
+    ``ways`` are changes that would have kept the budget, cheapest first, each verified by a prediction; ``None``
+    where none were looked for. ``note`` says what else became of that search.
     """
 
     id: str
@@ -71,6 +73,8 @@ class RunRecord:
     config: Mapping[str, Any] = field(default_factory=dict)
     family: str = ""
     reason: str = ""
+    ways: tuple[str, ...] | None = None
+    note: str = ""
     device: str = ""
     budget: int | None = None
     batch: int = 0
@@ -114,7 +118,13 @@ class RunRecord:
         text = f"{self.method} on {self.model}, seed {self.seed}: {self.state.value} after {done}"
         if self.accuracy is not None:
             text += f", {self.score.get('name', 'score')} {self.accuracy:.4g}"
-        return f"{text}. {self.reason}".strip()
+        return " ".join(part for part in (f"{text}.", _ended(self.reason), self.ways_sentence) if part)
+
+    @property
+    def ways_sentence(self) -> str:
+        """The ways out of a budget in one sentence; empty where none were looked for."""
+        said = [f"Cheapest ways out: {'; '.join(self.ways)}."] if self.ways else []
+        return " ".join([*said, _ended(self.note[:1].upper() + self.note[1:])]).strip()
 
     def _repr_html_(self) -> str:
         """What a notebook shows of a run: its end as a state with the reason, then what was predicted and measured."""
@@ -144,8 +154,14 @@ class RunRecord:
         data["state"] = State(data["state"])
         data["steps"] = tuple(StepRecord(**s) for s in data["steps"])
         data["notes"] = tuple(data.get("notes", ()))
+        data["ways"] = None if data.get("ways") is None else tuple(data["ways"])
         for name in ("predicted", "measured"):
             data[name] = MemoryProfile.from_dict(data[name]) if data[name] else None
         for name in ("step_time", "device_step_time", "device_step_energy"):
             data[name] = Quantity(**data[name]) if data[name] else None
         return cls(**data)
+
+
+def _ended(text: str) -> str:
+    """A sentence with its full stop."""
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."

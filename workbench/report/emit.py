@@ -103,11 +103,15 @@ def parameters(values: Mapping[str, Any]) -> None:
 def table(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") -> None:
     """Put a table into the report: a :class:`Table`, or plain rows whose keys are the headings."""
     payload = table_payload(rows, caption)
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in payload["columns"])
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in payload["rows"])
     text = "\n".join("\t".join(row) for row in [payload["columns"], *payload["rows"]])
-    shown = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    _display({TABLE: payload, "text/html": shown, "text/plain": text})
+    _display({TABLE: payload, "text/html": table_html(payload), "text/plain": text})
+
+
+def table_html(payload: Mapping[str, Any]) -> str:
+    """A table for a live notebook, from the payload of the report's."""
+    head = "".join(f"<th scope='col'>{html.escape(h)}</th>" for h in payload["columns"])
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in payload["rows"])
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def table_payload(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") -> dict[str, Any]:

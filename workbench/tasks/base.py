@@ -21,13 +21,15 @@ tasks: Registry[Any] = Registry("task", "workbench.tasks", "pintpot.tasks")
 
 @dataclass(frozen=True)
 class Metrics:
-    """Score of one evaluation. ``value`` is the headline in [0, 1] (or a loss when ``lower_is_better``)."""
+    """Score of one evaluation. ``share`` says that the headline ``value`` is one of ``count`` examples, in [0, 1] and
+    printed per cent; otherwise it is a number with the unit that ``name`` says, such as bits per byte."""
 
     name: str
     value: float
     count: int
     details: Mapping[str, float] = field(default_factory=dict)
     lower_is_better: bool = False
+    share: bool = True
 
 
 @dataclass(frozen=True)

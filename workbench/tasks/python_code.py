@@ -92,4 +92,5 @@ class PythonCode(LanguageModelling):
                 tokens += made["labels"][:, 1:].numel()
         loss, size = total / tokens, sum(int(example["bytes"]) for example in data.test)
         bits = total / math.log(2) / size
-        return Metrics(self.metric, bits, len(data.test), {"loss": loss, "tokens": float(tokens)}, lower_is_better=True)
+        details = {"loss": loss, "tokens": float(tokens)}
+        return Metrics(self.metric, bits, len(data.test), details, lower_is_better=True, share=False)

@@ -68,7 +68,7 @@ class Tokens(LanguageModelling):
             for start in range(0, len(data.test), batch):
                 made: Sequence[Mapping[str, Any]] = data.test[start : start + batch]
                 total += float(self.loss(model, self.collate(made, spec))) * len(made)
-        return Metrics(self.metric, total / len(data.test), len(data.test), {}, lower_is_better=True)
+        return Metrics(self.metric, total / len(data.test), len(data.test), {}, lower_is_better=True, share=False)
 
     def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:
         length = text_length(self.name, length, self.default_length, model)

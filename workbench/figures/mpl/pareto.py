@@ -32,7 +32,7 @@ def draw(info: ParetoInfo) -> Any:
     axis.set_ylabel(f"{info.metric} ({'lower' if info.lower_is_better else 'higher'} is better)")
     if rail:
         axis.set_yticks([t for t in axis.get_yticks() if floor + (ceiling - floor) * 0.12 <= t <= ceiling])
-    if all(p.score is None or 0 <= p.score <= 1 for p in points):
+    if info.share:
         axis.yaxis.set_major_formatter(lambda v, _: f"{v * 100:.4g} %" if 0 <= v <= 1 else "")
     rail_y = floor + (ceiling - floor) * 0.05
     if rail:

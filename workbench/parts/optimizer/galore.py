@@ -25,6 +25,10 @@ class GaLore:
     inner: str = "adamw"
     refresh: Refresh = "iteration"
 
+    def __post_init__(self) -> None:
+        """Make the inner rule once: tables of a library that it imports are no part of any step."""
+        named(self.inner)
+
     def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         return SubspaceOptimizer(
             parameters, lr, named(self.inner).build,

@@ -30,6 +30,10 @@ class NaturalGaLore:
     history: int = 20
     damping: float = 1e-3
 
+    def __post_init__(self) -> None:
+        """Make the inner rule once: tables of a library that it imports are no part of any step."""
+        named(self.inner)
+
     def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         return NaturalSubspaceOptimizer(
             parameters, lr, named(self.inner).build, history=self.history, damping=self.damping,

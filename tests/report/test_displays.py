@@ -1,0 +1,57 @@
+"""A notebook shows verdicts, a plan and a profile as pictures and tables; a terminal shows them in a few lines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import workbench
+from workbench.report import displays
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return workbench.open(
+        task="tokens", model="tiny-bert", device="raspberry-pi-4", budget="4 MiB", batch=4, length=16
+    )  # fmt: skip
+
+
+def test_verdicts_are_a_picture_and_a_table_of_all(bench):
+    found = bench.fit(["full", "head", "prefix-tuning"])
+    shown = displays.fits_html(found)
+    assert shown.count("<svg") == 1 and shown.count("<tr>") == 1 + len(found) == 4
+    assert "budget 4.00 MiB" in shown and "does not apply" in shown and "Move the" not in shown
+    assert repr(found).startswith(found.sentence) and len(repr(found).splitlines()) == 4
+    assert isinstance(found, list) and found.table.at(2**30)
+
+
+def test_a_plan_shows_its_settings_and_its_command(bench):
+    plan = bench.plan("head")
+    shown = displays.plan_html(plan)
+    assert plan.command in shown and "What binds: " in shown and f"Plan: {plan.sentence}" in repr(plan)
+    assert shown.count("<tr>") == 2 + len(plan.others)
+
+
+def test_a_profile_shows_its_split_and_every_moment(bench):
+    profile = bench.case("head").predict()
+    shown = displays.profile_html(profile)
+    assert f"{profile.peak:,}" in shown and "saved for backward" in shown and shown.count("<svg") == 1
+    assert profile.sentence() in repr(profile) and "Moment" not in repr(profile)
+
+
+def test_ipython_is_told_when_the_library_is_imported_in_it():
+    code = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+import sys, workbench
+assert "torch" not in sys.modules and "matplotlib" not in sys.modules
+bench = workbench.open(task="tokens", model="tiny-bert", device="raspberry-pi-4", budget="4 MiB", batch=4, length=16)
+data, _ = shell.display_formatter.format(bench.case("head").predict())
+print("<svg" in data["text/html"], data["text/plain"].startswith("<MemoryProfile, predicted"))
+data, _ = shell.display_formatter.format(bench.fit(["head"]))
+print("<svg" in data["text/html"], data["text/plain"].startswith("1 of 1 methods fit"))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True"] * 4, done.stderr
