@@ -55,6 +55,7 @@ class RunRecord:
     ``score`` holds ``name``, ``value``, ``count``, ``lower_is_better`` and ``details`` of the final
     evaluation; ``score_before`` the same before tuning. ``data`` holds hash, split, mask id and sizes. ``arena``
     holds size, largest live set (bytes), planned steps and misses of a run whose steps were served from one.
+    ``choices`` say, for a method that chooses anew what trains, what it chose from which step on.
     """
 
     id: str
@@ -85,6 +86,7 @@ class RunRecord:
     score_before: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     arena: Mapping[str, int] = field(default_factory=dict)
+    choices: tuple[Mapping[str, Any], ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     seconds: float = 0.0
@@ -137,6 +139,7 @@ class RunRecord:
         data = dict(raw)
         data["state"] = State(data["state"])
         data["steps"] = tuple(StepRecord(**s) for s in data["steps"])
+        data["choices"] = tuple(data.get("choices", ()))
         for name in ("predicted", "measured"):
             data[name] = MemoryProfile.from_dict(data[name]) if data[name] else None
         for name in ("step_time", "device_step_time", "device_step_energy"):
