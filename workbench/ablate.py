@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.case import Case
@@ -19,7 +19,10 @@ from workbench.tasks.base import Sizes
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a grid: a case, a seed and the budget it must keep; see ``Session`` for ``arena``."""
+    """One point of a grid: a case, a seed and the budget it must keep; see ``Session`` for ``arena``.
+
+    ``held_out`` names another task that the tuned model is asked about at the end.
+    """
 
     case: Case
     seed: int
@@ -29,6 +32,7 @@ class Cell:
     device: str = "this-host"
     profile: str = ""
     arena: bool = False
+    held_out: str = ""
 
     def key(self) -> str:
         """Content hash of everything that decides the result."""
@@ -39,7 +43,9 @@ class Cell:
             "sizes": vars(self.sizes),
             "record": 1,
         }
-        return content_key(identity | {"arena": True} if self.arena else identity)
+        more = {"arena": True} if self.arena else {}
+        more |= {"held out": self.held_out} if self.held_out else {}
+        return content_key(identity | more)
 
     def session(self, cancel: threading.Event) -> Session:
         return Session(self.case, self.seed, self.budget, self.schedule, self.sizes, arena=self.arena, cancel=cancel)
@@ -127,4 +133,9 @@ def _run_cell(
         if observe is not None:
             observe(Progress(done, total, cell, step=step, planned=session.total, measured=session.measured))
 
-    return run(session, on_step=on_step, profile=cell.profile, device=cell.device)
+    record = run(session, on_step=on_step, profile=cell.profile, device=cell.device)
+    if cell.held_out and record.state is State.DONE:
+        from workbench.probes.held_out import held_out
+
+        record = replace(record, held_out=held_out(cell.case, session.model, cell.held_out))
+    return record

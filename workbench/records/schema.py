@@ -55,7 +55,8 @@ class RunRecord:
     ``score`` holds ``name``, ``value``, ``count``, ``lower_is_better`` and ``details`` of the final
     evaluation; ``score_before`` the same before tuning. ``data`` holds hash, split, mask id and sizes. ``arena``
     holds size, largest live set (bytes), planned steps and misses of a run whose steps were served from one.
-    ``choices`` say, for a method that chooses anew what trains, what it chose from which step on.
+    ``choices`` say, for a method that chooses anew what trains, what it chose from which epoch on. ``held_out`` is a
+    score like ``score`` on another ``task``, with the untuned model's value as ``before``.
     """
 
     id: str
@@ -87,6 +88,7 @@ class RunRecord:
     data: Mapping[str, Any] = field(default_factory=dict)
     arena: Mapping[str, int] = field(default_factory=dict)
     choices: tuple[Mapping[str, Any], ...] = ()
+    held_out: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     seconds: float = 0.0
