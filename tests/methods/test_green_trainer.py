@@ -67,6 +67,7 @@ def test_with_room_for_everything_all_that_is_worth_something_trains() -> None:
     choice = step.parts.estimator.choices[0]
     assert [i > 0 for i in choice.importance] == list(choice.chosen) and not all(choice.chosen)
     assert max(map(abs, choice.importance)) == 1.0
+    assert choice.share == 1.0
 
 
 def test_the_lazy_ways_pass_the_target() -> None:
@@ -161,7 +162,7 @@ def test_it_chooses_again_when_an_epoch_begins() -> None:
     for epoch in (0, 0, 1, 2, 2, 3, 4):
         step.epoch = epoch
         step(batch, seed=epoch)
-    assert [c.epoch for c in step.parts.estimator.choices] == [0, 2, 4]
+    assert [(c.step, c.epoch) for c in step.parts.estimator.choices] == [(0, 0), (3, 2), (6, 4)]
     step, batch = step_of("tiny-bert", rho=0.5, interval=0)
     for epoch in (0, 1, 5):
         step.epoch = epoch

@@ -6,14 +6,17 @@ from workbench.figures.curves import curves
 from workbench.figures.errors import errors, errors_answer, errors_table
 from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
+from workbench.figures.forgetting import forgetting, forgetting_table
 from workbench.figures.gradients import gradients
 from workbench.figures.info import FigureInfo
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
+from workbench.figures.operations import operations, operations_table
 from workbench.figures.papers import papers_answer, papers_map, papers_table
 from workbench.figures.pareto import pareto
 from workbench.figures.prediction import prediction
 from workbench.figures.run import run
 from workbench.figures.saved import saved
+from workbench.figures.schedule import schedule
 from workbench.figures.scheme import scheme
 from workbench.figures.table import split, table
 from workbench.figures.timeline import timeline
@@ -34,9 +37,13 @@ __all__ = [
     "forecast",
     "forecast_answer",
     "forecast_costs",
+    "forgetting",
+    "forgetting_table",
     "gradients",
     "low_state_answer",
     "low_state_table",
+    "operations",
+    "operations_table",
     "paper_memory",
     "papers_answer",
     "papers_map",
@@ -46,6 +53,7 @@ __all__ = [
     "refresh_table",
     "run",
     "saved",
+    "schedule",
     "scheme",
     "split",
     "table",

@@ -26,13 +26,14 @@ from workbench.parts.trial import importances
 
 @dataclass(frozen=True)
 class Choice:
-    """What trains from an epoch on. ``cost`` and ``budget`` are operations of one backward pass, ``forward`` those of a
-    forward pass, ``full`` those of a step of full tuning, ``selecting`` those that the choice itself took.
+    """What trains from a ``step`` on. ``cost`` and ``budget`` are operations of one backward pass, ``forward`` those
+    of a forward pass, ``full`` those of a step of full tuning, ``selecting`` those that the choice itself took.
 
     ``tensors`` are all that can train, from the output downwards, with ``importance`` (1 for the greatest) and whether
     they were ``chosen``.
     """
 
+    step: int
     epoch: int
     budget: int
     cost: int
@@ -73,6 +74,7 @@ class Adaptive:
     only_chosen: bool = True
     choices: list[Choice] = field(default_factory=list, compare=False)
     _costs: list[BackwardCosts] = field(default_factory=list, compare=False, repr=False)
+    _taken: list[int] = field(default_factory=lambda: [0], compare=False, repr=False)
 
     def prepare(self, model: nn.Module) -> None:
         """Nothing to change: costs are counted on the first batch, which shows the shapes."""
@@ -86,6 +88,7 @@ class Adaptive:
             if due:
                 self.choices.append(self._choose(step, costs))
             latest = self.choices[-1]
+            self._taken[0] += 1
             chosen = [n for n, pick in zip(latest.tensors, latest.chosen) if pick]
         return self._train(step, chosen)
 
@@ -142,8 +145,10 @@ class Adaptive:
             places = self._filled(range(len(costs.names)), costs, stop=True)
         chosen = [costs.names[i] for i in places]
         picked = tuple(i in set(places) for i in range(len(costs.names)))
-        numbers = costs.forward, costs.full, selecting, costs.names
-        return Choice(step.epoch, self._budget(costs), costs.of(chosen), *numbers, tuple(map(float, worth)), picked)
+        return Choice(
+            self._taken[0], step.epoch, self._budget(costs), costs.of(chosen) if self.only_chosen else costs.backward,
+            costs.forward, costs.full, selecting, costs.names, tuple(float(f"{w:.4g}") for w in worth), picked,
+        )  # fmt: skip
 
     def _best(self, worth: np.ndarray, costs: BackwardCosts) -> list[int]:
         """The best choice by the costs along the order, and what still fits by those of its gradients together."""
