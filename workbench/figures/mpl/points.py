@@ -13,7 +13,7 @@ from workbench.figures.svg import INK
 def draw(info: PointsInfo) -> Any:
     """A matplotlib figure of ``info``."""
     if not info.places:
-        return empty("No run has both values.")
+        return empty(info.alt)
     figure, axes = blank(4.0)
     axis = axes[0][0]
     for place in info.places:
@@ -44,7 +44,10 @@ def _limits(axis: Any, info: PointsInfo) -> None:
     for values, setter, zero in ((xs, axis.set_xlim, info.x_from_zero), (ys, axis.set_ylim, False)):
         low, high = min(values), max(values)
         span = (high - low) or abs(high) * 0.1 or 0.1
-        setter(0 if zero else low - span * 0.15, high + span * 0.25)
+        bottom, top = 0 if zero else low - span * 0.15, high + span * 0.25
+        if setter == axis.set_ylim and info.y_is_share:  # a share: nothing lies outside of 0 and 1
+            bottom, top = max(bottom, -0.02), min(top, 1.02)
+        setter(bottom, top)
 
 
 def _label(figure: Any, axis: Any, info: PointsInfo) -> None:
