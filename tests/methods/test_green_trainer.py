@@ -237,3 +237,44 @@ def test_a_target_below_the_cheapest_matrix_names_the_shortfall_before_anything_
         case.predict()
     with pytest.raises(Incompatible, match="the least rho is"):
         Subject("green-trainer", "tiny-llama", {"rho": 0.45}).case.predict()  # a tied head: the way down begins late
+
+
+# -- real models ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+@pytest.mark.parametrize(
+    ("task", "model", "rho"), [("movie-sentiment", "minilm", 0.5), ("python-code", "smollm2", 0.6)]
+)
+def test_pretrained_models_meet_the_target_to_within_two_per_cent(task: str, model: str, rho: float) -> None:
+    """A step that was counted, after a choice that was made on the same batch."""
+    from workbench.case import Case
+
+    case = Case(task, model, "green-trainer", batch=2, length=32, settings={"rho": rho})
+    step, batch = case.step(case.attached()), case.example()
+    measured = trained_flops(step, batch)
+    choice = step.parts.estimator.choices[0]
+    assert measured == choice.forward + choice.cost
+    assert 0.98 * rho <= measured / choice.full <= rho
+    assert case.predict().peak == measure(case.step(case.attached()), case.example()).peak
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+def test_chosen_tensors_learn_no_worse_than_random_ones_at_the_same_operations(tmp_path: Any, monkeypatch: Any) -> None:
+    """The direction on a real model, three seeds. Whether they learn better is reported, not asserted."""
+    import workbench as wb
+    from workbench.stats import paired_difference
+    from workbench.studies.operations import spent
+
+    monkeypatch.setenv("PINTPOT_RUNS", str(tmp_path / "runs"))
+    bench = wb.open("movie-sentiment", "minilm", budget="1GiB", train=240, test=200, batch=16, epochs=2)
+    shared = {"method": ["green-trainer"], "rho": [0.5], "lr": [3e-4], "seed": range(3)}
+    chosen, drawn = (bench.ablate({**shared, "select": [s]}) for s in ("importance", "random"))
+    for record in (*chosen, *drawn):
+        work = spent([record])[record.id]
+        assert 0.95 * 0.5 <= work.training / work.full <= 0.5
+        assert max(s.peak for s in record.steps) <= record.predicted.peak
+    found = paired_difference(*({r.seed: r.accuracy for r in some} for some in (chosen, drawn)))
+    assert found.count == 3 and found.high > 0, f"told apart to the worse: {found}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 QUICK = {"task": "digits", "model": "tiny-vit"}  #: needs no download
 #: Learning rates by kind of start: a pretrained model, or random weights that have further to go.
-PRETRAINED = {"full": 1e-4, "lora": 3e-3, "s2ft": 5e-3, "green-trainer": 1e-4}
+PRETRAINED = {"full": 1e-4, "lora": 3e-3, "s2ft": 5e-3, "green-trainer": 3e-4}
 FROM_RANDOM = {"full": 1e-3, "lora": 3e-3, "s2ft": 1e-2, "green-trainer": 2e-3}
 
 
@@ -83,7 +83,9 @@ def equal_channels(bench: Bench, rank: int) -> float:
             low = middle
         else:
             high = middle
-    return float(f"{high:.4g}")
+    exactly = trained_numbers(bench, "s2ft", channels=high)
+    shorter = (float(f"{high:.{digits}g}") for digits in range(2, 9))
+    return next((s for s in shorter if trained_numbers(bench, "s2ft", channels=s) == exactly), high)
 
 
 def trained_numbers(bench: Bench, method: str, **settings: Any) -> int:
