@@ -167,7 +167,7 @@ class Bench:
             return ""
         words = ["pintpot", "run", "--method", method, "--seed", str(seed)]
         for name, value in self._opened().items():
-            words += [f"--{name}", str(value)]
+            words += [f"--{name.replace('_', '-')}", str(value)]
         words += ["--accumulate", str(accumulate)] if accumulate > 1 else []
         words += ["--arena"] if arena else []
         for name, value in settings.items():
@@ -200,6 +200,7 @@ class Bench:
             "train": self.sizes.train,
             "test": self.sizes.test,
             "epochs": self.schedule.epochs,
+            "held_out": self.held_out or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 

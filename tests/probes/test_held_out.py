@@ -41,6 +41,7 @@ def test_a_run_keeps_what_tuning_forgot(tmp_path, monkeypatch) -> None:
     record = bench.run("s2ft")
     again = bench.store.get(record.id)
     assert again.held_out == record.held_out
+    assert bench.run_command("s2ft").endswith("--held-out digits") and "held_out='digits'" in bench.run_python("s2ft")
     assert record.held_out["task"] == "digits" and record.held_out["before"] > 0.3
     plain = wb.open("pixels", "tiny-vit", budget="1GiB", batch=8, train=16, test=8, epochs=1).run("s2ft")
     assert plain.id != record.id and not plain.held_out

@@ -26,6 +26,7 @@ Settings = Annotated[
 Train = Annotated[int | None, typer.Option("--train", help="Training examples; the profile's or task's if not given.")]
 Test = Annotated[int | None, typer.Option("--test", help="Test examples; the profile's or task's if not given.")]
 Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes over the training examples.")]
+HeldOut = Annotated[str, typer.Option("--held-out", help="Another task that the tuned model is asked about.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
 
 

@@ -62,6 +62,7 @@ def run(
     train: options.Train = None,
     test: options.Test = None,
     epochs: options.Epochs = None,
+    held_out: options.HeldOut = "",
     arena: Annotated[bool, typer.Option("--arena", help="Serve repeated steps from one planned block.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -73,9 +74,8 @@ def run(
     from workbench.records.schema import State
 
     methods.get(method)
-    bench = open_bench(
-        task, model, device, budget, batch=batch, length=length, profile=profile, train=train, test=test, epochs=epochs
-    )
+    sizes: dict[str, Any] = {"batch": batch, "length": length, "train": train, "test": test, "epochs": epochs}
+    bench = open_bench(task, model, device, budget, profile=profile, held_out=held_out, **sizes)
     values = options.method_settings(method, settings)
     with cancelling() as cancel, sweeping(1) as observe:
         record = bench.run(method, seed, accumulate=accumulate, arena=arena, observe=observe, cancel=cancel, **values)
@@ -85,6 +85,8 @@ def run(
         _show_records([record])
         if record.arena:
             note(_arena_words(record.arena))
+        if record.held_out:
+            note("{name} on {task}: {value:.4g}, {before:.4g} before tuning".format(**record.held_out))
         if record.reason:
             note(record.reason)
         if record.state is State.REFUSED and record.predicted is not None:
@@ -108,6 +110,7 @@ def ablate(
     train: options.Train = None,
     test: options.Test = None,
     epochs: options.Epochs = None,
+    held_out: options.HeldOut = "",
     as_json: options.AsJson = False,
 ) -> None:
     """Run what is missing of a grid; finished cells cost nothing."""
@@ -122,9 +125,8 @@ def ablate(
         grid[name] = [parsed(v.strip()) for v in values.split(",") if v.strip()]
         if not grid[name]:
             raise BadInput("seeds" if name == "seed" else name, values, "at least one value")
-    bench = open_bench(
-        task, model, device, budget, batch=batch, length=length, profile=profile, train=train, test=test, epochs=epochs
-    )
+    sizes: dict[str, Any] = {"batch": batch, "length": length, "train": train, "test": test, "epochs": epochs}
+    bench = open_bench(task, model, device, budget, profile=profile, held_out=held_out, **sizes)
     total = 1
     for values in grid.values():
         total *= len(values)
