@@ -39,13 +39,15 @@ def page(stored: Mapping[str, Any]) -> list[str]:
 def _exact(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
         "### The permutation changes nothing, and the adapter is the whole difference\n",
-        "| what trains | logits moved by the permutation, of the largest | plain model + adapter = tuned checkpoint | "
+        "| what trains | logits moved by the permutation, of the largest | the same in float64 | "
+        "plain model + adapter = tuned checkpoint | "
         "adapter | peak, measured | predicted minus measured |",
-        "|---|---:|---|---:|---:|---:|",
+        "|---|---:|---:|---|---:|---:|---:|",
     ]
     key = "plain model with the adapter is the tuned checkpoint"
     lines += [
-        f"| {r['what trains']} | {r['logits moved by the permutation']:.1e} | {'to the bit' if r[key] else 'NO'} | "
+        f"| {r['what trains']} | {r['logits moved by the permutation']:.1e} | {r['the same in float64']:.1e} | "
+        f"{'to the bit' if r[key] else 'NO'} | "
         f"{format_size(r['adapter'])} | {format_size(r['measured'])} | {r['predicted'] - r['measured']:+} B |"
         for r in rows
     ]

@@ -85,7 +85,7 @@ def adapter_of(model: nn.Module) -> dict[str, Tensor]:
 
 def _outermost(module: nn.Module, one: Slices, role: str) -> Tensor:
     """The weight with its unit channels outermost, a second product added in; a view where there is none."""
-    weight: Tensor = module.weight.detach()  # type: ignore[union-attr, assignment]
+    weight: Tensor = module.get_parameter("weight").detach()
     if role in one.structure.producers:
         return weight
     if isinstance(module, ExtraProduct):
@@ -104,10 +104,7 @@ def put_adapter(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     writes: list[tuple[Tensor, Tensor]] = []
     moves: list[tuple[Slices, list[int]]] = []
     for one in slices_of(model):
-        units = rest.pop(f"{one.structure.consumer}.units", None)
-        if units is None or len(units) != one.count:
-            raise BadInput("adapter", f"{one.structure.consumer}.units", f"{one.count} units, as this model is cut")
-        moves.append((one, one.structure.led_by(units.tolist())))
+        moves.append((one, _wanted_order(one, rest.pop(f"{one.structure.consumer}.units", None))))
         for role, name in one.cut.items():
             if isinstance(model.get_submodule(name), ExtraProduct):
                 raise BadInput("adapter", f"{name}.values", "a model whose slices are parts of their weights")
@@ -128,20 +125,45 @@ def put_adapter(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         place.copy_(values)
 
 
+def _wanted_order(one: Slices, units: Tensor | None) -> list[int]:
+    """The order that an adapter asks for; refuses units that this model does not have or cannot put in front."""
+    expected = f"{one.count} different units below {one.structure.units}, as this model is cut"
+    field_name = f"{one.structure.consumer}.units"
+    asked = [] if units is None else [int(unit) for unit in units.flatten().tolist()]
+    if len(asked) != one.count or len(set(asked)) != len(asked) or not all(0 <= u < one.structure.units for u in asked):
+        raise BadInput("adapter", field_name, expected)
+    try:
+        wanted = one.structure.led_by(asked)
+    except ValueError as error:
+        raise BadInput("adapter", field_name, f"units that can stand in front together: {error}") from error
+    if wanted[: one.count] != asked:
+        raise BadInput("adapter", field_name, f"{expected}, in the order of its groups")
+    return wanted
+
+
 @torch.no_grad()
 def put_on_plain(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Write an adapter into a model that was never permuted: the tuned model, without any of this machinery."""
+    """Write an adapter into a model that was never permuted: the tuned model, without any of this machinery.
+
+    Raises ``BadInput`` when a tensor has no place or another size; nothing is written then.
+    """
     known = dict(model.named_parameters())
+    writes: list[tuple[Tensor, Tensor, Tensor | None]] = []
     for name, tensor in state.items():
         owner, _, what = name.rpartition(".")
-        if what == "values":
-            weight, places = known[f"{owner}.weight"], state[f"{owner}.channels"].long()
-            if f"{owner}.units" in state:  # a consumer: its columns
-                weight.index_copy_(1, places, tensor.t())
-            else:
-                weight.index_copy_(0, places, tensor)
-        elif what not in ("channels", "units"):
-            known[name].copy_(tensor)
+        if what in ("channels", "units"):
+            continue
+        place, rows = known.get(name), None
+        if what == "values" and f"{owner}.weight" in known:
+            weight, rows = known[f"{owner}.weight"], state.get(f"{owner}.channels")
+            place = weight.t() if f"{owner}.units" in state else weight  # a consumer: its columns
+            if rows is None or len(rows) != len(tensor) or not all(0 <= r < len(place) for r in rows.tolist()):
+                raise BadInput("adapter", f"{owner}.channels", f"a channel below {len(place)} for each of the values")
+        if place is None or tensor.shape[-1:] != place.shape[-1:] or (rows is None and tensor.shape != place.shape):
+            raise BadInput("adapter", name, "a tensor of this model, of its shape")
+        writes.append((place, tensor, rows))
+    for place, tensor, rows in writes:
+        place.copy_(tensor) if rows is None else place.index_copy_(0, rows.long(), tensor)
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:

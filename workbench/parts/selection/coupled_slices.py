@@ -70,7 +70,7 @@ class CoupledSlices:
     def _cut(self, model: nn.Module, structure: Coupled, count: int, generator: np.random.Generator) -> Slices:
         """Bring the chosen units to the front and let their slices train."""
         chosen = structure.at_random(count, generator)
-        weight = model.get_submodule(structure.consumer).weight
+        weight = model.get_parameter(f"{structure.consumer}.weight")
         order = list(range(structure.units))
         if not weight.is_meta and self.select in ("random", "weight"):
             if self.select == "weight":
