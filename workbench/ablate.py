@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Cell:
     """One point of a grid: a case, a seed and the budget it must keep; see ``Session`` for ``arena``.
 
     Every ``checkpoint_every`` steps (0: never) its state goes to disk, from where it goes on to the same result.
+    ``held_out`` names another task that the tuned model is asked about at the end.
     """
 
     case: Case
@@ -37,6 +38,7 @@ class Cell:
     profile: str = ""
     arena: bool = False
     checkpoint_every: int = 0
+    held_out: str = ""
 
     def key(self) -> str:
         """Content hash of everything that decides the result."""
@@ -47,7 +49,9 @@ class Cell:
             "sizes": vars(self.sizes),
             "record": 1,
         }
-        return content_key(identity | {"arena": True} if self.arena else identity)
+        more = {"arena": True} if self.arena else {}
+        more |= {"held out": self.held_out} if self.held_out else {}
+        return content_key(identity | more)
 
     def checkpoints(self, folder: Path) -> Checkpoints:
         """This cell's own below ``folder``."""
@@ -156,6 +160,10 @@ def settle(
     if record is None:
         session = cell.session(cancel, checkpoints, patience)
         record = run(session, on_step=lambda step: on_step(step, session), profile=cell.profile, device=cell.device)
+        if cell.held_out and record.state is State.DONE:
+            from workbench.probes.held_out import held_out
+
+            record = replace(record, held_out=held_out(cell.case, session.model, cell.held_out))
         store.put(key, record)
     if record.state in FINISHED:
         checkpoints.discard()

@@ -45,6 +45,8 @@ class Bench:
     sizes: Sizes = field(default_factory=Sizes)
     profile: RunProfile = field(default_factory=lambda: profile("standard"))
     store: RunStore = field(default_factory=RunStore)
+    held_out: str = ""
+    """Another task that every tuned model is asked about, to see what tuning forgot; empty: none."""
 
     def case(self, method: str, **settings: Any) -> Case:
         """The bench's case for one method; the profile's settings for its own task and model, then the given ones."""
@@ -220,7 +222,7 @@ class Bench:
             return ""
         words = ["pintpot", "run", "--method", method, "--seed", str(seed)]
         for name, value in self._opened().items():
-            words += [f"--{name}", str(value)]
+            words += [f"--{name.replace('_', '-')}", str(value)]
         words += ["--accumulate", str(accumulate)] if accumulate > 1 else []
         words += ["--arena"] if arena else []
         words += ["--checkpoint-every", str(checkpoint_every)] if checkpoint_every else []
@@ -262,6 +264,7 @@ class Bench:
             "train": self.sizes.train,
             "test": self.sizes.test,
             "epochs": self.schedule.epochs,
+            "held_out": self.held_out or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -270,7 +273,8 @@ class Bench:
         budget: int | None = self.budget
         if reference and case.refusal() is None and case.predict().peak > self.budget:
             budget = None
-        return Cell(case, seed, budget, self.schedule, self.sizes, self.device.name, self.profile.name)
+        shared = self.schedule, self.sizes, self.device.name, self.profile.name
+        return Cell(case, seed, budget, *shared, held_out=self.held_out)
 
 
 def open(
@@ -286,13 +290,15 @@ def open(
     test: int | None = None,
     epochs: float | None = None,
     steps: int | None = None,
+    held_out: str = "",
 ) -> Bench:
     """A bench; whatever is left empty comes from the profile, and for another task than the profile's from the task.
 
     Without a budget it is the profile's, or what the device has free where that is less.
 
     ``train`` and ``test`` are numbers of examples, ``epochs`` passes over the training examples (``steps``
-    overrides them). Every name and value is checked here.
+    overrides them). ``held_out`` names another task that tuned models are asked about. Every name and value is checked
+    here.
     """
     from workbench.devices.model import get
     from workbench.models import resolve
@@ -322,8 +328,13 @@ def open(
         sizes,
         chosen,
         RunStore(),
+        held_out,
     )
-    bench.case("full")
+    case = bench.case("full")
+    if held_out:
+        from workbench.probes.held_out import check as check_held_out
+
+        check_held_out(held_out, case)
     return bench
 
 

@@ -139,6 +139,7 @@ class Session:
                         self.measured = measure(self.training, micro, budget=self.budget, log=log)
                 lr = self.case.config.lr * self.schedule.factor(index, self.total)
                 self.training.set_lr(lr)
+                self.training.epoch = index // max(1, len(self.data.train) // (self.case.batch * self.case.accumulate))
                 self.training.observer = norms = layer_norms(self.model) if index % norm_every == 0 else None
                 started = time.perf_counter()
                 with guard(limit, self.training, micro, log=log) as guarded:
@@ -290,6 +291,7 @@ def _results(
         "step_time": Quantity(median(plain), "measured", "median of the steps without instruments") if plain else None,
         "trainable": sum(p.numel() for p in session.training.parameters),
         "parameters": sum(p.numel() for p in session.model.parameters()),
+        "choices": tuple(choice.to_dict() for choice in getattr(session.training.parts.estimator, "choices", ())),
         "adapter_bytes": adapter_bytes(session.case.method.adapter_state(session.model)),
         "score": _plain(scored),
         "score_before": _plain(before),

@@ -105,3 +105,14 @@ def test_5_interrupted_keeps_what_was_finished(folders) -> None:
 
     finished = [line for line in RunStore().lines() if line.state == "done"]
     assert finished
+
+
+def test_0_a_run_says_what_it_forgot_and_its_command_finds_it_again(pintpot) -> None:
+    words = ("run", "--method", "s2ft", "--task", "tokens", "--model", "tiny-llama", "--profile", "quick")
+    sizes = ("--length", "16", "--train", "8", "--test", "2", "--batch", "4", "--epochs", "1")
+    asked = (*words, *sizes, "--held-out")
+    outcome = pintpot(*asked, "python-code")
+    assert outcome.code == 0, outcome.err
+    assert "bits per byte on python-code" in outcome.out + outcome.err
+    wrong = pintpot(*asked, "digits")
+    assert wrong.code == 2 and "digits" in wrong.err

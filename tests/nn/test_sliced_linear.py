@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.core.errors import BadInput
-from workbench.nn.sliced_linear import SlicedConv2d, SlicedLinear
+from workbench.nn.sliced_linear import SlicedConv2d, SlicedLinear, SlicedRows
 
 LAYERS = {
     "linear": (lambda: nn.Linear(12, 7), SlicedLinear, (3, 5, 12)),
+    "rows": (lambda: nn.Linear(7, 12), SlicedRows, (3, 5, 7)),
     "convolution 1x1": (lambda: nn.Conv2d(12, 7, 1), SlicedConv2d, (2, 12, 5, 5)),
     "convolution 3x3": (lambda: nn.Conv2d(12, 7, 3, stride=2, padding=1, bias=False), SlicedConv2d, (2, 12, 6, 6)),
 }
@@ -52,7 +53,8 @@ def test_gradients_are_the_slice_of_the_whole(kind: str, channels: int) -> None:
     torch.testing.assert_close(*outputs)
     for out in outputs:
         out.square().sum().backward()
-    torch.testing.assert_close(sliced.part.grad.transpose(0, 1), plain.weight.grad[:, :channels], rtol=1e-5, atol=1e-5)
+    whole = plain.weight.grad.transpose(0, sliced.axis)
+    torch.testing.assert_close(sliced.part.grad, whole[:channels], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-5, atol=1e-5)
     if plain.bias is not None:
         torch.testing.assert_close(sliced.bias.grad, plain.bias.grad, rtol=1e-5, atol=1e-5)
@@ -73,7 +75,7 @@ def test_only_the_slice_is_saved(kind: str) -> None:
     plain, sliced, x = pair(kind)
     x.requires_grad_()
     assert saved_bytes(plain, x) == x.nbytes
-    assert saved_bytes(sliced, x) == x.nbytes * 4 // 12
+    assert saved_bytes(sliced, x) == (x.nbytes if kind == "rows" else x.nbytes * 4 // 12)
     sliced.part.requires_grad_(False)
     assert saved_bytes(sliced, x) == 0
 
@@ -97,6 +99,8 @@ def test_an_update_reaches_the_weight(kind: str, fused: bool) -> None:
     """The slice moves as it would in a whole weight whose gradient is masked; the rest stays to the bit."""
     plain, sliced, x = pair(kind)
     before = sliced.weight.detach().clone()
+    frozen = [slice(None)] * sliced.axis + [slice(4, None)]
+    trained = [slice(None)] * sliced.axis + [slice(4)]
     ours, theirs = (torch.optim.AdamW([t], lr=0.1, fused=fused) for t in (sliced.part, plain.weight))
     for _ in range(3):
         for module, optimizer in ((sliced, ours), (plain, theirs)):
@@ -104,10 +108,10 @@ def test_an_update_reaches_the_weight(kind: str, fused: bool) -> None:
             module(x).square().sum().backward()
             optimizer.step()
         with torch.no_grad():
-            plain.weight[:, 4:] = before[:, 4:]
+            plain.weight[tuple(frozen)] = before[tuple(frozen)]
         torch.testing.assert_close(sliced.weight.detach(), plain.weight.detach(), rtol=1e-4, atol=1e-5)
-    assert torch.equal(sliced.weight[:, 4:], before[:, 4:])
-    assert not torch.equal(sliced.weight[:, :4], before[:, :4])
+    assert torch.equal(sliced.weight[tuple(frozen)], before[tuple(frozen)])
+    assert not torch.equal(sliced.weight[tuple(trained)], before[tuple(trained)])
     assert sliced.weight.untyped_storage()._cdata == sliced.part.untyped_storage()._cdata
 
 

@@ -29,6 +29,7 @@ Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes over the 
 CheckpointEvery = Annotated[
     int, typer.Option("--checkpoint-every", min=0, help="Steps between checkpoints; the same command resumes. 0: none.")
 ]
+HeldOut = Annotated[str, typer.Option("--held-out", help="Another task that the tuned model is asked about.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
 
 

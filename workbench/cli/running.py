@@ -62,6 +62,7 @@ def run(
     train: options.Train = None,
     test: options.Test = None,
     epochs: options.Epochs = None,
+    held_out: options.HeldOut = "",
     arena: Annotated[bool, typer.Option("--arena", help="Serve repeated steps from one planned block.")] = False,
     checkpoint_every: options.CheckpointEvery = 0,
     as_json: options.AsJson = False,
@@ -74,9 +75,8 @@ def run(
     from workbench.records.schema import State
 
     methods.get(method)
-    bench = open_bench(
-        task, model, device, budget, batch=batch, length=length, profile=profile, train=train, test=test, epochs=epochs
-    )
+    sizes: dict[str, Any] = {"batch": batch, "length": length, "train": train, "test": test, "epochs": epochs}
+    bench = open_bench(task, model, device, budget, profile=profile, held_out=held_out, **sizes)
     values = options.method_settings(method, settings)
     with cancelling() as cancel, sweeping(1) as observe:
         record = bench.run(
@@ -89,6 +89,8 @@ def run(
         _show_records([record])
         if record.arena:
             note(_arena_words(record.arena))
+        if record.held_out:
+            note("{name} on {task}: {value:.4g}, {before:.4g} before tuning".format(**record.held_out))
         for sentence in (record.reason, *record.notes, record.ways_sentence):
             if sentence:
                 note(sentence)
@@ -110,6 +112,7 @@ def ablate(
     train: options.Train = None,
     test: options.Test = None,
     epochs: options.Epochs = None,
+    held_out: options.HeldOut = "",
     checkpoint_every: options.CheckpointEvery = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that share the grid.")] = 1,
     as_json: options.AsJson = False,
@@ -122,9 +125,8 @@ def ablate(
     from workbench.progress import sweeping
 
     grid = options.axes(axes)
-    bench = open_bench(
-        task, model, device, budget, batch=batch, length=length, profile=profile, train=train, test=test, epochs=epochs
-    )
+    sizes: dict[str, Any] = {"batch": batch, "length": length, "train": train, "test": test, "epochs": epochs}
+    bench = open_bench(task, model, device, budget, profile=profile, held_out=held_out, **sizes)
     total = 1
     for values in grid.values():
         total *= len(values)

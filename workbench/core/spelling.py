@@ -19,6 +19,11 @@ def parsed(text: str) -> Any:
     return text
 
 
+def words(text: str) -> tuple[str, ...]:
+    """The words of a comma-separated setting."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def parsed_way(text: str) -> tuple[str, dict[str, Any]]:
     """The method's name and its settings; raises ``BadInput`` for a word that is no ``name=value``.
 

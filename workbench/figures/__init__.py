@@ -6,15 +6,18 @@ from workbench.figures.curves import curves
 from workbench.figures.errors import errors, errors_answer, errors_table
 from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
+from workbench.figures.forgetting import forgetting, forgetting_table
 from workbench.figures.gradients import gradients
 from workbench.figures.info import FigureInfo
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
+from workbench.figures.operations import operations, operations_table
 from workbench.figures.papers import papers_answer, papers_map, papers_table
 from workbench.figures.pareto import pareto
 from workbench.figures.planned import plan_table, verdicts_table
 from workbench.figures.prediction import prediction
 from workbench.figures.run import run
 from workbench.figures.saved import saved
+from workbench.figures.schedule import schedule
 from workbench.figures.scheme import scheme
 from workbench.figures.table import split, table
 from workbench.figures.timeline import one_step, timeline
@@ -35,10 +38,14 @@ __all__ = [
     "forecast",
     "forecast_answer",
     "forecast_costs",
+    "forgetting",
+    "forgetting_table",
     "gradients",
     "low_state_answer",
     "low_state_table",
     "one_step",
+    "operations",
+    "operations_table",
     "paper_memory",
     "papers_answer",
     "papers_map",
@@ -49,6 +56,7 @@ __all__ = [
     "refresh_table",
     "run",
     "saved",
+    "schedule",
     "scheme",
     "split",
     "table",

@@ -11,9 +11,11 @@ from workbench.figures.fit import FitInfo
 from workbench.figures.gradients import GradientsInfo
 from workbench.figures.info import FigureInfo
 from workbench.figures.pareto import ParetoInfo
+from workbench.figures.points import PointsInfo
 from workbench.figures.prediction import PredictionInfo
 from workbench.figures.run import RunInfo
 from workbench.figures.saved import SavedInfo
+from workbench.figures.schedule import ScheduleInfo
 from workbench.figures.timeline import TimelineInfo
 from workbench.figures.update_order import UpdateOrderInfo
 from workbench.figures.visited import VisitedInfo
@@ -199,6 +201,33 @@ def _run(figure: Any, info: RunInfo) -> None:
     figure.update_yaxes(title="training loss", selector={"overlaying": None})
 
 
+def _points(figure: Any, info: PointsInfo) -> None:
+    for p in info.places:
+        error = None
+        if p.low is not None and p.high is not None:
+            error = {"array": [p.high - p.y], "arrayminus": [p.y - p.low]}
+        figure.add_scatter(x=[p.x], y=[p.y], error_y=error, mode="markers", name=plain(p.label),
+                           marker={"color": p.colour, "symbol": _SYMBOLS[p.marker], "size": 11})  # fmt: skip
+        figure.add_scatter(x=[x for _, x, _ in p.seeds], y=[y for _, _, y in p.seeds], mode="markers", showlegend=False,
+                           hovertext=[f"seed {seed}" for seed, _, _ in p.seeds], name=plain(p.label),
+                           marker={"color": p.colour, "symbol": _SYMBOLS[p.marker], "size": 5})  # fmt: skip
+    if info.rule is not None:
+        figure.add_hline(y=info.rule, line_dash="dash", annotation_text=plain(info.rule_label))
+    figure.update_xaxes(title=plain(info.x_label), rangemode="tozero" if info.x_from_zero else "normal")
+    figure.update_yaxes(title=plain(info.y_label))
+
+
+def _schedule(figure: Any, info: ScheduleInfo) -> None:
+    """Importance of what trains; what does not train is empty."""
+    shown = [[w if c else None for w, c in zip(line.importance, line.chosen)] for line in info.lines]
+    figure.add_heatmap(
+        z=shown, x=[plain(name) for name in info.tensors], colorscale="Blues", colorbar={"title": "importance"},
+        y=[plain(f"{line.label}, epoch {line.epoch}: {line.share:.1%}") for line in info.lines], xgap=1, ygap=2,
+    )  # fmt: skip
+    figure.update_xaxes(title="tensor, from the output to the input", showticklabels=False)
+    figure.update_yaxes(autorange="reversed")
+
+
 _DRAW: dict[type[FigureInfo], Any] = {
     ParetoInfo: _pareto,
     CurvesInfo: _curves,
@@ -211,4 +240,6 @@ _DRAW: dict[type[FigureInfo], Any] = {
     UpdateOrderInfo: _update_order,
     VisitedInfo: _visited,
     RunInfo: _run,
+    PointsInfo: _points,
+    ScheduleInfo: _schedule,
 }

@@ -8,17 +8,13 @@ from pydantic import AfterValidator
 
 from workbench.core.card import Card
 from workbench.core.config import setting
+from workbench.core.spelling import words
 from workbench.methods.base import Method, MethodConfig, register
 
 if TYPE_CHECKING:
     from workbench.parts.base import Parts
 
 ROLES = ("attention", "expansion", "depthwise", "projection")
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The words of a comma-separated setting."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _known_roles(text: str) -> str:

@@ -1,10 +1,11 @@
-"""Train a slice of a weight's input channels: only those channels of the input are saved, only their gradient is made.
+"""Train a slice of a weight's channels: only their gradient is made, and of inputs only those channels are saved.
 
 ``W[:, :k]`` of a linear layer or a convolution trains; the rest is frozen. The backward pass computes
 ``dW[:, :k] = dY^T X[:, :k]``, a product k / K the size of the whole (channel slices of PockEngine, Zhu et al.,
-2023, and of training under 256 KB, Lin et al., 2022).
+2023, and of training under 256 KB, Lin et al., 2022). Where rows train instead, ``dW[:k] = dY[:, :k]^T X`` is as
+small, but reads the whole input (the row slices of S2FT, Yang et al., 2024).
 
-The weight is stored with its input channels outermost. The trained slice is then a contiguous piece of the same
+The weight is stored with the sliced channels outermost. The trained slice is then a contiguous piece of the same
 storage, so an optimizer's update of ``part`` is an update of ``weight``: there is no second copy to keep in step.
 """
 
@@ -21,27 +22,29 @@ from workbench.core.errors import BadInput
 
 
 class _Sliced(nn.Module):
-    """What both kinds of layer share: one storage, two parameters that look at it, one name in the state."""
+    """What all kinds of layer share: one storage, two parameters that look at it, one name in the state."""
 
     weight: nn.Parameter
     part: nn.Parameter
     bias: nn.Parameter | None
+    axis = 1  #: of the weight; its first channels along it train
 
     def _share(self, source: Tensor, bias: nn.Parameter | None, channels: int) -> None:
-        """Lay ``source`` out with input channels outermost. ``part`` is the first ``channels`` of them."""
-        if not 1 <= channels <= source.shape[1]:
-            raise BadInput("channels", channels, f"1 to {source.shape[1]} input channels")
-        outermost = source.detach().transpose(0, 1).contiguous()
+        """Lay ``source`` out with the sliced channels outermost. ``part`` is the first ``channels`` of them."""
+        if not 1 <= channels <= source.shape[self.axis]:
+            kind = "input" if self.axis else "output"
+            raise BadInput("channels", channels, f"1 to {source.shape[self.axis]} {kind} channels")
+        outermost = source.detach().transpose(0, self.axis).contiguous()
         self.channels = channels
-        self.weight = nn.Parameter(outermost.transpose(0, 1), requires_grad=False)
+        self.weight = nn.Parameter(outermost.transpose(0, self.axis), requires_grad=False)
         self.part = nn.Parameter(outermost[:channels])
         self.register_parameter("bias", bias)
 
     def _rejoin(self) -> None:
         """Make both parameters look at one storage again, after something copied each by itself."""
         if self.weight.untyped_storage()._cdata != self.part.untyped_storage()._cdata:
-            outermost = self.weight.detach().transpose(0, 1).contiguous()
-            self.weight.data, self.part.data = outermost.transpose(0, 1), outermost[: self.channels]
+            outermost = self.weight.detach().transpose(0, self.axis).contiguous()
+            self.weight.data, self.part.data = outermost.transpose(0, self.axis), outermost[: self.channels]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
@@ -85,6 +88,26 @@ class SlicedLinear(_Sliced):
         return f"{self.weight.shape[1]}, {self.weight.shape[0]}, channels={self.channels}"
 
 
+class SlicedRows(_Sliced):
+    """``x W^T + b`` with ``W[:channels]`` trained, as ``part`` of shape (channels, in features).
+
+    Takes over the weight of ``source`` and its bias as they are. The whole input is kept for the backward pass.
+    """
+
+    axis = 0
+
+    def __init__(self, source: nn.Linear, channels: int) -> None:
+        super().__init__()
+        self._share(source.weight, source.bias, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes (..., in features) to (..., out features)."""
+        return _LinearRows.apply(x, self.weight, self.part, self.bias)  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[1]}, {self.weight.shape[0]}, rows={self.channels}"
+
+
 class SlicedConv2d(_Sliced):
     """A convolution with ``W[:, :channels]`` trained, as ``part`` of shape (channels, out channels, height, width).
 
@@ -125,6 +148,23 @@ class _LinearPart(torch.autograd.Function):
         flat = grad.reshape(-1, grad.shape[-1])
         dx = grad.matmul(weight) if weight is not None else None
         dpart = kept.reshape(-1, kept.shape[-1]).t().mm(flat) if kept is not None else None
+        dbias = flat.sum(0) if ctx.needs_input_grad[3] else None
+        return dx, None, dpart, dbias
+
+
+class _LinearRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, part: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.rows = part.shape[0]
+        ctx.save_for_backward(x if ctx.needs_input_grad[2] else None, weight if ctx.needs_input_grad[0] else None)
+        return linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        flat = grad.reshape(-1, grad.shape[-1])
+        dx = grad.matmul(weight) if weight is not None else None
+        dpart = flat[:, : ctx.rows].t().mm(x.reshape(-1, x.shape[-1])) if x is not None else None
         dbias = flat.sum(0) if ctx.needs_input_grad[3] else None
         return dx, None, dpart, dbias
 

@@ -86,6 +86,7 @@ class Step(Protocol):
     batches: Sequence[dict[str, Tensor]]
     observer: Callable[[nn.Parameter], None] | None
     journal: Journal | None
+    epoch: int
 
     @property
     def rule_adds(self) -> bool:
@@ -110,6 +111,10 @@ class Step(Protocol):
 
     def update_from(self, parameter: nn.Parameter, gradient: Tensor) -> None:
         """Apply the optimizer to one parameter with this gradient, by the shortest way its rule has."""
+        ...
+
+    def optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
+        """The optimizer that holds this parameter."""
         ...
 
 
@@ -143,6 +148,8 @@ class TrainingStep:
     """Called with each parameter just before its update, while its gradient is there."""
     journal: Journal | None = None
     """Where an estimator writes updates that are known from a few numbers; see ``workbench.engine.journal``."""
+    epoch: int = 0
+    """Passes over the training data before this step, for estimators that begin anew with each."""
     updated: int = field(init=False, default=0)
     """Parameters whose update the present step has applied so far."""
     _optimizers: dict[int, torch.optim.Optimizer] = field(init=False, default_factory=dict)

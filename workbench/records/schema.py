@@ -62,6 +62,8 @@ class RunRecord:
     ``notes`` are sentences on how the run came about: where it was resumed, which checkpoint was damaged.
     ``ways`` are changes that would have kept the budget, cheapest first, each verified by a prediction; ``None``
     where none were looked for. ``note`` says what else became of that search.
+    ``choices`` say, for a method that chooses anew what trains, what it chose from which epoch on. ``held_out`` is a
+    score like ``score`` on another ``task``, with the untuned model's value as ``before``.
     """
 
     id: str
@@ -94,6 +96,8 @@ class RunRecord:
     score_before: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     arena: Mapping[str, int] = field(default_factory=dict)
+    choices: tuple[Mapping[str, Any], ...] = ()
+    held_out: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     seconds: float = 0.0
@@ -155,6 +159,7 @@ class RunRecord:
         data["steps"] = tuple(StepRecord(**s) for s in data["steps"])
         data["notes"] = tuple(data.get("notes", ()))
         data["ways"] = None if data.get("ways") is None else tuple(data["ways"])
+        data["choices"] = tuple(data.get("choices", ()))
         for name in ("predicted", "measured"):
             data[name] = MemoryProfile.from_dict(data[name]) if data[name] else None
         for name in ("step_time", "device_step_time", "device_step_energy"):

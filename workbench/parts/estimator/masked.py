@@ -27,10 +27,10 @@ class Masked:
             parameter.requires_grad_(parameter.is_floating_point())
 
     def step(self, step: Step) -> Tensor:
-        return Backprop().step(_MaskedUpdates(step))
+        return Backprop().step(MaskedUpdates(step))
 
 
-class _MaskedUpdates:
+class MaskedUpdates:
     """The step as it is, except that an update first drops the gradients of what is masked."""
 
     def __init__(self, step: Step) -> None:

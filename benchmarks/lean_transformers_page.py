@@ -1,0 +1,177 @@
+"""Writes docs/slices-and-tensors.md from what ``lean_transformers.py`` stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.core.units import format_size
+from workbench.stats import Interval, mean, paired_difference, t_interval
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "slices-and-tensors.md"
+
+
+def write(stored: Mapping[str, Any]) -> None:
+    PAGE.write_text("\n".join(page(stored)) + "\n")
+
+
+def page(stored: Mapping[str, Any]) -> list[str]:
+    host = stored["host"]
+    lines = [
+        "# Slices of channels and chosen tensors, beside adapters\n",
+        "Written by\n\n```\nOMP_NUM_THREADS=1 python benchmarks/lean_transformers.py\n```\n",
+        f"on {host['cores']} cores ({host['machine']}, {host['processor']}), torch {host['torch']}, {stored['when']}. "
+        "Bytes are measured unless they say predicted. The same comparison as a page to play with: "
+        "`pintpot report slices-and-tensors`.",
+        "\nS2FT permutes the chosen heads and feed-forward channels to the front of their matrices, which changes no "
+        "output, and trains the dense slice in place. GreenTrainer chooses in every epoch the tensors whose "
+        "next update is worth most, within a share *rho* of full tuning's operations.",
+    ]
+    for model, parts in stored["models"].items():
+        lines.append(f"\n## {model}\n")
+        for name, write_part in _PARTS.items():
+            if name in parts:
+                lines += write_part(parts[name])
+    return lines
+
+
+def _exact(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "### The permutation changes nothing, and the adapter is the whole difference\n",
+        "| what trains | logits moved by the permutation, of the largest | the same in float64 | "
+        "plain model + adapter = tuned checkpoint | "
+        "adapter | peak, measured | predicted minus measured |",
+        "|---|---:|---:|---|---:|---:|---:|",
+    ]
+    key = "plain model with the adapter is the tuned checkpoint"
+    lines += [
+        f"| {r['what trains']} | {r['logits moved by the permutation']:.1e} | {r['the same in float64']:.1e} | "
+        f"{'to the bit' if r[key] else 'NO'} | "
+        f"{format_size(r['adapter'])} | {format_size(r['measured'])} | {r['predicted'] - r['measured']:+} B |"
+        for r in rows
+    ]
+    return lines
+
+
+def _bytes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "\n### One step: the slice, its lazy variants, an adapter of the same size\n",
+        "| way | trained numbers | kept for backward | optimizer state | peak, measured | predicted minus measured | "
+        "forward GFLOP | backward GFLOP |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {r['way']} | {r['trained numbers']} | {r['kept for backward']} | {r['optimizer state']} | "
+        f"{format_size(r['measured bytes'])} | {r['predicted bytes'] - r['measured bytes']:+} B | "
+        f"{r['forward GFLOP']} | {r['backward GFLOP']} |"
+        for r in rows
+    ]
+    return [
+        *lines,
+        "\n`compute=mask` computes whole gradients and masks them, `compute=delta` adds a second product whose saved "
+        "view keeps the whole input alive. Both give the same weights as the slice.",
+    ]
+
+
+def _target(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "\n### The target of operations\n",
+        "| rho | counted before | measured | off | tensors | choosing, in full steps |",
+        "|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {r['rho']:g} | {r['counted']:.4f} | {r['measured']:.4f} | {r['off']:+} FLOP | {r['tensors']} | "
+        f"{r['choosing']:.2f} |"
+        for r in rows
+    ]
+    return [
+        *lines,
+        "\nA step's operations as shares of full tuning's, after a choice on a real batch; *measured* is torch's "
+        "`FlopCounterMode` around the step.",
+    ]
+
+
+def _trained(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["state"] == "done":
+            groups.setdefault(_label(row), []).append(row)
+    first = rows[0]
+    held = first["held_out"]
+    lines = [
+        "\n### Trained\n",
+        f"| arm | {first['score']['name']} (95 %) | {held['name']} on {held['task']}, {held['before']:.4g} before | "
+        "ships as | highest step | median step | predicted | operations / full's | with choosing |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [_row(label, some) for label, some in groups.items()]
+    return [*lines, *_said(groups)]
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    settings = {k: v for k, v in row["settings"].items() if (k, v) not in (("compute", "slice"), ("select", "random"))}
+    if row["method"] == "green-trainer":
+        settings["select"] = row["settings"]["select"]
+    return " ".join(
+        [row["method"], *(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items())]
+    )
+
+
+def _row(label: str, some: Sequence[Mapping[str, Any]]) -> str:
+    full = sum(r["full"] for r in some)
+    cells = [
+        label,
+        _spread([r["score"]["value"] for r in some]),
+        _spread([r["held_out"]["value"] for r in some]),
+        format_size(max(r["adapter"] for r in some)),
+        format_size(max(r["highest"] for r in some)),
+        format_size(max(r["median"] for r in some)),
+        format_size(max(r["predicted"] for r in some)),
+        f"{sum(r['training'] for r in some) / full:.3f}",
+        f"{sum(r['training'] + r['choosing'] for r in some) / full:.3f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.4g} (one seed)"
+    found: Interval = t_interval(values)
+    return f"{mean(values):.4g} ({found.low:.4g} to {found.high:.4g})"
+
+
+#: What the papers claim, as (one arm, another, of what, how it is told).
+_CLAIMS = (
+    ("s2ft", "lora", "score", "S2FT's paper: better than LoRA of the same size"),
+    ("s2ft", "lora", "held_out", "S2FT's paper: forgets less than LoRA (held-out score)"),
+    ("s2ft", "full", "held_out", "S2FT's paper: forgets less than full tuning (held-out score)"),
+    ("green-trainer importance", "full", "score", "GreenTrainer's paper: no noticeable loss against full"),
+    ("green-trainer importance", "lora", "score", "GreenTrainer's paper: better than LoRA at on-par operations"),
+    ("green-trainer importance", "green-trainer random", "score", "chosen against random at equal operations"),
+    ("green-trainer importance", "green-trainer last", "score", "chosen against the last at equal operations"),
+)  # fmt: skip
+
+
+def _said(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    lines = ["\nPaired differences over seeds with 95 % t intervals, the first arm minus the second:\n"]
+    for one, other, what, claim in _CLAIMS:
+        first, second = _find(groups, one), _find(groups, other)
+        if not first or not second:
+            continue
+        found = paired_difference(*({r["seed"]: r[what]["value"] for r in some} for some in (first, second)))
+        if found is None or found.low is None or found.high is None:
+            continue
+        verdict = "not told apart at this scale" if found.low <= 0 <= found.high else "told apart"
+        lower = " (lower is better)" if first[0][what]["lower_is_better"] else ""
+        lines.append(f"- {claim}: {found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}), {verdict}{lower}.")
+    return lines
+
+
+def _find(groups: Mapping[str, Sequence[Mapping[str, Any]]], words: str) -> Sequence[Mapping[str, Any]]:
+    method, *rest = words.split()
+    matching = [some for label, some in groups.items() if label.split()[0] == method and all(w in label for w in rest)]
+    return matching[0] if matching else []
+
+
+_PARTS = {"exact": _exact, "bytes": _bytes, "target": _target, "trained": _trained}

@@ -1,0 +1,225 @@
+"""Backpropagation that stays within a share of full tuning's operations by training the tensors that are worth most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workbench.core.errors import Incompatible
+from workbench.core.phase import is_at_its_most, seldom
+from workbench.core.seeds import derive
+from workbench.engine.backward_costs import BackwardCosts, backward_costs
+from workbench.engine.capture import NotCaptured, capture
+from workbench.engine.path_knapsack import best_choice
+from workbench.engine.prune import prune
+from workbench.parts.base import Step
+from workbench.parts.estimator.backprop import Backprop
+from workbench.parts.estimator.masked import MaskedUpdates
+from workbench.parts.trial import importances
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What trains from a ``step`` on. ``cost`` and ``budget`` are operations of one backward pass, ``forward`` those
+    of a forward pass, ``full`` those of a step of full tuning, ``selecting`` those that the choice itself took.
+
+    ``tensors`` are all that can train, from the output downwards, with ``importance`` (1 for the greatest) and whether
+    they were ``chosen``.
+    """
+
+    step: int
+    epoch: int
+    budget: int
+    cost: int
+    forward: int
+    full: int
+    selecting: int
+    tensors: tuple[str, ...]
+    importance: tuple[float, ...]
+    chosen: tuple[bool, ...]
+
+    @property
+    def share(self) -> float:
+        """Operations of a step as a share of full tuning's."""
+        return (self.forward + self.cost) / self.full
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Every ``interval`` epochs (0: once) the tensors are chosen anew on the batch at hand, by ``select``:
+
+    ``importance`` (see :mod:`workbench.parts.trial`), at ``random``, or the ``last`` ones. ``rho`` is the share of the
+    operations of full tuning that a step may take. ``whole_path`` false leaves the way down out of the costs, and
+    ``only_chosen`` false computes every gradient and drops the others: two lazy ways that pass the target.
+
+    A step at its most is the one that chooses, with optimizer state for all that can be reached: no step needs more.
+    """
+
+    uses_backward: ClassVar[bool] = True
+
+    rho: float = 0.5
+    interval: int = 1
+    select: str = "importance"
+    units: int = 20_000
+    whole_path: bool = True
+    only_chosen: bool = True
+    choices: list[Choice] = field(default_factory=list, compare=False)
+    _costs: list[BackwardCosts] = field(default_factory=list, compare=False, repr=False)
+    _taken: list[int] = field(default_factory=lambda: [0], compare=False, repr=False)
+
+    def prepare(self, model: nn.Module) -> None:
+        """Nothing to change: costs are counted on the first batch, which shows the shapes."""
+
+    def step(self, step: Step) -> Tensor:
+        costs = self._counted(step)
+        if is_at_its_most():
+            chosen = self._at_most(step, costs)
+        else:
+            due = not self.choices or (self.interval and step.epoch >= self.choices[-1].epoch + self.interval)
+            if due:
+                self.choices.append(self._choose(step, costs))
+            latest = self.choices[-1]
+            self._taken[0] += 1
+            chosen = [n for n, pick in zip(latest.tensors, latest.chosen) if pick]
+        return self._train(step, chosen)
+
+    def _train(self, step: Step, chosen: Sequence[str]) -> Tensor:
+        if self.only_chosen:
+            with _training_only(step, chosen):
+                return Backprop().step(step)
+        for name, parameter in step.model.named_parameters():
+            parameter.masked = name not in chosen  # type: ignore[attr-defined]
+        return Backprop().step(MaskedUpdates(step))
+
+    # -- what a step costs ---------------------------------------------------------------------------------
+
+    def _counted(self, step: Step) -> BackwardCosts:
+        """Costs by tensor, counted once; refuses a target that not even one matrix fits."""
+        if not self._costs:
+            try:
+                costs = backward_costs(prune(capture(step.model, step.loss_of, step.batches[0])))
+            except NotCaptured as error:
+                reason = f"its costs are counted on the captured step, and {error}"
+                raise Incompatible("method", "green-trainer", reason) from error
+            least = costs.forward + costs.least
+            if costs.forward + self._budget(costs) < least:
+                raise Incompatible("method", f"green-trainer rho={self.rho:g}", _shortfall(self.rho, costs))
+            self._costs.append(costs)
+        return self._costs[0]
+
+    def _budget(self, costs: BackwardCosts) -> int:
+        """Operations that are left for the backward pass."""
+        return int(self.rho * costs.full) - costs.forward
+
+    def _reachable(self, step: Step, costs: BackwardCosts) -> dict[str, nn.Parameter]:
+        """Tensors whose gradient alone keeps the target; no other can be chosen."""
+        tensors, budget = dict(step.model.named_parameters()), self._budget(costs)
+        way = costs.path if self.whole_path else [0] * len(costs.names)
+        return {n: tensors[n] for n, o, p in zip(costs.names, costs.own, way) if o + p <= budget}
+
+    # -- choosing ------------------------------------------------------------------------------------------
+
+    def _choose(self, step: Step, costs: BackwardCosts) -> Choice:
+        worth, selecting = np.zeros(len(costs.names)), 0
+        if self.select == "importance":
+            reachable = self._reachable(step, costs)
+            with _training_only(step, reachable):
+                found = importances(step, reachable)
+            worth = np.array([float(found[n]) if n in found else 0.0 for n in costs.names])
+            worth /= max(np.abs(worth).max(), np.finfo(float).tiny)
+            selecting = 2 * (costs.forward + costs.of(reachable))
+            places = self._best(worth, costs) or self._stand_in(costs)
+        elif self.select == "random":
+            order = np.random.default_rng(derive(step.seed, "choice")).permutation(len(costs.names))
+            places = self._filled(order, costs)
+        else:
+            places = self._filled(range(len(costs.names)), costs, stop=True)
+        chosen = [costs.names[i] for i in places]
+        picked = tuple(i in set(places) for i in range(len(costs.names)))
+        return Choice(
+            self._taken[0], step.epoch, self._budget(costs), costs.of(chosen) if self.only_chosen else costs.backward,
+            costs.forward, costs.full, selecting, costs.names, tuple(float(f"{w:.4g}") for w in worth), picked,
+        )  # fmt: skip
+
+    def _best(self, worth: np.ndarray, costs: BackwardCosts) -> list[int]:
+        """The best choice by the costs along the order, and what still fits by those of its gradients together."""
+        way = costs.path if self.whole_path else [0] * len(costs.names)
+        places = best_choice(worth.tolist(), costs.own, way, self._budget(costs), self.units)
+        if not places or not self.whole_path:
+            return places
+        rest = [int(i) for i in np.argsort(-worth, kind="stable") if worth[i] > 0 and int(i) not in set(places)]
+        return self._filled(rest, costs, places)
+
+    def _stand_in(self, costs: BackwardCosts) -> list[int]:
+        """The choice that spends most: it stands for any other where importances are not known or all the same."""
+        budget, way = self._budget(costs), costs.path if self.whole_path else (0,) * len(costs.names)
+        most, best = -1, [0]
+        for deepest in range(len(costs.names)):
+            spent, places = costs.own[deepest] + way[deepest], [deepest]
+            if spent > budget:
+                continue
+            for place in sorted(range(deepest), key=lambda i: -costs.own[i]):
+                if spent + costs.own[place] <= budget:
+                    spent, places = spent + costs.own[place], [*places, place]
+            if spent > most:
+                most, best = spent, places
+        return sorted(best)
+
+    def _filled(self, order: Any, costs: BackwardCosts, start: Sequence[int] = (), *, stop: bool = False) -> list[int]:
+        """``start`` and the tensors in this order that keep the target; ``stop`` at the first that does not."""
+        places = list(start)
+        for place in order:
+            if costs.of([costs.names[i] for i in (*places, int(place))]) <= self._budget(costs):
+                places.append(int(place))
+            elif stop:
+                break
+        return sorted(places)
+
+    def _at_most(self, step: Step, costs: BackwardCosts) -> list[str]:
+        """Do once what only a choosing step does, and give tensors whose training stands for an ordinary step."""
+        reachable = self._reachable(step, costs)
+        if self.select == "importance":
+            with seldom(), _training_only(step, reachable):
+                importances(step, reachable, keep_new_state=True)
+        elif self.select == "random":
+            with seldom(), torch.random.fork_rng(devices=[]), _training_only(step, reachable):
+                Backprop().step(step)
+        places = self._filled(range(len(costs.names)), costs, stop=True) if self.select == "last" else None
+        return [costs.names[i] for i in (self._stand_in(costs) if places is None else places)]
+
+
+def _shortfall(rho: float, costs: BackwardCosts) -> str:
+    least, allowed = costs.forward + costs.least, int(rho * costs.full)
+    return (
+        f"a step of {rho:g} times the operations of full tuning is {allowed / 1e9:.4g} GFLOP; the forward pass takes "
+        f"{costs.forward / 1e9:.4g} and the cheapest matrix {costs.least / 1e9:.4g} more, which is "
+        f"{(least - allowed) / 1e9:.4g} GFLOP too much; the least rho is {np.ceil(1e4 * least / costs.full) / 1e4:g}"
+    )
+
+
+@contextmanager
+def _training_only(step: Step, chosen: Sequence[str] | Mapping[str, Any]) -> Iterator[None]:
+    """Only these tensors take a gradient while the context lasts."""
+    wanted = set(chosen)
+    everything = [(n, p) for n, p in step.model.named_parameters() if p.is_floating_point()]
+    try:
+        for name, parameter in everything:
+            parameter.requires_grad_(name in wanted)
+        yield
+    finally:
+        for _, parameter in everything:
+            parameter.requires_grad_(True)
+
+
+def ever_chosen(choices: Sequence[Choice]) -> set[str]:
+    """Names of all tensors that trained at some time."""
+    return {n for choice in choices for n, pick in zip(choice.tensors, choice.chosen) if pick}
