@@ -1,11 +1,12 @@
 """Predicted beside measured step time of shipped models and methods on this host, and the distribution of the error.
 
-    OMP_NUM_THREADS=1 python benchmarks/step_time.py [--only TEXT] [--group GROUP] [--write]
+    OMP_NUM_THREADS=1 python benchmarks/step_time.py [--only TEXT] [--group GROUP] [--resume] [--write]
 
 The product predicts each case from a recording on fake tensors; two fresh processes, one before and one after,
 build the model and measure the step itself, and how far the two are apart says how well the truth is known. All
 three divide by the host's pace in their own minute. None of the cases was used to fit the call costs; those held
-out were first run after the method of predicting was fixed. ``--write`` makes docs/step-time.md.
+out were first run after the method of predicting was fixed. ``--resume`` keeps the calibration and the cases that are
+in the file of rows, so that a quiet hour can be spent in pieces; ``--write`` makes docs/step-time.md.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,7 +149,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="file for the rows")
     parser.add_argument("--seconds", type=float, default=1.0, help="of measuring per process")
     parser.add_argument("--write", action="store_true", help="write docs/step-time.md")
-    parser.add_argument("--keep", action="store_true", help="use the calibration there is")
+    parser.add_argument("--resume", action="store_true", help="keep the calibration and the rows there are")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no further case after this time")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     numbered = list(enumerate(cases()))
@@ -157,17 +160,19 @@ def main() -> None:
     if options.write and (options.only or options.group):
         parser.error("--write needs every case: drop --only and --group")
     from workbench.devices.calibrate import calibrate
+    from workbench.engine.perturbed_steps import perturbed_steps
 
     load = os.getloadavg()
     print(f"load {load[0]:.1f} on {os.cpu_count()} cores", flush=True)
-    if not options.keep:
-        calibrate()
+    if not options.resume:
+        calibrate(more=perturbed_steps(False))
     head = ("predicted", "measured", "error", "repeat", "spread", "load")
     print(f"{'case':36s} {head[0]:>9s} {head[1]:>9s}    {head[2]:>7s} {head[3]:>7s} {head[4]:>7s} {head[5]:>5s}")
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = json.loads(options.out.read_text("utf-8"))["rows"] if options.resume else []
+    known, until = {row["case"] for row in rows}, time.monotonic() + 60 * options.minutes
     for index, (group, case) in numbered:
-        chosen = options.only in label(case) and options.group in (None, group)
-        if chosen and (row := compare(index, group, case, options.seconds)):
+        chosen = options.only in label(case) and options.group in (None, group) and label(case) not in known
+        if chosen and time.monotonic() < until and (row := compare(index, group, case, options.seconds)):
             rows.append(row)
             save(options.out, rows, load)
     for name, numbers in summary(rows).items():

@@ -90,7 +90,8 @@ def _valued(name: str, value: float | None) -> str:
 def calibrate(quick: Annotated[bool, typer.Option(help="Ten seconds instead of a minute.")] = False) -> None:
     """Measure this machine and keep it as the device `this-host`."""
     from workbench.devices.calibrate import calibrate as measure
+    from workbench.engine.perturbed_steps import perturbed_steps
 
     note("Calibrating this machine; this takes " + ("ten seconds." if quick else "under a minute."))
-    device = measure(quick=quick)
+    device = measure(quick=quick, more=perturbed_steps(quick))
     show(device.name)

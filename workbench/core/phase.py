@@ -39,6 +39,27 @@ def listening(listener: Callable[[Phase | None], None]) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+# -- what a call costs beside its operators ---------------------------------------------------------------
+
+_counters: list[Callable[[str], None]] = []
+
+
+def paid(kind: str) -> None:
+    """Say that code of our own has just done something that takes time and that no operator shows."""
+    for counter in _counters:
+        counter(kind)
+
+
+@contextmanager
+def counting(counter: Callable[[str], None]) -> Iterator[None]:
+    """Call ``counter(kind)`` at every :func:`paid` while the context lasts."""
+    _counters.append(counter)
+    try:
+        yield
+    finally:
+        _counters.remove(counter)
+
+
 # -- work that not every step does ---------------------------------------------------------------------
 
 _at_most = 0

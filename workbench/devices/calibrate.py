@@ -7,14 +7,14 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from workbench.devices.call_costs import call_costs
+from workbench.devices.call_costs import TimedStep, call_costs
 from workbench.devices.host import as_plain, calibration, calibration_file, memory_reserved, memory_size
 from workbench.devices.model import HOST, Device, parse
 from workbench.devices.pace import step_clock
@@ -111,8 +111,8 @@ def curves(quick: bool, seconds: float) -> dict[str, list[list[float]]]:
     return {n: gemm_curve(t, seconds, sizes[:2] if n == "fp16" else sizes) for n, t in types.items()}
 
 
-def calibrate(*, quick: bool = False) -> Device:
-    """Measure this host and store the result; returns it as a device.
+def calibrate(*, quick: bool = False, more: Iterable[TimedStep] = ()) -> Device:
+    """Measure this host and store the result; returns it as a device. ``more``: see :func:`call_costs`.
 
     Takes under a minute (``quick``: a few seconds, coarser). Call costs are kept per number of threads, so
     calibrate once for each number in use.
@@ -126,7 +126,7 @@ def calibrate(*, quick: bool = False) -> Device:
         return {"value": value, "kind": "measured", "source": source}
 
     gemm = curves(quick, each / 2)
-    costs, common = call_costs(quick)
+    costs, common = call_costs(quick, more)
     watts, reason = power(0.2 if quick else 1.0)
     size, reserved = memory_size(), memory_reserved()
     device: dict[str, Any] = {

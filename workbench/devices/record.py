@@ -17,14 +17,21 @@ from torch.optim.optimizer import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.core.phase import is_seldom, listening
+from workbench.core.phase import counting, is_seldom, listening
 from workbench.core.profile import Phase
 from workbench.devices.flops import flop_registry
 from workbench.devices.tape import Tape
 
-#: What a step pays for beside its operators' own time: per view; per other operator by phase; once where it updates
-#: at all, per step of an optimizer, per parameter in it; per call of a module of torch's own, of one of a library.
-CLASSES = ("view", "forward", "backward", "optimizer", "update", "step", "parameter", "module", "block")
+#: What a step pays for beside its operators' own time: per view; per other operator by phase; once where it updates at
+#: all, per step of an optimizer, per parameter in it; per call of a module of torch's own, of one of a library; per
+#: call that a function mode looks at, and of them per call whose weights are perturbed on the way. The cold ones are
+#: paid on top where an operator has just moved so much that code is no longer in the caches: per module called after
+#: it, per such operator of a backward pass, for the update of a step with such operators.
+CLASSES = (
+    "view", "forward", "backward", "optimizer", "update", "step", "parameter", "module", "block",
+    "intercepted", "perturbed", "cold module", "cold block", "cold backward", "cold update",
+)  # fmt: skip
+WIDE = 1 << 19  #: bytes: half of the second-level cache of most cores, which code and tensors share
 
 _NO_DATA = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
 _NO_DATA |= {"lift_fresh", "_reshape_alias", "alias", "set_", "resize_", "_local_scalar_dense", "detach_"}
@@ -101,7 +108,7 @@ class Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self._declared: Phase | None = None
-        self._updating = self._depth = self._within = 0
+        self._updating = self._depth = self._within = self._moved = 0
         self._hooks: ExitStack | None = None
         self._telling = False
         self.reset()
@@ -111,6 +118,7 @@ class Recorder(TorchDispatchMode):
         self.counts: Counter[tuple[str, str]] = Counter()
         self.costs: list[tuple[str, str, int, int]] = []
         self.tape = Tape()
+        self._cold = self._ever_cold = False
 
     def __enter__(self) -> Recorder:
         if not self._depth:  # entered again for every composite operator; the hooks are set once
@@ -129,6 +137,7 @@ class Recorder(TorchDispatchMode):
     def _watch(self) -> ExitStack:
         hooks = ExitStack()
         hooks.enter_context(listening(self._declare))
+        hooks.enter_context(counting(self._paid))
         for handle in (
             register_optimizer_step_pre_hook(lambda optimizer, *_: self._step(optimizer)),
             register_optimizer_step_post_hook(lambda *_: self._stepped()),
@@ -157,7 +166,7 @@ class Recorder(TorchDispatchMode):
         if not self._telling or is_seldom() or func.namespace in ("prim", "profiler"):
             return
         if not func._schema.is_mutable and self._decomposed(func, args, kwargs) is not NotImplemented:
-            self._write(func, args, kwargs, out, 0)
+            self._write(func, args, kwargs, out, self._moved)
         else:
             self._saw(func, args, kwargs, out)
 
@@ -167,7 +176,7 @@ class Recorder(TorchDispatchMode):
             return func(*args, **kwargs)
         whole = self._decomposed(func, args, kwargs)
         if whole is not NotImplemented:
-            self._write(func, args, kwargs, whole, 0)
+            self._write(func, args, kwargs, whole, self._moved)
         else:
             whole = func(*args, **kwargs)
             self._saw(func, args, kwargs, whole)
@@ -177,6 +186,8 @@ class Recorder(TorchDispatchMode):
         """Result of a composite operator that reaches us whole (without autograd), its parts counted one by one."""
         if not _apart(func):
             return NotImplemented
+        if not self._within:
+            self._moved = 0
         self._within += 1
         try:
             with self:
@@ -188,13 +199,21 @@ class Recorder(TorchDispatchMode):
         if is_seldom():
             return
         own = type(module).__module__.startswith("torch.nn.")
-        self.counts[self._phase(), "module" if own else "block"] += 1
+        kind = "module" if own else "block"
+        self.counts[self._phase(), kind] += 1
+        self.counts[self._phase(), f"cold {kind}"] += self._cold
+        self._cold = False
+
+    def _paid(self, kind: str) -> None:
+        if not is_seldom():
+            self.counts[self._phase(), kind] += 1
 
     def _declare(self, phase: Phase | None) -> None:
         self._declared = phase
 
     def _step(self, optimizer: torch.optim.Optimizer) -> None:
         self._updating += 1
+        self.counts["update", "cold update"] = int(self._ever_cold)
         self.counts["update", "update"] = 1  # code used once in a step is cold; that of further optimizers is not
         self.counts["update", "step"] += 1
         with_gradient = sum(p.grad is not None for group in optimizer.param_groups for p in group["params"])
@@ -222,6 +241,7 @@ class Recorder(TorchDispatchMode):
         dtype = str((floats or operands or results or [torch.empty(0)])[0].dtype).removeprefix("torch.")
         self.calls[Call(group, phase, flops, moved, dtype)] += 1
         self.costs.append((group, dtype, moved, flops))
+        self._moved += moved
         self._write(func, args, kwargs, out, moved)
 
     def _write(self, func: Any, args: Any, kwargs: Any, out: Any, moved: int) -> None:
@@ -232,6 +252,9 @@ class Recorder(TorchDispatchMode):
         self.tape.add(func, args, kwargs, out, phase, moved)
         view = group_of(func, phase) == "view"
         self.counts[phase, "view" if view else "optimizer" if phase == "update" else phase] += 1
+        if moved >= WIDE:
+            self._cold = self._ever_cold = True
+            self.counts[phase, "cold backward"] += phase == "backward"
 
 
 def _traffic(group: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from workbench.core.phase import paid
 from workbench.engine.noise import Noise, numbered
 
 BLOCK = 4 << 20  #: most bytes of a linear layer's copy; of a larger one that many rows are done at a time
@@ -45,12 +46,14 @@ class Perturbed(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        paid("intercepted")
         if func in _FACTS:
             return func(*args, **kwargs)
         found: dict[int, Tensor] = {}
         self._find((*args, *kwargs.values()) if kwargs else args, found)
         if not found:
             return func(*args, **kwargs)
+        paid("perturbed")
         if func is F.embedding and len(found) == 1 and _plain_lookup(*args, **kwargs):
             return self._embedding(*args, **kwargs)
         if func is F.linear and len(args) > 1 and id(args[1]) in found and args[1].is_contiguous():

@@ -39,8 +39,10 @@ class AlongNoise:
 
     @torch.no_grad()
     def step(self, step: Step) -> Tensor:
-        was_training = step.model.training
-        step.model.eval()
+        # Only what is in training mode, and by hand: a library's way there and back visits every module twice.
+        training = [module for module in step.model.modules() if module.training]
+        for module in training:
+            module.training = False
         try:
             seeds = [derive(step.seed, "probe", probe) for probe in range(self.probes)]
             with in_phase(Phase.FORWARD):
@@ -50,7 +52,8 @@ class AlongNoise:
                     self._update(step, seeds, [slope / self.probes for slope in slopes])
             return loss
         finally:
-            step.model.train(was_training)
+            for module in training:
+                module.training = True
 
     def _update(self, step: Step, seeds: list[int], slopes: list[float]) -> None:
         """Give each parameter its estimate and update it before the next one is drawn.
