@@ -17,6 +17,7 @@ from workbench.plan.fit_table import FitTable, fit, fit_table
 from workbench.plan.verdict import Verdict, cases_for
 from workbench.plan.ways import PATIENCE, Change, Patience, ways_out
 from workbench.profiles import RunProfile, profile
+from workbench.records.grid import GridPoint
 from workbench.records.schema import RunRecord
 from workbench.records.store import RunStore
 from workbench.session import Schedule
@@ -101,12 +102,33 @@ class Bench:
         Methods in ``reference`` are run without the budget when they do not fit it, so that one sees what the
         budget costs; their records say so by having none.
         """
-        axes = {**(axes or {}), **more}
         cells = [
             self._cell(self.case(method, **settings), seed, method in set(reference), shape)
-            for method, seed, shape, settings in combinations(axes)
+            for method, seed, shape, settings in combinations({**(axes or {}), **more})
         ]
         return list(sweep(cells, store=self.store, observe=observe, cancel=cancel))
+
+    def grid(self, axes: Mapping[str, Sequence[Any]] | None = None, **more: Sequence[Any]) -> list[GridPoint]:
+        """The grid of :meth:`ablate` as it stands in the store, missing runs included; nothing is run."""
+        axes = {**(axes or {}), **more}
+        points = []
+        for method, seed, shape, settings in combinations(axes):
+            cell = self._cell(self.case(method, **settings), seed, shape=shape)
+            chosen = {"method": method, **shape, **settings}
+            at = {name: chosen[name] for name in axes if name != "seed"} or {"method": method}
+            points.append(GridPoint(at, seed, self.store.latest(cell.key())))
+        return points
+
+    def ablate_command(self, axes: Mapping[str, Sequence[Any]]) -> str:
+        """The command that runs what is missing of a grid. Empty for a number of steps, which the command line
+        does not take."""
+        if self.schedule.steps is not None:
+            return ""
+        words = ["pintpot", "ablate"]
+        words += [f"{name}={','.join(str(value) for value in values)}" for name, values in axes.items()]
+        for name, value in self._opened().items():
+            words += [f"--{name}", str(value)]
+        return shlex.join(words)
 
     def compare(
         self,

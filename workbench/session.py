@@ -136,7 +136,8 @@ class Session:
                 seconds = time.perf_counter() - started
                 if not math.isfinite(loss):
                     raise FloatingPointError(f"the loss became {loss} at step {index} (seed {self.seed})")
-                yield StepRecord(index, loss, seconds, guarded.peak, lr, norms.values() if norms else {})
+                seen = (norms.values(), norms.updates()) if norms else ({}, {})
+                yield StepRecord(index, loss, seconds, guarded.peak, lr, *seen)
 
     @contextmanager
     def _planned(self) -> Iterator[Callable[..., Any]]:

@@ -2,11 +2,13 @@
 
 from workbench.figures.answer import answer
 from workbench.figures.categories import categories
+from workbench.figures.compare import compare
 from workbench.figures.curves import curves
 from workbench.figures.errors import errors, errors_answer, errors_table
 from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
 from workbench.figures.gradients import gradients
+from workbench.figures.grid import grid
 from workbench.figures.info import FigureInfo
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
 from workbench.figures.papers import papers_answer, papers_map, papers_table
@@ -25,6 +27,7 @@ __all__ = [
     "answer",
     "beside_published",
     "categories",
+    "compare",
     "curves",
     "errors",
     "errors_answer",
@@ -35,6 +38,7 @@ __all__ = [
     "forecast_answer",
     "forecast_costs",
     "gradients",
+    "grid",
     "low_state_answer",
     "low_state_table",
     "paper_memory",

@@ -28,7 +28,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One training step. ``peak`` is bytes; ``layer_norms`` is the gradient norm of each layer, when recorded."""
+    """One training step. ``peak`` is bytes.
+
+    When recorded, ``layer_norms`` is the gradient norm of each layer and ``layer_updates`` the norm of its update over
+    the norm of its trained weights, both taken over evenly spaced samples of each tensor.
+    """
 
     step: int
     loss: float
@@ -36,6 +40,7 @@ class StepRecord:
     peak: int | None = None
     lr: float = 0.0
     layer_norms: Mapping[str, float] = field(default_factory=dict)
+    layer_updates: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
 
 

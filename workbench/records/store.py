@@ -19,7 +19,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from workbench.core import paths
 from workbench.core.errors import UnknownName
-from workbench.records.schema import RunRecord, State
+from workbench.records.grid import SETTLED
+from workbench.records.schema import RunRecord
 
 
 class Base(DeclarativeBase):
@@ -112,9 +113,17 @@ class RunStore:
             return None
         with Session(self._open()) as session:
             row = session.scalar(select(RunRow).where(RunRow.key == key))
-            if row is None or row.state not in (State.DONE, State.REFUSED):
+            if row is None or row.state not in SETTLED:
                 return None
             return _read(row)
+
+    def latest(self, key: str) -> RunRecord | None:
+        """The run with this content key however it ended, if there is one that can be read."""
+        if not self.file.exists():
+            return None
+        with Session(self._open()) as session:
+            row = session.scalar(select(RunRow).where(RunRow.key == key))
+            return None if row is None else _read(row)
 
     def lines(self, limit: int | None = None) -> list[Line]:
         """Newest first; reads no record bodies."""
