@@ -47,7 +47,7 @@ def test_a_fact_that_one_run_lacks_is_a_dash_and_a_difference():
 
 def test_grid_takes_seeds_together_and_shows_what_is_missing():
     info = figures.grid(points(missing={("bias", 8)}), budget=200 * synthetic.MIB)
-    assert info.axes == {"method": ("lora", "bias"), "r": ("4", "8")}
+    assert [(axis.name, axis.values) for axis in info.axes] == [("method", ("lora", "bias")), ("r", ("4", "8"))]
     assert info.missing == 3 and len(info.cells) == 4
     empty = next(c for c in info.cells if c.place == (1, 1))
     assert empty.state == "not run" and empty.values == {} and empty.done == 0 and empty.planned == 3

@@ -44,7 +44,8 @@ function draw({ model, el }) {
   el.replaceChildren();
   el.classList.add("pp-panel");
   if (!info.cells.length) { html("p", { textContent: "The grid has no cell." }, el); return; }
-  const names = Object.keys(info.axes), metrics = info.metrics;
+  const names = info.axes.map((a) => a.name), metrics = info.metrics;
+  const along = Object.fromEntries(info.axes.map((a) => [a.name, a.values]));
   const choice = kept.get(model) ?? { view: "table", first: metrics[0]?.key, second: (metrics[1] ?? metrics[0])?.key, rows: names[0], columns: names[1] ?? "", fixed: {} };
   kept.set(model, choice);
   const metric = (key) => metrics.find((m) => m.key === key) ?? metrics[0];
@@ -74,7 +75,7 @@ function draw({ model, el }) {
     }
     for (const n of names) if (n !== choice.rows && n !== choice.columns) {
       choice.fixed[n] ??= 0;
-      select(n, n, info.axes[n].map((v, i) => [i, v]), choice.fixed);
+      select(n, n, along[n].map((v, i) => [i, v]), choice.fixed);
     }
   }
 
@@ -85,7 +86,7 @@ function draw({ model, el }) {
   }
 
   function table() {
-    const across = names.length > 1 ? info.axes[choice.columns] : [""], down = info.axes[choice.rows];
+    const across = names.length > 1 ? along[choice.columns] : [""], down = along[choice.rows];
     const m = metric(choice.first);
     const at = (r, c) => info.cells.find((cell) => names.every((n, k) => cell.place[k] === (n === choice.rows ? r : n === choice.columns ? c : +choice.fixed[n])));
     const shown = down.flatMap((_, r) => across.map((__, c) => at(r, c))).filter((c) => c?.values[m?.key]).map((c) => c.values[m.key].mean);

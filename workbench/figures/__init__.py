@@ -9,6 +9,7 @@ from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
 from workbench.figures.gradients import gradients
 from workbench.figures.grid import grid
+from workbench.figures.guess import guess
 from workbench.figures.info import FigureInfo
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
 from workbench.figures.papers import papers_answer, papers_map, papers_table
@@ -39,6 +40,7 @@ __all__ = [
     "forecast_costs",
     "gradients",
     "grid",
+    "guess",
     "low_state_answer",
     "low_state_table",
     "paper_memory",

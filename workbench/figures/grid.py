@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,13 +54,21 @@ class GridCell:
 
 
 @dataclass(frozen=True)
+class GridAxis:
+    """One axis of the grid with its printed values."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class GridInfo(FigureInfo):
-    """``axes`` holds the printed values of each axis by name; ``missing`` counts runs that are not there yet."""
+    """A cell's ``place`` follows the order of ``axes``; ``missing`` counts runs that are not there yet."""
 
     kind: ClassVar[str] = "grid"
     module: ClassVar[str] = "grid"
 
-    axes: dict[str, tuple[str, ...]]
+    axes: tuple[GridAxis, ...]
     metrics: tuple[GridMetric, ...]
     cells: tuple[GridCell, ...]
     budget: int | None
@@ -73,7 +81,7 @@ class GridInfo(FigureInfo):
     def rows(self) -> list[dict[str, Any]]:
         return [
             {
-                **{axis: values[cell.place[i]] for i, (axis, values) in enumerate(self.axes.items())},
+                **{axis.name: axis.values[i] for axis, i in zip(self.axes, cell.place)},
                 "state": cell.state,
                 "runs done": cell.done,
                 "runs planned": cell.planned,
@@ -107,7 +115,7 @@ def grid(
     axes = _axes(points)
     keyed: dict[tuple[int, ...], list[GridPoint]] = {}
     for point in points:
-        keyed.setdefault(tuple(axes[name].index(_said(point.at[name])) for name in axes), []).append(point)
+        keyed.setdefault(tuple(axis.values.index(_said(point.at[axis.name])) for axis in axes), []).append(point)
     records = [p.record for p in points if p.record is not None]
     metrics = _metrics(records)
     cells = tuple(
@@ -137,9 +145,9 @@ def grid(
     )
 
 
-def _axes(points: Sequence[GridPoint]) -> dict[str, tuple[str, ...]]:
+def _axes(points: Sequence[GridPoint]) -> tuple[GridAxis, ...]:
     names = dict.fromkeys(name for p in points for name in p.at)
-    return {name: tuple(dict.fromkeys(_said(p.at[name]) for p in points)) for name in names}
+    return tuple(GridAxis(name, tuple(dict.fromkeys(_said(p.at[name]) for p in points))) for name in names)
 
 
 def _said(value: Any) -> str:
@@ -148,7 +156,7 @@ def _said(value: Any) -> str:
 
 def _cell(
     place: tuple[int, ...],
-    axes: Mapping[str, Sequence[str]],
+    axes: Sequence[GridAxis],
     points: Sequence[GridPoint],
     metrics: Sequence[tuple[GridMetric, Read]],
     budget: int | None,
@@ -156,7 +164,8 @@ def _cell(
 ) -> GridCell:
     records = [p.record for p in points if p.record is not None]
     worst = next((r for r in records if r.state is not State.DONE), None)
-    words = [v if name == "method" else f"{name} {v}" for (name, vs), i in zip(axes.items(), place) for v in [vs[i]]]
+    chosen = [(axis.name, axis.values[i]) for axis, i in zip(axes, place)]
+    words = [value if name == "method" else f"{name} {value}" for name, value in chosen]
     values = {metric.key: found for metric, read in metrics if (found := _value(records, metric, read)) is not None}
     return GridCell(
         label=", ".join(words),
@@ -239,14 +248,14 @@ def _metrics(records: Sequence[RunRecord]) -> list[tuple[GridMetric, Read]]:
 
 
 def _alt(
-    axes: Mapping[str, Sequence[str]],
+    axes: Sequence[GridAxis],
     cells: Sequence[GridCell],
     metrics: Sequence[tuple[GridMetric, Read]],
     missing: int,
 ) -> str:
     if not cells:
         return "The grid has no cell."
-    spans = " x ".join(f"{len(values)} {name}" for name, values in axes.items())
+    spans = " x ".join(f"{len(axis.values)} {axis.name}" for axis in axes)
     text = f"Grid of {spans}, {len(cells)} cells; {missing} runs are missing."
     scored = [(c, c.values["score"].mean) for c in cells if "score" in c.values]
     if scored:

@@ -11,6 +11,7 @@ from workbench.figures.curves import CurvesInfo
 from workbench.figures.fit import FitInfo
 from workbench.figures.gradients import GradientsInfo
 from workbench.figures.grid import GridInfo
+from workbench.figures.guess import GuessInfo
 from workbench.figures.info import FigureInfo
 from workbench.figures.pareto import ParetoInfo
 from workbench.figures.prediction import PredictionInfo
@@ -229,6 +230,16 @@ def _grid(figure: Any, info: GridInfo) -> None:
     figure.update_yaxes(title=plain(y.title))
 
 
+def _guess(figure: Any, info: GuessInfo) -> None:
+    marks = [
+        ", ".join(word for word, on in (("guessed", i == info.choice), ("right", i == info.answer)) if on)
+        for i in range(len(info.options))
+    ]
+    figure.add_table(
+        header={"values": [plain(info.question), ""]}, cells={"values": [[*map(plain, info.options)], marks]}
+    )
+
+
 _DRAW: dict[type[FigureInfo], Any] = {
     ParetoInfo: _pareto,
     CurvesInfo: _curves,
@@ -243,4 +254,5 @@ _DRAW: dict[type[FigureInfo], Any] = {
     RunInfo: _run,
     CompareInfo: _compare,
     GridInfo: _grid,
+    GuessInfo: _guess,
 }

@@ -23,6 +23,7 @@ class State(StrEnum):
     OVER_BUDGET = "over budget"
     DIVERGED = "diverged"
     FAILED = "failed"
+    PREDICTED = "predicted"  #: nobody asked to run it: the record holds a prediction and no more
     REFUSED = "refused"  #: not started: the prediction did not fit, or the method does not apply
 
 

@@ -15,16 +15,16 @@ def draw(info: GridInfo) -> Any:
     """A matplotlib figure of ``info``: the first metric in every cell."""
     if not info.cells:
         return empty("The grid has no cell.")
-    names = list(info.axes)
-    rows = info.axes[names[0]]
-    columns = info.axes[names[1]] if len(names) > 1 else ("",)
-    others = list(itertools.product(*(range(len(info.axes[n])) for n in names[2:])))[:MAX_PANELS]
+    names = [axis.name for axis in info.axes]
+    rows = info.axes[0].values
+    columns = info.axes[1].values if len(names) > 1 else ("",)
+    others = list(itertools.product(*(range(len(axis.values)) for axis in info.axes[2:])))[:MAX_PANELS]
     figure, axes = blank(len(others) * (0.42 * len(rows) + 0.9), len(others))
     by_place = {cell.place: cell for cell in info.cells}
     for i, rest in enumerate(others):
         axis = axes[i][0]
         _frame(axis, rows, columns, names)
-        fixed = ", ".join(f"{n} {info.axes[n][j]}" for n, j in zip(names[2:], rest))
+        fixed = ", ".join(f"{axis.name} {axis.values[j]}" for axis, j in zip(info.axes[2:], rest))
         metric = info.metrics[0].title if info.metrics else "state"
         axis.set_title(f"{metric}{f' at {fixed}' if fixed else ''}")
         for y in range(len(rows)):
