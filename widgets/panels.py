@@ -41,7 +41,38 @@ class RunView(Panel):
     _esm = STATIC / "run.js"
 
 
-_BY_KIND: dict[str, type[Panel]] = {p.kind: p for p in (ParetoPanel, TimelinePanel, FitPanel, VisitedPanel, RunView)}
+class GridView(Panel):
+    """A grid of runs; :class:`widgets.ablation_panel.AblationPanel` is one that runs what is missing."""
+
+    kind = "grid"
+    _esm = STATIC / "grid.js"
+
+
+class ComparePanel(Panel):
+    """Runs side by side, with their differences only on demand."""
+
+    kind = "compare"
+    _esm = STATIC / "compare.js"
+
+
+class GradientPanel(Panel):
+    """Gradient norm and update-to-weight ratio by layer and step; frozen layers are shown as frozen."""
+
+    kind = "gradients"
+    _esm = STATIC / "gradients.js"
+
+
+_PANELS: tuple[type[Panel], ...] = (
+    ParetoPanel,
+    TimelinePanel,
+    FitPanel,
+    VisitedPanel,
+    RunView,
+    GridView,
+    ComparePanel,
+    GradientPanel,
+)
+_BY_KIND: dict[str, type[Panel]] = {p.kind: p for p in _PANELS}
 
 
 def panel_for(figure: FigureInfo) -> Panel | None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from widgets.panels import RunView
-from widgets.run_queue import Job, RunQueue, cell_under_way, on_kernel_thread
+from widgets.run_queue import QUEUE, Job, cell_under_way, on_kernel_thread
 from workbench import figures
 from workbench.core.errors import Interrupted, PintpotError
 from workbench.figures.run import RunInfo
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PERIOD = 0.2  #: seconds between two updates of the front end
 
-_QUEUE = RunQueue()
 _PANELS: weakref.WeakSet[RunPanel] = weakref.WeakSet()
 
 
@@ -81,7 +80,7 @@ class RunPanel(RunView):
             self._begin_anew()
             self._job = self._work
             self._show("queued")
-            _QUEUE.put(self._job)
+            QUEUE.put(self._job)
 
     def cancel(self) -> None:
         """Stop after the step under way and keep what was done; the panel says so at once."""
@@ -89,7 +88,7 @@ class RunPanel(RunView):
             if self._job is None or self.figure.over:
                 return
             self._cancel.set()
-            if _QUEUE.withdraw(self._job):
+            if QUEUE.withdraw(self._job):
                 self._end(replace(self._blank, state=State.CANCELLED, reason="cancelled before it began"))
             else:
                 self._show("cancelling")

@@ -43,6 +43,10 @@ class RunQueue:
             job()
 
 
+#: The one queue of the process: the guard counts everything torch holds, so two trainings never run at once.
+QUEUE = RunQueue()
+
+
 def on_kernel_thread(call: Job) -> None:
     """Call where widgets may speak to the front end: soon on the kernel's event loop, at once outside a kernel."""
     loop = getattr(getattr(_shell(), "kernel", None), "io_loop", None)

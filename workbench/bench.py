@@ -20,6 +20,7 @@ from workbench.plan.refusal import SECONDS, with_ways
 from workbench.plan.verdict import cases_for
 from workbench.plan.ways import Change, Patience, ways_out
 from workbench.profiles import RunProfile, profile
+from workbench.records.grid import GridPoint
 from workbench.records.schema import RunRecord, State
 from workbench.records.store import RunStore
 from workbench.session import Schedule
@@ -144,19 +145,40 @@ class Bench:
         Methods in ``reference`` are run without the budget when they do not fit it, so that one sees what the
         budget costs; their records say so by having none.
         """
-        axes = {**(axes or {}), **more}
         every = _interval(checkpoint_every)
         cells = [
             replace(
                 self._cell(self.case(method, **settings), seed, method in set(reference), shape), checkpoint_every=every
             )
-            for method, seed, shape, settings in combinations(axes)
+            for method, seed, shape, settings in combinations({**(axes or {}), **more})
         ]
         if workers != 1:
             from workbench.workers.crew import sweep_with
 
             return sweep_with(workers, cells, store=self.store, observe=observe, cancel=cancel)
         return list(sweep(cells, store=self.store, observe=observe, cancel=cancel))
+
+    def grid(self, axes: Mapping[str, Sequence[Any]] | None = None, **more: Sequence[Any]) -> list[GridPoint]:
+        """The grid of :meth:`ablate` as it stands in the store, missing runs included; nothing is run."""
+        axes = {**(axes or {}), **more}
+        points = []
+        for method, seed, shape, settings in combinations(axes):
+            cell = self._cell(self.case(method, **settings), seed, shape=shape)
+            chosen = {"method": method, **shape, **settings}
+            at = {name: chosen[name] for name in axes if name != "seed"} or {"method": method}
+            points.append(GridPoint(at, seed, self.store.of_key(cell.key())))
+        return points
+
+    def ablate_command(self, axes: Mapping[str, Sequence[Any]]) -> str:
+        """The command that runs what is missing of a grid. Empty for a number of steps, which the command line
+        does not take."""
+        if self.schedule.steps is not None:
+            return ""
+        words = ["pintpot", "ablate"]
+        words += [f"{name}={','.join(str(value) for value in values)}" for name, values in axes.items()]
+        for name, value in self._opened().items():
+            words += [f"--{name}", str(value)]
+        return shlex.join(words)
 
     def compare(
         self,

@@ -148,7 +148,8 @@ class Session:
                 seconds = time.perf_counter() - started
                 if not math.isfinite(loss):
                     raise FloatingPointError(f"the loss became {loss} at step {index} (seed {self.seed})")
-                record = StepRecord(index, loss, seconds, guarded.peak, lr, norms.values() if norms else {})
+                seen = (norms.values(), norms.updates()) if norms else ({}, {})
+                record = StepRecord(index, loss, seconds, guarded.peak, lr, *seen)
                 self.checkpoints.after(record, self)
                 yield record
 

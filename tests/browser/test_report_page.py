@@ -51,8 +51,8 @@ def quiet(visit):
 def test_a_report_opens_and_is_quiet(visit, folder, scheme, tmp_path):
     visit.page.emulate_media(color_scheme=scheme)
     page = visit.open(folder / "clean" / "report.html")
-    assert page.locator("figure.is-live").count() == 3
-    assert page.locator(".static:visible").count() == 5
+    assert page.locator("figure.is-live").count() == 4
+    assert page.locator(".static:visible").count() == 4
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
     where = os.environ.get("PINTPOT_SHOTS")
@@ -63,7 +63,7 @@ def test_a_report_opens_and_is_quiet(visit, folder, scheme, tmp_path):
 
 def test_hostile_text_stays_text(visit, folder):
     page = visit.open(folder / "hostile" / "report.html")
-    assert page.locator("figure.is-live").count() == 3
+    assert page.locator("figure.is-live").count() == 4
     assert "FAILED at cell" in page.locator(".banner").first.inner_text()
     for control in page.locator(".pp-mark").all():
         control.hover(force=True)

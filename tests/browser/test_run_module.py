@@ -53,10 +53,10 @@ def test_every_state_is_drawn_and_said(panel):
         show(panel, info(state, reason=f"because <b>{state}</b>"))
         assert state.value in panel.locator(".pp-verdict").text_content()
         assert f"Because <b>{state}</b>" in panel.locator(".pp-why").text_content(), "text, never markup"
-        bad = state not in (State.DONE, State.CANCELLED)
+        bad = state not in (State.DONE, State.CANCELLED, State.PREDICTED)
         assert panel.get_by_role("alert").count() == bad
         assert not usable(panel, "Cancel")
-        assert usable(panel, "Start again") == (state not in (State.DONE, State.REFUSED))
+        assert usable(panel, "Start again") == (state not in (State.DONE, State.REFUSED, State.PREDICTED))
     for stage, words in STAGES.items():
         show(panel, info(stage=stage))
         assert words in panel.locator(".pp-verdict").text_content()

@@ -23,7 +23,9 @@ def test_every_state_draws_and_says_itself():
     for state in ENDS:
         info = figures.run(with_peaks(state, reason=f"because of {state}"))
         assert info.over and info.state == state.value and state.value in info.sentence and ENDS[state] in info.alt
-        assert info.reason == f"because of {state}" and info.bad == (state not in (State.DONE, State.CANCELLED))
+        assert info.reason == f"because of {state}" and info.bad == (
+            state not in (State.DONE, State.CANCELLED, State.PREDICTED)
+        )
         picture = to_svg(info)
         assert picture == to_svg(info) and len(picture) < 60_000 and "style" not in picture
         assert ElementTree.fromstring(picture).tag.endswith("svg")

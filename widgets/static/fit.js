@@ -169,7 +169,7 @@ function draw({ model, el }) {
   const frame = html("div", { className: "pp-scroll", tabIndex: 0 }, el);
   frame.setAttribute("role", "region");
   frame.setAttribute("aria-label", info.title);
-  const table = html("table", { className: "pp-table" }, frame);
+  const table = html("table", { className: "pp-table pp-fit" }, frame);
   const head = html("tr", {}, html("thead", {}, table));
   for (const title of ["Method", "Verdict", "Peak by category", "Peak", ...(timed ? ["Step"] : []), ...(powered ? ["Energy"] : []), ...(info.metric ? [info.metric] : [])]) {
     html("th", { scope: "col", textContent: title }, head);

@@ -253,6 +253,29 @@ def show_run(run: str) -> None:
     show_json(RunStore().get(run).to_dict())
 
 
+@runs_app.command("compare")
+def compare_runs(
+    runs: Annotated[list[str], typer.Argument(help="Two or more runs, by id or an unambiguous beginning of it.")],
+    everything: Annotated[bool, typer.Option("--all", help="Every fact, not only those that differ.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Runs side by side: in what they differ, and what came of it."""
+    from workbench.core.errors import BadInput
+    from workbench.figures.compare import compare
+    from workbench.records.store import RunStore
+
+    if len(runs) < 2:
+        raise BadInput("runs", " ".join(runs), "at least two runs to compare")
+    store = RunStore()
+    found = compare([store.get(run) for run in runs])
+    if as_json:
+        return show_json(found.rows())
+    shown = [line for line in found.lines if everything or line.differs]
+    rows = [(line.section, line.name, *line.values) for line in shown]
+    show_table(found.alt, ("", "fact", *found.columns), rows, "The runs do not differ in anything that was recorded.")
+    return None
+
+
 @runs_app.command("delete")
 def delete_run(run: str) -> None:
     """Forget one run."""

@@ -2,12 +2,15 @@
 
 from workbench.figures.answer import answer
 from workbench.figures.categories import categories
+from workbench.figures.compare import compare
 from workbench.figures.curves import curves
 from workbench.figures.errors import errors, errors_answer, errors_table
 from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
 from workbench.figures.forgetting import forgetting, forgetting_table
 from workbench.figures.gradients import gradients
+from workbench.figures.grid import grid
+from workbench.figures.guess import guess
 from workbench.figures.info import FigureInfo
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
 from workbench.figures.operations import operations, operations_table
@@ -29,6 +32,7 @@ __all__ = [
     "answer",
     "beside_published",
     "categories",
+    "compare",
     "curves",
     "errors",
     "errors_answer",
@@ -41,6 +45,8 @@ __all__ = [
     "forgetting",
     "forgetting_table",
     "gradients",
+    "grid",
+    "guess",
     "low_state_answer",
     "low_state_table",
     "one_step",

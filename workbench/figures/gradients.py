@@ -1,28 +1,33 @@
-"""Gradient norm of each layer at each step, with frozen layers shown as frozen."""
+"""Gradient norm and update of each layer at each step, with frozen layers shown as frozen."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workbench.figures.groups import Group, group
 from workbench.figures.info import MAX_PANELS, FigureInfo, caption_of, shown_of
 from workbench.figures.layers import in_order
-from workbench.records.schema import RunRecord
+from workbench.records.schema import RunRecord, StepRecord
 
 MAX_STEPS = 60
 
 
 @dataclass(frozen=True)
 class GradientMap:
-    """One method: ``norms[layer][step]``, None where nothing was recorded; ``frozen[layer]`` never trains."""
+    """One method: ``norms[layer][step]``, None where nothing was recorded; ``frozen[layer]`` never trains.
+
+    ``updates`` has the same shape, or is empty for runs that recorded none: norm of the update over norm of the
+    layer's trained weights, on samples.
+    """
 
     label: str
     method: str
     steps: tuple[int, ...]
     norms: tuple[tuple[float | None, ...], ...]
+    updates: tuple[tuple[float | None, ...], ...]
     frozen: tuple[bool, ...]
 
 
@@ -31,11 +36,20 @@ class GradientsInfo(FigureInfo):
     """Heat-maps of layers x steps on one shared logarithmic scale between ``low`` and ``high``."""
 
     kind: ClassVar[str] = "gradients"
+    module: ClassVar[str] = "gradients"
 
     layers: tuple[str, ...]
     maps: tuple[GradientMap, ...]
     low: float | None
     high: float | None
+
+    def data(self) -> dict[str, Any]:
+        """Three digits of each norm: a colour shows fewer and a sentence no more."""
+        found = super().data()
+        for drawn in found["maps"]:
+            for name in ("norms", "updates"):
+                drawn[name] = [[v if v is None else float(f"{v:.3g}") for v in row] for row in drawn[name]]
+        return found
 
     def rows(self) -> list[dict[str, Any]]:
         return [
@@ -44,6 +58,7 @@ class GradientsInfo(FigureInfo):
                 "layer": layer,
                 "step": step,
                 "gradient norm": m.norms[i][j],
+                "update over weights": m.updates[i][j] if m.updates else None,
                 "frozen": m.frozen[i],
             }
             for m in self.maps
@@ -63,7 +78,8 @@ def gradients(records: Sequence[RunRecord]) -> GradientsInfo:
     return GradientsInfo(
         title="Gradient norm by layer and step",
         caption=caption_of(
-            "Mean over seeds, one logarithmic scale for all methods. Hatched rows are frozen in that method."
+            "Mean over seeds, one logarithmic scale for all methods. Hatched rows are frozen in that method. "
+            "An update is the norm of a step's change over the norm of the layer's trained weights, on samples of both."
             + shown_of(len(maps), MAX_PANELS, "first"),
             runs,
         ),
@@ -84,18 +100,22 @@ def _alt(maps: Sequence[GradientMap], layers: int) -> str:
 
 
 def _map(group: Group, layers: Sequence[str]) -> GradientMap:
-    by_step: dict[int, list[dict[str, float]]] = {}
+    by_step: dict[int, list[StepRecord]] = {}
     for record in group.runs:
         for step in record.steps:
             if step.layer_norms:
-                by_step.setdefault(step.step, []).append(dict(step.layer_norms))
+                by_step.setdefault(step.step, []).append(step)
     steps = _evenly(sorted(by_step), MAX_STEPS)
-    norms = tuple(tuple(_mean(by_step[s], layer) for s in steps) for layer in layers)
-    trained = {n for found in by_step.values() for one in found for n in one}
-    return GradientMap(group.label, group.method, steps, norms, tuple(n not in trained for n in layers))
+    norms = tuple(tuple(_mean([r.layer_norms for r in by_step[s]], layer) for s in steps) for layer in layers)
+    updates = tuple(tuple(_mean([r.layer_updates for r in by_step[s]], layer) for s in steps) for layer in layers)
+    known = any(value is not None for row in updates for value in row)
+    trained = {name for found in by_step.values() for one in found for name in one.layer_norms}
+    return GradientMap(
+        group.label, group.method, steps, norms, updates if known else (), tuple(n not in trained for n in layers)
+    )
 
 
-def _mean(found: Sequence[dict[str, float]], layer: str) -> float | None:
+def _mean(found: Sequence[Mapping[str, float]], layer: str) -> float | None:
     values = [one[layer] for one in found if layer in one and math.isfinite(one[layer])]
     return math.fsum(values) / len(values) if values else None
 

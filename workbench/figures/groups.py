@@ -21,6 +21,7 @@ _WORST = (
     State.OVER_BUDGET,
     State.REFUSED,
     State.CANCELLED,
+    State.PREDICTED,
     State.RUNNING,
     State.DONE,
 )

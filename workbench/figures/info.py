@@ -45,6 +45,9 @@ def caption_of(text: str, runs: Sequence[str]) -> str:
     """A caption that names the runs it is drawn from; a long list is shortened with its count."""
     if not runs:
         return f"{text} No runs."
+    runs = [run for run in runs if run]
+    if not runs:
+        return f"{text} Drawn from predictions; nothing was run."
     shown = ", ".join(runs[:4])
     more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
     return f"{text} Runs: {shown}{more}."

@@ -6,9 +6,12 @@ from typing import Any
 
 from workbench.core.units import format_size
 from workbench.figures.categories import CategoriesInfo
+from workbench.figures.compare import CompareInfo
 from workbench.figures.curves import CurvesInfo
 from workbench.figures.fit import FitInfo
 from workbench.figures.gradients import GradientsInfo
+from workbench.figures.grid import GridInfo
+from workbench.figures.guess import GuessInfo
 from workbench.figures.info import FigureInfo
 from workbench.figures.pareto import ParetoInfo
 from workbench.figures.points import PointsInfo
@@ -228,6 +231,44 @@ def _schedule(figure: Any, info: ScheduleInfo) -> None:
     figure.update_yaxes(autorange="reversed")
 
 
+def _compare(figure: Any, info: CompareInfo) -> None:
+    """The facts in which the runs differ; one run alone shows all of its facts."""
+    lines = [line for line in info.lines if line.differs or len(info.columns) == 1]
+    columns = [[plain(line.name) for line in lines]]
+    columns += [[plain(line.values[i]) for line in lines] for i in range(len(info.columns))]
+    figure.add_table(header={"values": ["fact", *map(plain, info.columns)]}, cells={"values": columns})
+
+
+def _grid(figure: Any, info: GridInfo) -> None:
+    """The first two metrics against each other; a cell without both stays out."""
+    if len(info.metrics) < 2:
+        return
+    y, x = info.metrics[:2]
+    for cell in info.cells:
+        if x.key not in cell.values or y.key not in cell.values:
+            continue
+        across, up = cell.values[x.key], cell.values[y.key]
+        scale = 2**20 if x.unit == "bytes" else 1
+        spread = {"type": "data", "symmetric": False, "array": [(up.high or up.mean) - up.mean],
+                  "arrayminus": [up.mean - (up.mean if up.low is None else up.low)]}  # fmt: skip
+        figure.add_scatter(
+            x=[across.mean / scale], y=[up.mean], mode="markers", name=plain(cell.label), error_y=spread,
+            marker={"color": cell.colour, "size": 11, "symbol": "circle-open" if cell.over else "circle"},
+        )  # fmt: skip
+    figure.update_xaxes(title=plain(x.title) + (", MiB" if x.unit == "bytes" else ""))
+    figure.update_yaxes(title=plain(y.title))
+
+
+def _guess(figure: Any, info: GuessInfo) -> None:
+    marks = [
+        ", ".join(word for word, on in (("guessed", i == info.choice), ("right", i == info.answer)) if on)
+        for i in range(len(info.options))
+    ]
+    figure.add_table(
+        header={"values": [plain(info.question), ""]}, cells={"values": [[*map(plain, info.options)], marks]}
+    )
+
+
 _DRAW: dict[type[FigureInfo], Any] = {
     ParetoInfo: _pareto,
     CurvesInfo: _curves,
@@ -242,4 +283,7 @@ _DRAW: dict[type[FigureInfo], Any] = {
     RunInfo: _run,
     PointsInfo: _points,
     ScheduleInfo: _schedule,
+    CompareInfo: _compare,
+    GridInfo: _grid,
+    GuessInfo: _guess,
 }

@@ -30,6 +30,7 @@ ENDS = {
     State.DONE: "trained to the end under its budget",
     State.CANCELLED: "stopped on request; the steps done are kept and marked",
     State.OVER_BUDGET: "stopped before the allocation that would have passed the budget",
+    State.PREDICTED: "not run",
     State.REFUSED: "not started",
     State.DIVERGED: "stopped because the loss was no longer finite",
     State.FAILED: "stopped by an error",

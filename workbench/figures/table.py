@@ -116,7 +116,8 @@ def verdict(group: Group, budget: int | None) -> str:
     """One short phrase: fits, or by how much not and what binds; :func:`why` says it in full."""
     running = "running, " if group.state is State.RUNNING else ""
     over = budget is not None and group.peak is not None and group.peak[0] > budget
-    if group.state not in (State.DONE, State.RUNNING) and not (over and group.state is State.REFUSED):
+    judged = (State.DONE, State.RUNNING, State.PREDICTED)
+    if group.state not in judged and not (over and group.state is State.REFUSED):
         return group.state.value
     if budget is None:
         return f"{running}no budget"

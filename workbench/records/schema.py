@@ -23,6 +23,7 @@ class State(StrEnum):
     OVER_BUDGET = "over budget"
     DIVERGED = "diverged"
     FAILED = "failed"
+    PREDICTED = "predicted"  #: nobody asked to run it: the record holds a prediction and no more
     REFUSED = "refused"  #: not started: the prediction did not fit, or the method does not apply
 
 
@@ -32,7 +33,11 @@ FINISHED = (State.DONE, State.REFUSED)
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One training step. ``peak`` is bytes; ``layer_norms`` is the gradient norm of each layer, when recorded."""
+    """One training step. ``peak`` is bytes.
+
+    When recorded, ``layer_norms`` is the gradient norm of each layer and ``layer_updates`` the norm of its update over
+    the norm of its trained weights, both taken over evenly spaced samples of each tensor.
+    """
 
     step: int
     loss: float
@@ -40,6 +45,7 @@ class StepRecord:
     peak: int | None = None
     lr: float = 0.0
     layer_norms: Mapping[str, float] = field(default_factory=dict)
+    layer_updates: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -94,6 +94,11 @@ def answer(text: str) -> None:
     _display({ANSWER: {"text": text}, "text/html": shown, "text/plain": text})
 
 
+def note(text: str) -> None:
+    """Put one sentence into the report where the cell stands."""
+    _display({"text/html": f"<p>{html.escape(text)}</p>", "text/plain": text})
+
+
 def parameters(values: Mapping[str, Any]) -> None:
     """Put the resolved values of the parameters into the head of the report, in place of those that were given."""
     text = "\n".join(f"{k}: {v}" for k, v in values.items())

@@ -24,7 +24,16 @@ def as_expression(source: str) -> str:
     body, mark, exported = source.rpartition("export default")
     if not mark or "\nimport " in source or "export " in body:
         raise ValueError("a panel module imports nothing and ends in one 'export default'")
+    body = _dense(body)
     return f'(() => {{ "use strict";\n{body}return {exported.strip().rstrip(";")};\n}})()'
+
+
+def _dense(source: str) -> str:
+    """A module without indentation and lines of comment, which a reader of a report does not need."""
+    if any(line.count("`") % 2 for line in source.splitlines()):
+        raise ValueError("a panel module keeps each template literal on one line")
+    lines = (line.strip() for line in source.splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 
 
 def script(used: Sequence[str]) -> str:

@@ -1,0 +1,124 @@
+"""Modules of grids, comparisons and gradients on a blank page: what is chosen is what is shown."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import synthetic
+from synthetic import run
+from test_modules import HOST
+
+from workbench import figures
+from workbench.records.grid import GridPoint
+from workbench.report import page as assets
+
+pytestmark = pytest.mark.browser
+
+
+def host(page, kind, info):
+    page.set_content(f"<!doctype html><title>host</title><style>{assets.style()}</style>")
+    code = HOST.replace("MODULE", assets.as_expression(assets.modules()[kind]))
+    # A report sorts the names in its data: no module may read an order out of them.
+    data = json.loads(json.dumps(info.data(), sort_keys=True))
+    page.evaluate(code.replace("send() {}", "send: (m) => (window.sent ??= []).push(m)"), data)
+
+
+def gone(visit):
+    visit.page.evaluate("stop()")
+    assert visit.page.evaluate("host.children.length") == 0
+    assert visit.page.evaluate("listeners['change:info'].length") == 0
+    assert visit.complaints == []
+
+
+def points(missing=(("bias", 8),)):
+    return [
+        GridPoint({"method": m, "r": r}, s, None if (m, r) in missing else run(m, s))
+        for m in ("lora", "bias", "full")
+        for r in (4, 8)
+        for s in range(3)
+    ]
+
+
+def test_grid_switches_metric_axes_and_view_and_asks_for_what_is_missing(visit):
+    page = visit.page
+    info = figures.grid(points(), 200 * synthetic.MIB, live=True)
+    host(page, "grid", info)
+    assert page.locator("tbody tr").count() == 3 and page.locator("td").count() == 6
+    assert "not run" in page.locator("tbody tr").nth(1).locator("td").nth(1).text_content()
+    assert page.locator("td.pp-no").count() == 2, "full tuning does not keep the budget"
+    lora = page.locator("tbody tr").first
+    assert lora.locator("th").text_content() == "lora" and "82.8 %" in lora.locator("td").nth(1).text_content()
+    page.get_by_label("Rows").select_option("r")
+    assert page.locator("tbody tr").count() == 2
+    page.locator("label", has_text="Metric ").last.locator("select").select_option("peak")
+    assert "MiB" in page.locator("td").first.text_content()
+    page.get_by_label("Show as").select_option("plot")
+    assert page.locator(".pp-mark").count() == 5
+    assert page.evaluate("document.activeElement.tagName") == "SELECT", "the control keeps the focus"
+    page.locator(".pp-mark").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert "runs" in page.locator("[aria-live]").text_content()
+    page.get_by_label("Across").select_option("trainable")
+    assert page.locator(".pp-mark").count() == 5
+    page.get_by_role("button", name="Run the 3 missing runs").click()
+    assert page.evaluate("sent") == [{"do": "start"}]
+    running = replace(info, doing="Run 1 of 3: bias, seed 0", problem="<b>no</b>")
+    page.evaluate("(info) => model.set('info', info)", running.data())
+    assert page.locator(".pp-mark").count() == 5, "the view that was chosen outlives new data"
+    assert page.get_by_role("alert").text_content() == "<b>no</b>"
+    page.get_by_role("button", name="Stop").click()
+    assert page.evaluate("sent")[-1] == {"do": "cancel"}
+    gone(visit)
+
+
+def test_a_grid_without_a_kernel_names_the_command(visit):
+    host(visit.page, "grid", figures.grid(points(), live=False, command="pintpot ablate method=lora"))
+    assert visit.page.locator("code").text_content() == "pintpot ablate method=lora"
+    assert visit.page.get_by_role("button").count() == 0
+    visit.page.evaluate("(info) => model.set('info', info)", figures.grid([]).data())
+    assert "no cell" in visit.page.locator("p").text_content()
+    gone(visit)
+
+
+def test_comparison_shows_differences_only_until_asked_for_all(visit):
+    page = visit.page
+    records = [run("lora", 0), run("lora", 1), run("bias", 0)]
+    info = figures.compare(records)
+    host(page, "compare", info)
+    shown = page.locator("th[scope=row]").all_text_contents()
+    assert set(shown) == {line.name for line in info.lines if line.differs}
+    page.get_by_label("Differences only").uncheck()
+    assert page.locator("th[scope=row]").count() == len(info.lines)
+    page.get_by_label("Differences only").check()
+    page.get_by_label("bias, seed 0").uncheck()
+    assert "method" not in page.locator("th[scope=row]").all_text_contents()
+    assert page.locator("thead th").count() == 3
+    page.get_by_label("Find").fill("seed")
+    assert page.locator("th[scope=row]").all_text_contents() == ["seed"]
+    page.get_by_label("lora, seed 1").uncheck()
+    assert "at least two" in page.locator("[aria-live]").text_content()
+    gone(visit)
+
+
+def test_gradients_move_by_keys_and_say_what_is_frozen(visit):
+    page = visit.page
+    records = [
+        replace(r, steps=tuple(replace(s, layer_updates={k: v / 9 for k, v in s.layer_norms.items()}) for s in r.steps))
+        for r in (run("head", 0), run("bias", 0))
+    ]
+    host(page, "gradients", figures.gradients(records))
+    assert page.locator("text=frozen").count() > 1
+    page.locator("svg[role=application]").focus()
+    page.keyboard.press("ArrowDown")
+    assert "frozen: no gradient" in page.locator("[aria-live]").text_content()
+    page.get_by_label("Method").select_option("1")
+    page.locator("svg[role=application]").focus()
+    page.keyboard.press("End")
+    assert "gradient norm" in page.locator("[aria-live]").text_content()
+    page.get_by_label("Show").select_option("1")
+    page.locator("svg[role=application]").focus()
+    page.keyboard.press("ArrowLeft")
+    assert "update over weights" in page.locator("[aria-live]").text_content()
+    page.evaluate("(info) => model.set('info', info)", figures.gradients([]).data())
+    assert page.locator("p").count() == 1
+    gone(visit)

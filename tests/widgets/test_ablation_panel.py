@@ -1,0 +1,53 @@
+"""The panel of a grid: real runs of the quick profile, begun, stopped and gone on with from the panel."""
+
+from dataclasses import replace
+
+import pytest
+
+import widgets
+import workbench as wb
+from workbench.core.errors import BadInput
+from workbench.records.store import RunStore
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return replace(wb.open(budget="16 MiB", profile="quick", train=96, epochs=1), store=RunStore(tmp_path))
+
+
+def test_what_is_missing_is_run_and_shown(bench):
+    panel, said = widgets.AblationPanel(bench, method=["lora", "bias"], seed=[0, 1]), []
+    assert panel.info["missing"] == 4 and panel.info["live"] and all(c["done"] == 0 for c in panel.info["cells"])
+    panel.observe(lambda change: said.append(change["new"]["doing"]), "info")
+    bench.run("lora", 1)
+    info = panel.wait()
+    assert info.missing == 0 and all(c.done == 2 and "score" in c.values for c in info.cells)
+    assert (
+        any(text.startswith("2 of 4 runs done; bias, seed 0, step 1 of ") for text in said)
+        and panel.info["doing"] == ""
+    )
+    again = widgets.AblationPanel(bench, method=["lora", "bias"], seed=[0, 1])
+    assert again.info["missing"] == 0, "the store is the truth"
+    still = again.finished()
+    assert not still.live and still.command.startswith("pintpot ablate method=lora,bias seed=0,1 ")
+
+
+def test_stopping_keeps_what_is_done(bench):
+    panel = widgets.AblationPanel(bench, method=["lora", "bias"], seed=[0, 1, 2])
+
+    def stop(change):
+        if change["new"]["missing"] == 5:
+            panel.cancel()
+
+    panel.observe(stop, "info")
+    info = panel.wait()
+    assert 0 < info.missing < 6 and info.doing == "" and info.problem == ""
+    panel.unobserve(stop, "info")
+    assert panel.wait().missing == 0
+
+
+def test_an_axis_that_means_nothing_is_refused_before_anything_runs(bench):
+    with pytest.raises(BadInput, match="r"):
+        widgets.AblationPanel(bench, method=["full"], r=[4])
+    with pytest.raises(BadInput, match="seeds"):
+        widgets.AblationPanel(bench, method=["full"], seed=[-1])

@@ -1,0 +1,239 @@
+// A declared grid of runs as a table, or two of its metrics against each other. Draws model.get("info"); imports nothing.
+const NS = "http://www.w3.org/2000/svg";
+const W = 900, H = 400, L = 92, R = 24, T = 18, B = 48;
+
+function svg(tag, attributes, parent, text) {
+  const node = document.createElementNS(NS, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  if (text !== undefined) node.textContent = text;
+  if (parent) parent.append(node);
+  return node;
+}
+
+function html(tag, properties, parent) {
+  const node = Object.assign(document.createElement(tag), properties);
+  if (parent) parent.append(node);
+  return node;
+}
+
+function scaled(value, units, base) {
+  let i = 0;
+  while (Math.abs(value) >= base && i < units.length - 1) { value /= base; i++; }
+  return `${i === 0 ? +value.toPrecision(4) : value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)} ${units[i]}`.trim();
+}
+
+const PRINT = {
+  score: (v) => (v >= 0 && v <= 1 ? `${(v * 100).toFixed(1)} %` : v.toPrecision(4)),
+  bytes: (v) => scaled(v, ["B", "KiB", "MiB", "GiB", "TiB"], 1024),
+  seconds: (v) => (v < 1 ? `${+(v * 1000).toPrecision(3)} ms` : `${+v.toPrecision(3)} s`),
+  joules: (v) => (v < 1 ? `${+(v * 1000).toPrecision(3)} mJ` : `${+v.toPrecision(3)} J`),
+  count: (v) => Math.round(v).toLocaleString("en").replaceAll(",", "\u202f"),
+  number: (v) => `${+v.toPrecision(4)}`,
+};
+
+function told(metric, value) {
+  if (!value) return "–";
+  const show = PRINT[metric.unit];
+  return show(value.mean) + (value.low == null ? "" : ` (${show(value.low)} to ${show(value.high)})`);
+}
+
+const kept = new WeakMap();
+
+function draw({ model, el }) {
+  const info = model.get("info");
+  el.replaceChildren();
+  el.classList.add("pp-panel");
+  if (!info.cells.length) { html("p", { textContent: "The grid has no cell." }, el); return; }
+  const names = info.axes.map((a) => a.name), metrics = info.metrics;
+  const along = Object.fromEntries(info.axes.map((a) => [a.name, a.values]));
+  const choice = kept.get(model) ?? { view: "table", first: metrics[0]?.key, second: (metrics[1] ?? metrics[0])?.key, rows: names[0], columns: names[1] ?? "", fixed: {} };
+  kept.set(model, choice);
+  const metric = (key) => metrics.find((m) => m.key === key) ?? metrics[0];
+
+  const bar = html("div", { className: "pp-controls" }, el);
+  const place = html("div", {}, el);
+  const said = html("p", { className: "pp-detail" }, el);
+  said.setAttribute("aria-live", "polite");
+  const foot = html("div", { className: "pp-controls" }, el);
+
+  function select(text, key, options, holder = choice) {
+    const box = html("select", {}, html("label", { textContent: `${text} ` }, bar));
+    for (const [value, name] of options) html("option", { value, textContent: name, selected: String(holder[key]) === String(value) }, box);
+    box.addEventListener("change", () => { holder[key] = box.value; paint(text); });
+  }
+
+  function controls() {
+    bar.replaceChildren();
+    const known = metrics.map((m) => [m.key, m.title]);
+    if (known.length > 1) select("Show as", "view", [["table", "table"], ["plot", "two metrics"]]);
+    if (known.length) select(choice.view === "plot" ? "Up" : "Metric", "first", known);
+    if (choice.view === "plot") { select("Across", "second", known); return; }
+    if (names.length > 1) {
+      select("Rows", "rows", names.map((n) => [n, n]));
+      if (choice.columns === choice.rows) choice.columns = names.find((n) => n !== choice.rows);
+      select("Columns", "columns", names.filter((n) => n !== choice.rows).map((n) => [n, n]));
+    }
+    for (const n of names) if (n !== choice.rows && n !== choice.columns) {
+      choice.fixed[n] ??= 0;
+      select(n, n, along[n].map((v, i) => [i, v]), choice.fixed);
+    }
+  }
+
+  function tell(cell) {
+    const values = metrics.filter((m) => cell.values[m.key]).map((m) => `${m.title} ${told(m, cell.values[m.key])} ${cell.values[m.key].kind}`);
+    said.textContent = `${cell.label}: ${cell.state}${cell.reason ? `, ${cell.reason}` : ""}; ${cell.done} of ${cell.planned} runs` +
+      (values.length ? `; ${values.join("; ")}` : "") + (cell.over ? "; does not keep the budget" : "") + ".";
+  }
+
+  function table() {
+    const across = names.length > 1 ? along[choice.columns] : [""], down = along[choice.rows];
+    const m = metric(choice.first);
+    const at = (r, c) => info.cells.find((cell) => names.every((n, k) => cell.place[k] === (n === choice.rows ? r : n === choice.columns ? c : +choice.fixed[n])));
+    const shown = down.flatMap((_, r) => across.map((__, c) => at(r, c))).filter((c) => c?.values[m?.key]).map((c) => c.values[m.key].mean);
+    const low = Math.min(...shown), high = Math.max(...shown);
+    const frame = html("div", { className: "pp-scroll", tabIndex: 0 });
+    frame.setAttribute("role", "region");
+    frame.setAttribute("aria-label", info.title);
+    const t = html("table", { className: "pp-table pp-grid-table" }, frame);
+    const head = html("tr", {}, html("thead", {}, t));
+    html("th", { scope: "col", textContent: names.length > 1 ? `${choice.rows} \\ ${choice.columns}` : choice.rows }, head);
+    for (const name of across) html("th", { scope: "col", textContent: name || (m?.title ?? "state") }, head);
+    const body = html("tbody", {}, t);
+    down.forEach((name, r) => {
+      const row = html("tr", {}, body);
+      html("th", { scope: "row", textContent: name }, row);
+      across.forEach((_, c) => {
+        const cell = at(r, c), box = html("td", {}, row);
+        if (!cell) { box.textContent = "not in the grid"; box.className = "pp-absent"; return; }
+        const value = cell.values[m?.key];
+        box.className = [cell.done < cell.planned ? "pp-absent" : "", cell.over ? "pp-no" : ""].join(" ").trim();
+        if (value) {
+          const good = high > low ? (m.lower_is_better ? high - value.mean : value.mean - low) / (high - low) : 1;
+          box.style.setProperty("--pp-share", `${Math.round(26 * good)}%`);
+          html("strong", { textContent: PRINT[m.unit](value.mean) }, box);
+          if (value.low != null) html("span", { textContent: ` ${PRINT[m.unit](value.low)} to ${PRINT[m.unit](value.high)}` }, box);
+        }
+        const words = [cell.over ? "over the budget" : "", cell.state !== "done" ? cell.state : value ? "" : "no value", cell.done && cell.done < cell.planned ? `${cell.done} of ${cell.planned} runs` : ""].filter(Boolean).join(", ");
+        if (words) html("em", { textContent: words }, box);
+        box.addEventListener("pointerenter", () => tell(cell));
+      });
+    });
+    place.replaceChildren(frame);
+    const none = info.cells.filter((c) => c.done < c.planned).length;
+    said.textContent = `${info.cells.length - none} of ${info.cells.length} cells are complete. A stronger tint is a better ${m?.title ?? "value"}${m?.lower_is_better ? " (lower is better)" : ""}; a bar at the left marks what does not keep the budget.`;
+  }
+
+  function span(values, zero) {
+    const low = Math.min(...values), high = Math.max(...values), room = (high - low || Math.abs(high) || 1) * 0.12;
+    return [zero && low >= 0 ? Math.max(0, low - room) : low - room, high + room];
+  }
+
+  function ticks(low, high, bytes) {
+    const unit = bytes ? 1024 ** Math.floor(Math.log(Math.max(1, high)) / Math.log(1024)) : 1;
+    const rough = (high - low) / unit / 5, power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((m) => m >= rough) * unit, found = [];
+    for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(i * step);
+    return found;
+  }
+
+  function plot() {
+    const up = metric(choice.first), across = metric(choice.second);
+    const points = info.cells.filter((c) => c.values[up.key] && c.values[across.key]);
+    if (!points.length) { place.replaceChildren(html("p", { textContent: "No cell has both metrics yet." })); said.textContent = ""; return; }
+    const v = (c, m) => c.values[m.key];
+    const all = (m) => points.flatMap((c) => [v(c, m).mean, v(c, m).low, v(c, m).high, ...v(c, m).seeds]).filter((x) => x != null);
+    const [x0, x1] = span(all(across), true), [y0, y1] = span(all(up), true);
+    const X = (x) => L + ((x - x0) / (x1 - x0)) * (W - L - R), Y = (y) => H - B - ((y - y0) / (y1 - y0)) * (H - T - B);
+    const root = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": `${up.title} against ${across.title}` });
+    const limit = info.budget;
+    if (limit != null && across.unit === "bytes" && across.key === "peak" && limit < x1) {
+      const x = Math.max(L, X(limit));
+      svg("rect", { class: "pp-over", x, y: T, width: W - R - x, height: H - T - B }, root);
+      svg("line", { class: "pp-budget", x1: x, x2: x, y1: T, y2: H - B }, root);
+    }
+    if (limit != null && up.key === "peak" && limit < y1) {
+      const y = Math.min(H - B, Y(limit));
+      svg("rect", { class: "pp-over", x: L, y: T, width: W - L - R, height: Math.max(0, y - T) }, root);
+      svg("line", { class: "pp-budget", x1: L, x2: W - R, y1: y, y2: y }, root);
+    }
+    for (const t of ticks(y0, y1, up.unit === "bytes")) {
+      svg("line", { class: "pp-grid", x1: L, x2: W - R, y1: Y(t), y2: Y(t) }, root);
+      svg("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, root, PRINT[up.unit](t));
+    }
+    for (const t of ticks(x0, x1, across.unit === "bytes")) {
+      svg("line", { class: "pp-tick", x1: X(t), x2: X(t), y1: H - B, y2: H - B + 4 }, root);
+      svg("text", { x: X(t), y: H - B + 19, "text-anchor": "middle" }, root, PRINT[across.unit](t));
+    }
+    svg("path", { class: "pp-axis", d: `M${L},${T}V${H - B}H${W - R}` }, root);
+    svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, across.title);
+    svg("text", { x: 14, y: (T + H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${(T + H - B) / 2})` }, root, up.title);
+    const better = (a, b, m) => (m.lower_is_better ? v(a, m).mean <= v(b, m).mean : v(a, m).mean >= v(b, m).mean);
+    const beats = (a, b) => better(a, b, up) && better(a, b, across) && !(better(b, a, up) && better(b, a, across));
+    const front = points.filter((p) => !p.over && !points.some((q) => q !== p && !q.over && beats(q, p))).sort((a, b) => v(a, across).mean - v(b, across).mean);
+    if (front.length > 1) svg("path", { class: "pp-front", d: front.map((p, i) => `${i ? "L" : "M"}${X(v(p, across).mean)},${Y(v(p, up).mean)}`).join("") }, root);
+    const taken = [];
+    // Beside the mark, at the first height where no name stands yet; with no room left the mark says its name when pointed at.
+    const name = (g, x, y, text) => {
+      const end = x > W * 0.75, width = 7.4 * text.length, left = end ? x - 10 - width : x + 10;
+      const dy = [-7, 10, 26, -23, -39, 42].find((d) => taken.every(([l, t, r]) => left > r || left + width < l || Math.abs(t - y - d) > 14));
+      if (dy === undefined) return;
+      taken.push([left, y + dy, left + width]);
+      svg("text", { x: x + (end ? -10 : 10), y: y + dy, "text-anchor": end ? "end" : "start" }, g, text);
+    };
+    const marks = points.map((p) => {
+      const g = svg("g", { class: "pp-mark", tabindex: -1, role: "img", "aria-label": `${p.label}: ${up.title} ${told(up, v(p, up))}, ${across.title} ${told(across, v(p, across))}` }, root);
+      const [x, y] = [X(v(p, across).mean), Y(v(p, up).mean)];
+      if (v(p, up).low != null) svg("line", { x1: x, x2: x, y1: Y(v(p, up).low), y2: Y(v(p, up).high), stroke: p.colour, "stroke-width": 2 }, g);
+      if (v(p, up).seeds.length === v(p, across).seeds.length) v(p, up).seeds.forEach((s, i) => svg("circle", { class: "pp-seed", cx: X(v(p, across).seeds[i]), cy: Y(s), r: 2.5, fill: p.colour }, g));
+      svg("circle", { class: "pp-focus", cx: x, cy: y, r: 13 }, g);
+      svg("circle", { cx: x, cy: y, r: 6, stroke: p.colour, "stroke-width": 1.8, fill: p.over ? "none" : p.colour }, g);
+      if (points.length <= 14 || front.includes(p)) name(g, x, y, p.label);
+      for (const event of ["pointerenter", "focus"]) g.addEventListener(event, () => tell(p));
+      return { g, x };
+    }).sort((a, b) => a.x - b.x);
+    marks[0].g.setAttribute("tabindex", 0);
+    root.addEventListener("keydown", (event) => {
+      const here = marks.findIndex(({ g }) => g === document.activeElement);
+      const next = { ArrowRight: here + 1, ArrowDown: here + 1, ArrowLeft: here - 1, ArrowUp: here - 1, Home: 0, End: marks.length - 1 }[event.key];
+      if (here < 0 || !marks[next]) return;
+      event.preventDefault();
+      marks[here].g.setAttribute("tabindex", -1);
+      marks[next].g.setAttribute("tabindex", 0);
+      marks[next].g.focus();
+    });
+    place.replaceChildren(root);
+    const left = info.cells.length - points.length;
+    said.textContent = `${points.length} cells; the line joins those that keep the budget and that no other beats in both. Open marks do not keep it.${left ? ` ${left} cells are missing one of the two.` : ""} Move through them with the arrow keys.`;
+  }
+
+  function paint(changed) {
+    const label = changed ?? "";
+    controls();
+    if (choice.view === "plot") plot(); else table();
+    if (label) [...bar.querySelectorAll("label")].find((l) => l.textContent.startsWith(label) || l.firstChild.textContent.trim() === label)?.querySelector("select").focus();
+  }
+
+  if (info.problem) html("p", { className: "pp-why", role: "alert", textContent: info.problem }, el);
+  if (info.doing) {
+    html("progress", { className: "pp-progress" }, foot).setAttribute("aria-label", "Running what is missing");
+    html("span", { className: "pp-verdict", textContent: info.doing }, foot);
+    html("button", { type: "button", textContent: "Stop" }, foot).addEventListener("click", () => model.send({ do: "cancel" }));
+  } else if (info.missing && info.live) {
+    html("button", { type: "button", textContent: info.missing === 1 ? "Run the missing run" : `Run the ${info.missing} missing runs` }, foot)
+      .addEventListener("click", () => model.send({ do: "start" }));
+  } else if (info.missing) {
+    html("span", { textContent: `${info.missing} runs are missing.${info.command ? " This runs them: " : ""}` }, foot);
+    if (info.command) html("code", { textContent: info.command }, foot);
+  }
+  paint();
+}
+
+// Draw now and again whenever the data change; the returned function takes everything away.
+function render({ model, el }) {
+  const again = () => draw({ model, el });
+  draw({ model, el });
+  model.on("change:info", again);
+  return () => { model.off("change:info", again); el.replaceChildren(); };
+}
+
+export default { render };

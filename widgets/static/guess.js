@@ -1,0 +1,61 @@
+// A question to answer before the answer is shown. Draws model.get("info"); imports nothing.
+function html(tag, properties, parent) {
+  const node = Object.assign(document.createElement(tag), properties);
+  if (parent) parent.append(node);
+  return node;
+}
+
+// A guess made on a page without a kernel lives as long as the page; the same question asked again remembers it.
+const made = new Map();
+let serial = 0;
+
+function draw({ model, el }) {
+  const info = model.get("info");
+  el.replaceChildren();
+  el.classList.add("pp-panel");
+  const own = info.choice ?? made.get(info.question) ?? null;
+  const revealed = info.answer != null;
+  const name = `pp-guess-${++serial}`;
+
+  const group = html("fieldset", { className: "pp-choice pp-guess" }, el);
+  html("legend", { textContent: info.question }, group);
+  const said = html("p", { className: "pp-detail" });
+  said.setAttribute("aria-live", "polite");
+
+  const tell = (choice, shown) => {
+    if (!revealed) { said.textContent = choice == null ? "Choose one, then run on: there is no wrong moment to be wrong." : `Your guess: ${info.options[choice]}. Run on to see.`; return; }
+    if (choice == null && !shown) { said.textContent = "Choose one to see the answer."; return; }
+    const right = info.options[info.answer];
+    const verdict = choice == null ? `It is: ${right}.` : choice === info.answer ? `You guessed it: ${right}.` : `You guessed ${info.options[choice]}; it is: ${right}.`;
+    said.textContent = `${verdict} ${info.because}`.trim();
+    labels.forEach((label, i) => { label.dataset.right = i === info.answer ? "yes" : i === choice ? "no" : ""; });
+  };
+
+  const labels = info.options.map((option, i) => {
+    const label = html("label", {}, group);
+    const box = html("input", { type: "radio", name, value: i, checked: i === own }, label);
+    html("span", { textContent: ` ${option}` }, label);
+    box.addEventListener("change", () => {
+      made.set(info.question, i);
+      if (info.live) model.send({ do: "guess", choice: i });
+      tell(i, true);
+    });
+    return label;
+  });
+  if (revealed && own == null) {
+    const show = html("button", { type: "button", textContent: "Show the answer" }, html("div", { className: "pp-controls" }, group));
+    show.addEventListener("click", () => { show.disabled = true; tell(null, true); });
+  }
+  el.append(said);
+  tell(own, false);
+}
+
+// Draw now and again whenever the data change; the returned function takes everything away.
+function render({ model, el }) {
+  const again = () => draw({ model, el });
+  draw({ model, el });
+  model.on("change:info", again);
+  return () => { model.off("change:info", again); el.replaceChildren(); };
+}
+
+export default { render };
