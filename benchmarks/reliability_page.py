@@ -41,7 +41,8 @@ def page(rows: Mapping[str, Any], known: Mapping[str, Experiment]) -> list[str]:
     for name, experiment in known.items():
         if name in rows:
             row = rows[name]
-            size = f"{row['size']:,} {experiment.unit}"
+            part = "" if row["size"] == experiment.long else f" of the full run's {experiment.long:,}"
+            size = f"{row['size']:,}{part} {experiment.unit}"
             lines.append(f"| {name} | {row['when']} | `{row['command']}` | {row['seconds'] / 60:.1f} | {size} |")
     hosts = sorted({_host(rows[name]["host"]) for name in known if name in rows})
     lines += [f"\nOn {host}." for host in hosts]
