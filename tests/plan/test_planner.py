@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from workbench.case import Case
-from workbench.core.errors import BadInput, BudgetExceeded, Interrupted
+from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, Interrupted
 from workbench.core.profile import Tier
 from workbench.plan.composed import Composed, Seen
 from workbench.plan.fitting import predicted_step
@@ -215,16 +215,24 @@ def test_no_planned_step_passes_its_budget_when_run(small, board, share, lever):
     method=st.sampled_from(["full", "head", "lora", "mezo", "shira"]),
     share=st.floats(0.5, 1.2),
     batch=st.integers(1, 6),
+    accumulate=st.integers(1, 2),
+    lever=st.sampled_from([{}, {"saved": "int8"}, {"recompute": 1}, {"update_in_backward": True}, {"bit_masks": True}]),
+    arena=st.booleans(),
 )
-def test_no_run_ever_records_a_peak_above_its_budget(method, share, batch):
+def test_no_run_ever_records_a_peak_above_its_budget(method, share, batch, accumulate, lever, arena):
     """Whatever happens to a run under the guard, what it recorded stays within the budget it was given."""
     from workbench.session import Schedule, Session, run
     from workbench.tasks.base import Sizes
 
-    case = Case("docstring-topic", "tiny-bert", method, batch, 8)
-    reference = replace(case, method_name="full").predict().peak
+    try:
+        case = Case("docstring-topic", "tiny-bert", method, batch, 8, accumulate, lever)
+        case.attached(device="meta", weights=False)
+    except Incompatible:
+        reject()
+    reference = replace(case, method_name="full", settings={}, accumulate=1).predict().peak
     budget = int(reference * share)
-    record = run(Session(case, budget=budget, schedule=Schedule(steps=2), sizes=Sizes(train=16, test=4)))
+    schedule, sizes = Schedule(steps=2), Sizes(train=16, test=4)
+    record = run(Session(case, budget=budget, schedule=schedule, sizes=sizes, arena=arena, patience=0))
     assert record.state in (State.DONE, State.REFUSED, State.OVER_BUDGET)
     recorded = [s.peak for s in record.steps] + ([record.measured.peak] if record.measured else [])
     assert all(peak <= budget for peak in recorded)
