@@ -146,6 +146,13 @@ def test_an_impossible_budget_is_answered_with_ways_out_or_none(small, board):
     assert "only when asked for" in str(refused.value)
 
 
+def test_a_search_that_gives_up_does_not_say_that_nothing_fits(small, board):
+    least = replace(small, batch=1, accumulate=8, settings={"recompute_first": 3}).predict(Tier.FAKE).peak
+    grid = {"batch": [8, 1], "recompute_first": [0, 1, 2, 3], "saved": ["as-is", "int8"]}
+    with pytest.raises(BudgetExceeded, match="nothing that was looked at in 0 s fits"):
+        plan(small, board, least // 2 + least // 3, grid=grid, tier=Tier.FAKE, exhaustive_up_to=0, patience=0)
+
+
 def test_a_device_without_speeds_is_ranked_by_another_and_says_so(small):
     from workbench.devices.model import get
 
