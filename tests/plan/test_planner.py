@@ -106,6 +106,7 @@ def test_a_stopped_search_answers_with_the_best_so_far(small, board):
     cancel = threading.Event()
     found = plan(small, board, 2**30, grid=GRID, tier=Tier.FAKE, observe=lambda _: cancel.set(), cancel=cancel)
     assert found.interrupted and not found.exhaustive and found.sized == 3
+    assert "24 candidates: 3 sized" in found.searched and "stopped on request" in found.searched
     with pytest.raises(Interrupted, match="before a plan"):
         plan(small, board, 2**30, grid=GRID, tier=Tier.FAKE, cancel=cancel)
 
