@@ -54,6 +54,24 @@ def test_fake_tier_is_close_on_transformers_and_says_so():
         assert abs(exact.peak - measured.peak) <= 0.01 * measured.peak
 
 
+@needs_ledger
+@pytest.mark.parametrize("shape", [(8, 64, 64), (32, 64, 64), (128, 64, 64), (8, 256, 64), (1024, 384, 1536)])
+def test_a_bfloat16_product_takes_what_its_formula_says(shape):
+    import torch
+
+    from workbench.memory.formula import inside_by_formula
+
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("the formula was read off a processor with bfloat16 instructions")
+    rows, inner, columns = shape
+    left, right = torch.randn(rows, inner).bfloat16(), torch.randn(columns, inner).bfloat16().t()
+    torch.mm(left, right)
+    with ledger.counting() as count:
+        result = torch.mm(left, right)
+        inside = count.peak - result.nbytes
+    assert inside_by_formula(torch.ops.aten.mm.default, (left, right), {}, result)[0] == inside
+
+
 def test_without_ledger_everything_works_and_says_so(monkeypatch):
     monkeypatch.setattr(ledger, "_library", lambda: "no C++ compiler was found")
     case = CASES["full sgd"]

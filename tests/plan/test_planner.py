@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from workbench.case import Case
-from workbench.core.errors import BadInput, BudgetExceeded, Interrupted
+from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, Interrupted
 from workbench.core.profile import Tier
 from workbench.plan.composed import Composed, Seen
 from workbench.plan.fitting import predicted_step
@@ -106,6 +106,7 @@ def test_a_stopped_search_answers_with_the_best_so_far(small, board):
     cancel = threading.Event()
     found = plan(small, board, 2**30, grid=GRID, tier=Tier.FAKE, observe=lambda _: cancel.set(), cancel=cancel)
     assert found.interrupted and not found.exhaustive and found.sized == 3
+    assert "24 candidates: 3 sized" in found.searched and "stopped on request" in found.searched
     with pytest.raises(Interrupted, match="before a plan"):
         plan(small, board, 2**30, grid=GRID, tier=Tier.FAKE, cancel=cancel)
 
@@ -144,6 +145,13 @@ def test_an_impossible_budget_is_answered_with_ways_out_or_none(small, board):
         plan(small, board, int(held * 0.95), grid=grid, tier=Tier.FAKE)
     assert refused.value.suggestions and "predicted" in refused.value.suggestions[0]
     assert "only when asked for" in str(refused.value)
+
+
+def test_a_search_that_gives_up_does_not_say_that_nothing_fits(small, board):
+    least = replace(small, batch=1, accumulate=8, settings={"recompute_first": 3}).predict(Tier.FAKE).peak
+    grid = {"batch": [8, 1], "recompute_first": [0, 1, 2, 3], "saved": ["as-is", "int8"]}
+    with pytest.raises(BudgetExceeded, match="nothing that was looked at in 0 s fits"):
+        plan(small, board, least // 2 + least // 3, grid=grid, tier=Tier.FAKE, exhaustive_up_to=0, patience=0)
 
 
 def test_a_device_without_speeds_is_ranked_by_another_and_says_so(small):
@@ -215,16 +223,24 @@ def test_no_planned_step_passes_its_budget_when_run(small, board, share, lever):
     method=st.sampled_from(["full", "head", "lora", "mezo", "shira"]),
     share=st.floats(0.5, 1.2),
     batch=st.integers(1, 6),
+    accumulate=st.integers(1, 2),
+    lever=st.sampled_from([{}, {"saved": "int8"}, {"recompute": 1}, {"update_in_backward": True}, {"bit_masks": True}]),
+    arena=st.booleans(),
 )
-def test_no_run_ever_records_a_peak_above_its_budget(method, share, batch):
+def test_no_run_ever_records_a_peak_above_its_budget(method, share, batch, accumulate, lever, arena):
     """Whatever happens to a run under the guard, what it recorded stays within the budget it was given."""
     from workbench.session import Schedule, Session, run
     from workbench.tasks.base import Sizes
 
-    case = Case("docstring-topic", "tiny-bert", method, batch, 8)
-    reference = replace(case, method_name="full").predict().peak
+    try:
+        case = Case("docstring-topic", "tiny-bert", method, batch, 8, accumulate, lever)
+        case.attached(device="meta", weights=False)
+    except Incompatible:
+        reject()
+    reference = replace(case, method_name="full", settings={}, accumulate=1).predict().peak
     budget = int(reference * share)
-    record = run(Session(case, budget=budget, schedule=Schedule(steps=2), sizes=Sizes(train=16, test=4)))
+    schedule, sizes = Schedule(steps=2), Sizes(train=16, test=4)
+    record = run(Session(case, budget=budget, schedule=schedule, sizes=sizes, arena=arena, patience=0))
     assert record.state in (State.DONE, State.REFUSED, State.OVER_BUDGET)
     recorded = [s.peak for s in record.steps] + ([record.measured.peak] if record.measured else [])
     assert all(peak <= budget for peak in recorded)

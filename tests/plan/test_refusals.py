@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from workbench.case import Case
@@ -54,3 +56,38 @@ def test_the_error_of_the_guard_says_all_that_it_knows():
     for said in ("mm in encoder", "saved for backward", "1.00 MiB", "4.00 MiB are live", "weights 3.00 MiB"):
         assert said in str(error)
     assert "batch 4" in str(error) and "The search for ways out stopped" in str(error) and "inputs" not in str(error)
+
+
+@pytest.mark.skipif(not ledger.available(), reason="without the ledger core the tracker enforces")
+def test_training_in_python_raises_with_all_that_is_known_and_can_go_on():
+    from workbench.session import Schedule, Session
+    from workbench.tasks.base import Sizes
+
+    case = Case("docstring-topic", "tiny-bert", "full", 4, 16)
+    peak = case.predict().peak
+    session = Session(case, budget=peak - 1, schedule=Schedule(steps=2), sizes=Sizes(train=16, test=4))
+    session.prepare()
+    with pytest.raises(BudgetExceeded, match="Cheapest ways out: ") as refused:
+        list(session.steps())
+    error = refused.value
+    assert error.operator and error.module and error.category and error.live + error.asked == peak
+    assert sum(error.ledger.values()) == error.live and "predicted" in error.suggestions[0]
+    session.budget = peak
+    assert [step.peak <= peak for step in session.steps()] == [True, True]
+
+
+def test_a_cell_that_a_sweep_refused_gets_its_ways_out_when_it_is_asked_for(tmp_path, monkeypatch):
+    import workbench
+    from workbench.records.store import RunStore
+
+    bench = workbench.open(
+        task="docstring-topic", model="tiny-bert", budget="3 MiB", batch=4, length=16, train=16, test=4, steps=1
+    )
+    bench = replace(bench, store=RunStore(tmp_path))
+    monkeypatch.setattr("workbench.ablate.PATIENCE", 0.0)
+    [swept] = bench.ablate(method=["full"])
+    assert swept.state is State.REFUSED and swept.ways is None and not swept.ways_sentence
+    record = bench.run("full")
+    assert record.id == swept.id and record.ways and "Cheapest ways out" in record.sentence
+    assert bench.store.get(record.id).ways == record.ways
+    assert record.ways[0] in record._repr_html_()

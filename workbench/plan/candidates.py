@@ -24,8 +24,10 @@ from workbench.plan.fitting import shape_of, sizes_of
 if TYPE_CHECKING:
     from workbench.devices.model import Device
 
-#: Axes that can lower what is held between steps; the others only lower what comes and goes in one.
-_LOWER_STATE = frozenset({"method", "optimizer", "weights", "r", "num_virtual_tokens", "blocks"})
+#: Axes that only lower what comes and goes in a step; any other may lower what is held between steps.
+_PASSING = frozenset(
+    {"recompute", "recompute_first", "bit_masks", "update_in_backward", "chunked_loss", "channels_last", "saved"}
+)
 
 Place = tuple[int, ...]  #: of one value on each axis but the batch
 Grid = Mapping[str, Sequence[Any]]
@@ -80,7 +82,7 @@ class Search:
     @property
     def hopeless(self) -> bool:
         """Whether weights and optimizer state alone pass the budget, and no axis of the grid could lower them."""
-        return math.isfinite(self.held) and self.held > self.budget and not _LOWER_STATE & set(self.axes)
+        return math.isfinite(self.held) and self.held > self.budget and set(self.axes) <= _PASSING
 
     def case(self, place: Place, batch: int) -> Case:
         """Smaller batches are accumulated to as many examples a step as the base takes, where that is possible."""

@@ -23,7 +23,8 @@ TRIES = 2  #: candidates of the lowest composed peak that are sized where none p
 
 @dataclass
 class Choice:
-    """Chooses from a search. After ``patience`` seconds nothing more is sized once a sized candidate fits.
+    """Chooses from a search. After ``patience`` seconds nothing more is sized once a sized candidate fits, and after
+    twice as many in any case; ``gave_up`` then says that nothing had been found.
 
     ``checked`` counts predictions made to be sure of a candidate, ``refuted`` those that passed the budget;
     ``hurried`` says that better candidates may have been left because time was spent.
@@ -34,6 +35,7 @@ class Choice:
     checked: int = 0
     refuted: int = 0
     hurried: bool = False
+    gave_up: bool = False
     _out: set[tuple[int, ...]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -54,6 +56,9 @@ class Choice:
                     return None
                 tries += 1
             if not search.known()[index]:
+                if time.monotonic() >= self._until + self.patience:
+                    self.gave_up = True
+                    return None
                 guessed = search.peaks()[index]
                 search.at(index[:-1])
                 truth = search.peaks()[index]

@@ -73,8 +73,9 @@ class Plan:
         """How the plan was found."""
         stopped = "; stopped on request" if self.interrupted else ""
         stopped += "; time was spent, so something faster may have been left" if self.hurried else ""
-        how = "all sized" if self.exhaustive else f"all ranked, {self.sized} sized"
-        return f"{self.candidates} candidates {how}, {self.verified} predicted to be sure{stopped}"
+        ranked = f"{self.sized} sized" if self.interrupted else f"all ranked, {self.sized} sized"
+        how = "all sized" if self.exhaustive else ranked
+        return f"{self.candidates} candidates: {how}, {self.verified} predicted to be sure{stopped}"
 
     @property
     def command(self) -> str:

@@ -14,6 +14,7 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, Interrupted, PintpotError
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_size
+from workbench.methods.base import MethodConfig
 from workbench.plan.candidates import Grid, Search
 from workbench.plan.choice import Choice
 from workbench.plan.fitting import predicted_step
@@ -182,7 +183,8 @@ def _gain(gains: Gains, case: Case) -> float:
     own = case.config.model_dump()
     if not runs:
         return 0.0
-    far = [sum(_apart(own.get(n), v) for n, v in config.items() if n not in ("lr", *LEVERS)) for config, _ in runs]
+    aside = MethodConfig.model_fields.keys() - {"optimizer"}
+    far = [sum(_apart(own.get(n), v) for n, v in config.items() if n not in aside) for config, _ in runs]
     return mean(gain for (_, gain), distance in zip(runs, far) if distance == min(far))
 
 
@@ -230,6 +232,7 @@ def _nothing(search: Search, choice: Choice) -> PintpotError:
     ways, note = ways_found(search.base, search.budget, cancel=search.cancel, tier=search.tier)
     if not note and not set(APPROXIMATE) & set(search.axes):
         note = "levers that pack or narrow numbers are planned with only when asked for"
+    where = f"that was looked at in {2 * choice.patience:g} s" if choice.gave_up else "in the grid"
     return BudgetExceeded(
         operator=profile.operator,
         module=profile.module,
@@ -240,5 +243,5 @@ def _nothing(search: Search, choice: Choice) -> PintpotError:
         ledger={str(c): size for c, size in profile.by_category.items()},
         suggestions=ways,
         note=note,
-        sentence=f"nothing in the grid fits {format_size(search.budget)}: {seen}.",
+        sentence=f"nothing {where} fits {format_size(search.budget)}: {seen}.",
     )
