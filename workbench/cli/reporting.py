@@ -10,7 +10,9 @@ import typer
 
 from workbench.cli import options
 from workbench.cli.printing import note, say, show_table
-from workbench.core.errors import BadInput
+from workbench.core.errors import BadInput, BudgetExceeded, Interrupted
+from workbench.core.units import parse_size
+from workbench.report.execution import CELL_TIMEOUT, Limits
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,6 +26,8 @@ def report(
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE; repeat for more.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write into.")] = None,
+    cell_timeout: Annotated[float, typer.Option(min=1, help="Seconds a cell may run.")] = CELL_TIMEOUT,
+    memory: Annotated[str, typer.Option(help="Memory the notebook may take, such as 4GiB; else the machine's.")] = "",
 ) -> None:
     """Run a notebook and write one self-contained HTML file."""
     from workbench.report.run import available, render
@@ -33,14 +37,19 @@ def report(
         show_table("", ("report", "notebook"), rows, "No notebooks found.")
         return
     values = options.pairs(parameters, "-p")
-    failed = False
+    limits = Limits(cell_timeout, parse_size(memory, "memory") if memory else None)
+    failed = over = False
     for each in sorted(available()) if name == "all" else [name]:
-        made = render(each, values, out=out, check=_meaningful, progress=sys.stderr.isatty())
+        made = render(each, values, out=out, check=_meaningful, progress=sys.stderr.isatty(), limits=limits)
         say(str(made.html))
+        if made.ended == "interrupted":
+            raise Interrupted(f"{each} was stopped; the page shows how far it came and the same command makes it anew")
         if made.failed:
-            failed = True
+            failed, over = True, over or made.ended in ("over budget", "out of memory")
             where = ", ".join(map(str, made.failed))
-            note(f"{each}: failed in cell {where}: {made.error}; the page shows how far it came")
+            note(f"{each}: {made.ended} in cell {where}: {made.error}; the page shows how far it came")
+    if over:
+        raise typer.Exit(BudgetExceeded.exit_code)
     if failed:
         raise typer.Exit(1)
 
