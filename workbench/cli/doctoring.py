@@ -35,6 +35,7 @@ def doctor(as_json: options.AsJson = False) -> None:
     """Look for what is wrong with this installation and say how to mend it."""
     checks: tuple[Callable[[], Finding], ...] = (
         _packages,
+        _floors,
         _torch,
         _compiler,
         _plugins,
@@ -68,6 +69,15 @@ def _packages() -> Finding:
         return Finding("packages", "ok", f"pintpot {distribution('pintpot').version}")
     except PackageNotFoundError:
         return Finding("packages", "problem", "pintpot is not installed; run: make setup")
+
+
+def _floors() -> Finding:
+    from workbench.cli.floors import FLOORS, below
+
+    found = below()
+    if found:
+        return Finding("floors", "problem", f"unsafe to read foreign data with: {'; '.join(found)}; run: make setup")
+    return Finding("floors", "ok", f"{len(FLOORS)} libraries that read foreign data are recent enough")
 
 
 def _torch() -> Finding:

@@ -65,32 +65,23 @@ def _meaningful(values: dict[str, Any]) -> None:
 def lab(
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    address: Annotated[str, typer.Option(help="Another than this machine alone wants a certificate.")] = "127.0.0.1",
+    certificate: Annotated[Path | None, typer.Option(help="PEM file, for an address others can reach.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
 ) -> None:
     """JupyterLab on the notebooks, on this machine only, with a fresh token."""
-    import secrets
     import subprocess
     from importlib.util import find_spec
 
+    from workbench.cli.serving import Server
     from workbench.core import paths
     from workbench.core.errors import ResourceMissing
 
+    server = Server(paths.notebooks(), address, port, certificate, key, browser)
+    command = server.command()
     if find_spec("jupyterlab") is None:
         raise ResourceMissing("JupyterLab is not installed; run: pip install 'pintpot[lab]'")
     if not paths.notebooks().is_dir():
         raise BadInput("notebooks", str(paths.notebooks()), "a checkout with a notebooks folder")
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        f"--ServerApp.root_dir={paths.notebooks()}",
-        "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={port}",
-        f"--IdentityProvider.token={secrets.token_urlsafe(24)}",
-        "--ServerApp.terminals_enabled=False",
-        "--LabApp.news_url=",
-        "--allow-root",
-    ]
-    if not browser:
-        command.append("--no-browser")
-    note("JupyterLab starts on this machine only; stop it with Ctrl-C.")
-    raise typer.Exit(subprocess.call(command))
+    note("JupyterLab starts; stop it with Ctrl-C. Its token stands in the address it prints.")
+    raise typer.Exit(subprocess.call(command, env=server.environment()))

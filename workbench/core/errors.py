@@ -108,6 +108,12 @@ class BudgetExceeded(PintpotError):
         super().__init__(text)
 
 
+class Unsafe(PintpotError):
+    """What was asked for would let others in; says how, and what to do instead."""
+
+    exit_code = 3
+
+
 class ResourceMissing(PintpotError):
     """Something outside the request is missing: an asset, disk, memory, a compiler."""
 

@@ -116,6 +116,11 @@ def _summary(resources: dict[str, Any], facts: dict[str, Any], outputs: Outputs,
     }
 
 
+def _status(facts: dict[str, Any], resources: dict[str, Any]) -> str:
+    """What the runner said of the end, unless it saw none and a cell failed all the same."""
+    return "failed" if resources["failed"] and facts["status"] in ("", "done") else facts["status"] or "done"
+
+
 def _thumbnail(nb: NotebookNode) -> dict[str, Any]:
     """What a card draws: points of the first figure of score, else bars, else predicted against measured."""
     from workbench.report.emit import FIGURE

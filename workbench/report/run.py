@@ -66,7 +66,7 @@ def render(
     out: Path | None = None,
     progress: bool = True,
     check: Callable[[dict[str, Any]], None] | None = None,
-    limits: Limits = Limits(),
+    limits: Limits | None = None,
 ) -> Rendered:
     """Execute a notebook under ``limits`` and write its report and the gallery.
 
@@ -89,7 +89,7 @@ def render(
     stem = f"{created:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     started = time.monotonic()
     notebook = folder / f"{stem}.ipynb"
-    ending = execute(source, notebook, values, limits, progress=progress)
+    ending = execute(source, notebook, values, limits or Limits(), progress=progress)
     if not notebook.exists():
         raise ResourceMissing(f"the notebook could not be run: {ending.text}")
     noted = {
