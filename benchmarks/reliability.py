@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import reliability_page
-from faults.frame import Absent, Experiment, Outcome, conduct, experiments
+from faults.frame import Absent, Experiment, Outcome, conduct, experiments, peers_of
 
 from workbench.core.errors import UnknownName
 from workbench.environment import environment, now
@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="R1, R2, ...; all if none")
     parser.add_argument("--short", action="store_true", help="the small sizes; nothing is stored")
     parser.add_argument("--seed", type=int, help="of what is killed and damaged; a fresh one if not given")
+    parser.add_argument("--peers", choices=("too", "not", "alone"), default="too", help="alone: beside a stored run")
     parser.add_argument("--page", action="store_true", help="only write the page from what is stored")
     given = parser.parse_args()
     known = experiments()
@@ -42,17 +43,24 @@ def main() -> int:
             raise SystemExit(str(UnknownName("experiment", name, known)))
     seed = secrets.randbits(31) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
-    sound = [examine(known[name], seed, long=not given.short) for name in given.names or known]
+    chosen = [known[name] for name in given.names or known]
+    if given.peers == "alone":
+        for experiment in chosen:
+            keep_peers(experiment, seed)
+        reliability_page.write(stored(), known)
+        return 0
+    peers = given.peers == "too" and not given.short
+    sound = [examine(experiment, seed, long=not given.short, peers=peers) for experiment in chosen]
     if not given.short:
         reliability_page.write(stored(), known)
     return 0 if all(sound) else 1
 
 
-def examine(experiment: Experiment, seed: int, *, long: bool) -> bool:
+def examine(experiment: Experiment, seed: int, *, long: bool, peers: bool) -> bool:
     """Run one experiment, say how it went, store a long one; whether the target is met and every control fails."""
     print(f"{experiment.name} {experiment.test}", flush=True)
     try:
-        outcome = conduct(experiment, seed=seed, long=long)
+        outcome = conduct(experiment, seed=seed, long=long, peers=peers)
     except Absent as error:
         print(f"  not run: {error}", flush=True)
         return False
@@ -71,7 +79,20 @@ def keep(experiment: Experiment, outcome: Outcome, seed: int) -> None:
     """Store the figures, beside those of other experiments."""
     command = f"python benchmarks/reliability.py {experiment.name} --seed {seed}"
     row = {"when": now(), "command": command, "size": experiment.long, "host": environment(), **asdict(outcome)}
+    if not outcome.peers:
+        row["peers"] = stored().get(experiment.name, {}).get("peers", {})
     rows = {**stored(), experiment.name: row}
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def keep_peers(experiment: Experiment, seed: int) -> None:
+    """Run the peers alone and put their figures beside those of ours that are stored."""
+    found = peers_of(experiment, seed=seed, long=True)
+    print(f"{experiment.name} {json.dumps(found)}", flush=True)
+    rows = stored()
+    if experiment.name not in rows:
+        raise SystemExit(f"{experiment.name}: run it once before its peers alone")
+    rows[experiment.name]["peers"] = found
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
 
 

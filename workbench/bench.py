@@ -98,9 +98,12 @@ class Bench:
         cancel: threading.Event | None = None,
         reference: Iterable[str] = (),
         checkpoint_every: int = 0,
+        workers: int = 1,
         **more: Sequence[Any],
     ) -> list[RunRecord]:
         """Run what is missing of the grid over ``method``, ``seed``, ``batch``, ``length`` or any setting.
+
+        More than one of ``workers`` are processes of their own; whoever runs the same grid in the same store shares it.
 
         Methods in ``reference`` are run without the budget when they do not fit it, so that one sees what the
         budget costs; their records say so by having none.
@@ -113,6 +116,10 @@ class Bench:
             )
             for method, seed, shape, settings in combinations(axes)
         ]
+        if workers != 1:
+            from workbench.workers.crew import sweep_with
+
+            return sweep_with(workers, cells, store=self.store, observe=observe, cancel=cancel)
         return list(sweep(cells, store=self.store, observe=observe, cancel=cancel))
 
     def compare(

@@ -82,8 +82,8 @@ def experiments() -> dict[str, Experiment]:
     return dict(sorted(found.items(), key=lambda item: (item[0][0], int(item[0][1:]))))
 
 
-def conduct(experiment: Experiment, *, seed: int, long: bool, peers: bool | None = None) -> Outcome:
-    """Run ours, the controls, and (in a long run) the peers, each in an own folder that is removed afterwards.
+def conduct(experiment: Experiment, *, seed: int, long: bool, peers: bool = False) -> Outcome:
+    """Run ours, the controls and, if asked for, the peers, each in a folder of its own that is removed afterwards.
 
     Raises ``Absent`` when ours itself needs something that is not on this machine.
     """
@@ -91,15 +91,20 @@ def conduct(experiment: Experiment, *, seed: int, long: bool, peers: bool | None
     size = experiment.long if long else experiment.short
     figures = _in_folder(experiment.ours, size, seed, long)
     controls = {name: _in_folder(arm, size, seed, long) for name, arm in experiment.controls.items()}
-    chosen = experiment.peers if (long if peers is None else peers) else {}
     return Outcome(
         figures,
         experiment.met(figures),
         controls,
         bool(controls) and not any(experiment.met(c) for c in controls.values()),
-        {name: _peer(arm, size, seed, long) for name, arm in chosen.items()},
+        peers_of(experiment, seed=seed, long=long) if peers else {},
         time.monotonic() - started,
     )
+
+
+def peers_of(experiment: Experiment, *, seed: int, long: bool) -> dict[str, Figures]:
+    """The figures of every peer."""
+    size = experiment.long if long else experiment.short
+    return {name: _peer(arm, size, seed, long) for name, arm in experiment.peers.items()}
 
 
 def _in_folder(arm: Arm, size: int, seed: int, long: bool) -> Figures:

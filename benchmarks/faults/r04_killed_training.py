@@ -6,6 +6,7 @@ import random
 import time
 from pathlib import Path
 
+from faults import trainer
 from faults.children import child
 from faults.frame import Experiment, Figures, Setting
 from faults.training import EVERY, STEPS, WAYS, train
@@ -84,6 +85,7 @@ EXPERIMENT = Experiment(
     long=200,
     ours=ours,
     met=lambda f: f["same bits"] == f["of runs"] > 0 and f["kills"] >= f["of runs"],
+    peers={"Hugging Face Trainer, AdamW": trainer.killed},
     controls={"random states not restored, journal one update short": without_random_state},
     note=f"tiny-bert with dropout on generated tokens, {STEPS} steps, a checkpoint every {EVERY}; each kill comes "
     "after a checkpoint that the killed process itself had written.",

@@ -61,6 +61,31 @@ def train(says: Connection, folder: Path, resume: bool) -> None:
     says.send(("done", bits(model)))
 
 
+def killed(setting: Setting) -> Figures:
+    """Five trainings, each killed three times after a checkpoint of its own and resumed."""
+    chance = random.Random(setting.seed)
+    wanted = child(train, setting.folder / "whole", False).rest()[-1][1]
+    found: Figures = {"kills": 0, "same bits": 0, "would not resume": 0, "of runs": 0}
+    for number in range(5):
+        folder = setting.folder / f"run-{number}"
+        for turn in range(3):
+            running = child(train, folder, turn > 0)
+            first = running.hear()
+            if first[0] == "failed":  # a kill in the middle of a checkpoint left half of one
+                break
+            step, until = first[1], chance.randint(first[1] + EVERY, first[1] + EVERY + 2)
+            while step < until:
+                step = running.hear()[1]
+            time.sleep(chance.uniform(0, 0.05))
+            running.kill()
+            found["kills"] += 1
+        last = child(train, folder, True).rest()[-1]
+        found["same bits"] += last[:2] == ("done", wanted)
+        found["would not resume"] += last[0] == "failed"
+        found["of runs"] += 1
+    return found
+
+
 def damaged(setting: Setting) -> Figures:
     """Each of its five files damaged in three ways in the newest of two checkpoints."""
     chance = random.Random(setting.seed)

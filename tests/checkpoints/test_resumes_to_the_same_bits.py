@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import workbench as wb
 from workbench.case import Case
 from workbench.checkpoints import content
 from workbench.checkpoints.keeper import Checkpoints
 from workbench.checkpoints.trees import grown, planted
-from workbench.core.errors import ResourceMissing
+from workbench.core.errors import BadInput, Interrupted, ResourceMissing
+from workbench.records.schema import State
+from workbench.records.store import RunStore
 from workbench.session import Schedule, Session, run
 from workbench.tasks.base import Sizes
 
@@ -195,3 +200,23 @@ def test_nested_state_comes_back_with_its_layout_and_sharing() -> None:
     assert back["inner"]["list"][0].data_ptr() == back["inner"]["pair"][0].data_ptr() != table.data_ptr()
     with pytest.raises(TypeError, match="cannot hold"):
         planted({"thing": object()}, "s", {})
+
+
+def test_the_same_call_goes_on_and_forgets_what_it_no_longer_needs(tmp_path: Path) -> None:
+    bench = replace(wb.open(budget="16 MiB", profile="quick", train=96, epochs=2), store=RunStore(tmp_path / "kept"))
+    other = replace(bench, store=RunStore(tmp_path / "whole"))
+    cancel = threading.Event()
+    with pytest.raises(Interrupted, match="this one after step 5"):
+        stop = lambda progress: progress.step and progress.step.step == 4 and cancel.set()  # noqa: E731
+        bench.run("lora", checkpoint_every=2, cancel=cancel, observe=stop)
+    (folder,) = (tmp_path / "kept" / "checkpoints").glob("*[!k]")
+    assert sorted(f.name for f in folder.iterdir()) == ["step-00000004", "step-00000005"]
+    record = bench.run("lora", checkpoint_every=2)
+    assert record.state is State.DONE and "resumed after step 5" in record.notes
+    assert [s.loss for s in record.steps] == [s.loss for s in other.run("lora").steps]
+    assert list((tmp_path / "kept" / "checkpoints").iterdir()) == []
+    for wrong in (-1, 1.5, True):
+        with pytest.raises(BadInput, match="checkpoint_every"):
+            bench.run("lora", checkpoint_every=wrong)
+    words = bench.run_command("lora", checkpoint_every=2), bench.run_python("lora", checkpoint_every=2)
+    assert "--checkpoint-every 2" in words[0] and "checkpoint_every=2" in words[1]

@@ -9,6 +9,11 @@ import pytest
 pytestmark = pytest.mark.faults
 
 
-@pytest.mark.parametrize("name", ["R2"])
+@pytest.mark.parametrize("name", ["R1", "R2", "R3", "R10", "R12"])
 def test_the_store_holds_and_its_controls_do_not(name: str, holds: Callable[[str], None]) -> None:
     holds(name)
+
+
+@pytest.mark.slow
+def test_a_jumping_clock_steals_and_keeps_nothing(holds: Callable[[str], None]) -> None:
+    holds("R11")

@@ -129,7 +129,8 @@ def test_a_file_that_is_no_database_any_more_hides_nothing(tmp_path: Path) -> No
         (tmp_path / f"runs.sqlite{ending}").unlink(missing_ok=True)
     (tmp_path / "runs.sqlite").write_bytes(b"something else entirely, and rather short")
     again = RunStore(tmp_path)
-    assert [line.id for line in again.lines()] == [RECORD.id] and again.get(RECORD.id) == RECORD
+    assert [line.id for line in again.lines()] == [RECORD.id] and "from its copy" in again.notice
+    assert again.get(RECORD.id) == RECORD
     assert again.put("more", dataclasses.replace(RECORD, id="more"))
     assert len(again.lines()) == 2 and "runs.sqlite" in again.health().complaints[0]
     assert again.mend() and len(RunStore(tmp_path).lines()) == 2

@@ -73,17 +73,19 @@ def test_migrations_lead_to_the_tables_that_a_new_store_has(tmp_path: Path) -> N
     new = opened(f"sqlite:///{tmp_path / 'new.sqlite'}")
     for engine in (old, new):
         with engine.connect() as connection:
-            differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+            here = MigrationContext.configure(connection, opts={"version_table": "pintpot_version"})
+            differences = compare_metadata(here, Base.metadata)
             assert differences == []
-            assert connection.exec_driver_sql("select version_num from alembic_version").scalar() == SCHEMA
+            assert connection.exec_driver_sql("select version_num from pintpot_version").scalar() == SCHEMA
             assert connection.exec_driver_sql("pragma synchronous").scalar() == 2
             assert connection.exec_driver_sql("pragma journal_mode").scalar() == "wal"
 
 
 def test_a_store_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
     RunStore(tmp_path).put("key", RECORD)
-    with create_engine(f"sqlite:///{tmp_path / 'runs.sqlite'}").begin() as connection:
-        connection.exec_driver_sql("update alembic_version set version_num = '9999'")
+    for file in ("runs.sqlite", "runs-copy.sqlite"):
+        with create_engine(f"sqlite:///{tmp_path / file}").begin() as connection:
+            connection.exec_driver_sql("update pintpot_version set version_num = '9999'")
     with pytest.raises(ResourceMissing, match="newer pintpot"):
         RunStore(tmp_path).lines()
 

@@ -70,6 +70,19 @@ def test_the_command_and_the_python_of_a_panel_find_its_run(bench, capsys, monke
     assert space["record"].id == record.id
 
 
+def test_a_cancelled_panel_with_checkpoints_goes_on_where_it_stopped(bench):
+    panel = widgets.RunPanel(bench, "lora", seed=11, checkpoint_every=100)
+    when(panel, "running", panel.cancel)
+    kept = len(panel.wait().steps)
+    assert panel.info["state"] == "cancelled" and f"after step {kept} is kept" in panel.figure.sentence
+    panel.start()
+    record = panel.wait()
+    assert record.state is State.DONE and len(panel.info["losses"]) == len(record.steps) == 12
+    assert (
+        f"Resumed after step {kept}" in panel.figure.sentence or f"resumed after step {kept}" in panel.figure.sentence
+    )
+
+
 def test_cancelling_is_shown_at_once_and_the_partial_run_is_kept(bench):
     panel, seen = widgets.RunPanel(bench, "lora", seed=7), []
 

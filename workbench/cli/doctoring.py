@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,8 +32,16 @@ def add_to(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(as_json: options.AsJson = False) -> None:
+def doctor(
+    export: Annotated[
+        Path | None, typer.Option("--export", help="Write the readable runs to FILE.json or .csv.")
+    ] = None,
+    mend: Annotated[bool, typer.Option("--mend", help="Make a damaged file of the run store anew.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
     """Look for what is wrong with this installation and say how to mend it."""
+    if export is not None or mend:
+        return _keep(export, mend)
     checks: tuple[Callable[[], Finding], ...] = (
         _packages,
         _floors,
@@ -53,11 +62,22 @@ def doctor(as_json: options.AsJson = False) -> None:
             say(f"{finding.level:8} {finding.what}: {finding.text}")
     if any(f.level == "problem" for f in found):
         raise typer.Exit(1)
+    return None
+
+
+def _keep(export: Path | None, mend: bool) -> None:
+    from workbench.records.export import export as write
+    from workbench.records.store import RunStore
+
+    store = RunStore()
+    if export is not None:
+        say(f"{export}: {write(store, export)} runs")
+    if mend:
+        for done in store.mend() or ["nothing to mend: every file of the run store is whole"]:
+            say(done)
 
 
 def _packages() -> Finding:
-    from pathlib import Path
-
     from workbench.core.paths import PACKAGE
 
     for name in ("workbench", "widgets"):
@@ -130,13 +150,14 @@ def _browser() -> Finding:
 def _store() -> Finding:
     from workbench.records.store import RunStore
 
-    store = RunStore()
-    damaged = store.damaged()
-    if damaged:
-        return Finding(
-            "runs", "problem", f"{len(damaged)} damaged records, the others are fine: {', '.join(damaged[:5])}"
-        )
-    return Finding("runs", "ok", f"{len(store.lines())} runs")
+    health = RunStore().health()
+    if health.damaged:
+        names = ", ".join(health.damaged[:5])
+        return Finding("runs", "problem", f"{len(health.damaged)} damaged records, the others are fine: {names}")
+    if health.complaints:
+        words = "; ".join(health.complaints)
+        return Finding("runs", "problem", f"all {health.runs} runs are there, but {words}; run: pintpot doctor --mend")
+    return Finding("runs", "ok", f"{health.runs} runs")
 
 
 def _cache() -> Finding:

@@ -206,9 +206,12 @@ def runs(
         return None
     from workbench.records.store import RunStore
 
-    lines = RunStore().lines(limit)
+    store = RunStore()
+    lines = store.lines(limit)
+    if store.notice:
+        note(store.notice)
     if as_json:
-        return show_json([vars(line) for line in lines])
+        return show_json([line._asdict() for line in lines])
     rows = [
         (
             line.id,
@@ -225,6 +228,20 @@ def runs(
     ]
     columns = ("run", "created", "task", "model", "method", "seed", "state", "score", "measured peak")
     show_table("", columns, rows, "No runs yet; `pintpot run` or `pintpot report compare-methods` makes some.")
+    return None
+
+
+@runs_app.command("sweeps")
+def sweeps(as_json: options.AsJson = False) -> None:
+    """Grids that workers share: how many cells wait, are under way, are over."""
+    from workbench.records.store import RunStore
+    from workbench.workers.status import sweeps as status
+
+    found = status(RunStore().queue)
+    if as_json:
+        return show_json([s._asdict() for s in found])
+    columns = ("sweep", "begun", "cells", "over", "under way", "waiting", "put back", "now")
+    show_table("", columns, found, "No sweeps; `pintpot ablate --workers 2` makes one.")
     return None
 
 

@@ -114,9 +114,13 @@ def ablate(
     test: options.Test = None,
     epochs: options.Epochs = None,
     checkpoint_every: options.CheckpointEvery = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that share the grid.")] = 1,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run what is missing of a grid; finished cells cost nothing."""
+    """Run what is missing of a grid; finished cells cost nothing.
+
+    The same command on another machine shares the work when both set PINTPOT_STORE to one PostgreSQL database.
+    """
     from workbench.bench import open as open_bench
     from workbench.progress import sweeping
 
@@ -135,7 +139,7 @@ def ablate(
     for values in grid.values():
         total *= len(values)
     with cancelling() as cancel, sweeping(total) as observe:
-        records = bench.ablate(grid, observe=observe, cancel=cancel, checkpoint_every=checkpoint_every)
+        records = bench.ablate(grid, observe=observe, cancel=cancel, checkpoint_every=checkpoint_every, workers=workers)
     if as_json:
         return show_json([r.to_dict() for r in records])
     _show_records(records)

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from workbench.core.collection import uncollected
 from workbench.core.errors import ResourceMissing
 from workbench.memory import ledger
-from workbench.memory.measure import uncollected
 from workbench.memory.placement import Plan, plan_of
 
 WARM = 1  #: steps before the recorded one: the first makes optimizer state and fits no later step

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from workbench.core.collection import uncollected
 from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
@@ -16,18 +16,6 @@ from workbench.memory.events import EventLog, profile_of
 from workbench.memory.outside import outside
 from workbench.memory.step import Step, storages_of, tensors_in
 from workbench.memory.tracker import Runner, Tracker, run_plainly
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """No cyclic garbage collection in the middle of a step, so that frees come at a fixed place."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class MeasuredRunner:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from workbench.core.collection import uncollected
 from workbench.core.errors import BadInput, Incompatible
 from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
@@ -19,7 +20,6 @@ from workbench.memory.dataless import listed_one_by_one
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.formula import NOTE, inside_by_formula
-from workbench.memory.measure import uncollected
 from workbench.memory.outside import outside
 from workbench.memory.probe import LIMIT, Probe
 from workbench.memory.shapes import mapped, refused

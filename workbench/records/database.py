@@ -18,16 +18,22 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from workbench.core.errors import BadInput, ResourceMissing
 from workbench.records.tables import SCHEMA, Base
 
+VERSIONS = ("0001", SCHEMA)
 WAIT = 20  #: seconds that a writer waits for another one
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_VERSION = "alembic_version"
+#: Of our own name: in a server's database Optuna keeps its version in Alembic's usual table.
+_VERSION = "pintpot_version"
 _ADVISORY = 0x70696E74  #: number of the lock that servers hold while they make or change the tables
+
+
+class Unreadable(Exception):
+    """The database itself is damaged, so that what it says is not to be believed; the text says how."""
 
 
 def opened(url: str) -> Engine:
     """An engine on ``url`` (``sqlite:///FILE`` or ``postgresql+psycopg://...``) whose tables are of the newest version.
 
-    Raises ``ResourceMissing`` when the server cannot be reached or a newer pintpot made the store.
+    Raises ``ResourceMissing`` without the server's driver and ``Unreadable`` for a version that is not known here.
     """
     if url.startswith("sqlite:///"):
         file = Path(url.removeprefix("sqlite:///"))
@@ -51,8 +57,6 @@ def durable(connection: Any, _: Any) -> None:
         raise ResourceMissing("the run store's folder cannot hold a write-ahead log; set PINTPOT_RUNS to a local disk")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
-    # Text that is not UTF-8 is damage in one row, which its checksum tells; it must not end the whole listing.
-    connection.text_factory = lambda raw: raw.decode(errors="replace")
 
 
 def _server(url: str) -> Engine:
@@ -72,28 +76,30 @@ def _version(engine: Engine) -> str | None:
 
 
 def _bring_up(engine: Engine) -> None:
-    with _alone(engine) as connection:
+    with alone(engine) as connection:
         tables = set(inspect(connection).get_table_names())
         version = connection.execute(text(f"select version_num from {_VERSION}")).scalar() if _VERSION in tables else ""
         if version == SCHEMA:  # another process was quicker
             return
-        if version and version > SCHEMA:
-            raise ResourceMissing(f"a newer pintpot made the run store (version {version}); this one knows {SCHEMA}")
+        if version and version not in VERSIONS:
+            raise Unreadable(f"a newer pintpot made it (version {version}); this one knows {SCHEMA}")
         if version or "runs" in tables:
-            _backup(engine, version or "0001")
-            _migrate(connection, version or "0001")
-        else:
-            Base.metadata.create_all(connection)
-            connection.execute(text(f"create table {_VERSION} (version_num varchar(32) not null primary key)"))
-            connection.execute(text(f"insert into {_VERSION} values ('{SCHEMA}')"))
+            _backup(engine, version or VERSIONS[0])
+            _migrate(connection, version or VERSIONS[0])
+            return
+        # A process that was killed here before may have left some of it.
+        Base.metadata.create_all(connection)
+        connection.execute(
+            text(f"create table if not exists {_VERSION} (version_num varchar(32) not null primary key)")
+        )
+        connection.execute(text(f"insert into {_VERSION} values ('{SCHEMA}')"))
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
-    """A transaction while no other process makes or changes tables."""
-    file = engine.url.database
+def alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction while no other process makes or changes tables in that database."""
     if engine.dialect.name == "sqlite":
-        with FileLock(f"{file}.lock"), engine.begin() as connection:
+        with FileLock(f"{engine.url.database}.lock"), engine.begin() as connection:
             yield connection
         return
     with engine.begin() as connection:
@@ -110,8 +116,8 @@ def _migrate(connection: Connection, version: str) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    if version == "0001":
+    config.attributes.update(connection=connection, version_table=_VERSION)
+    if version == VERSIONS[0]:
         command.stamp(config, version)
     command.upgrade(config, SCHEMA)
 

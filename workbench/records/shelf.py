@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Engine, and_, delete, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Table, and_, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from workbench.core.errors import ResourceMissing
-from workbench.records.database import opened
+from workbench.records.database import Unreadable, opened
 from workbench.records.schema import FINISHED
 from workbench.records.tables import CHECKED, BodyRow, Line, LineRow, checksum
 
-_LINES, _BODIES = LineRow.__table__, BodyRow.__table__
+_LINES, _BODIES = cast(Table, LineRow.__table__), cast(Table, BodyRow.__table__)
 _CHECKED = tuple(_LINES.c[name] for name in CHECKED)
 
 
-class Unreadable(Exception):
-    """The database itself is damaged, so that what it says is not to be believed; the text says how."""
+_QUERY = select(_LINES.c.sequence, *_CHECKED, _LINES.c.checksum)
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """A line as it lies in a database: ``values`` in the order of ``CHECKED``. ``sound`` when its checksum holds."""
 
     sequence: int
     values: tuple[Any, ...]
     checksum: int
-
-    @property
-    def sound(self) -> bool:
-        return checksum(self.values) == self.checksum
+    sound: bool
 
     @property
     def id(self) -> str:
@@ -82,13 +77,15 @@ class Shelf:
         replaced = and_(_LINES.c.key == line["key"], or_(_LINES.c.state.not_in(FINISHED), _LINES.c.id == instead))
         their_bodies = _BODIES.c.id.in_(select(_LINES.c.id).where(replaced))
         with _told(), self.engine.begin() as connection:
-            insertion = _inserting(self.engine).on_conflict_do_nothing(index_elements=["key"])
+            insertion = _inserting(self.engine, _LINES).on_conflict_do_nothing(index_elements=["key"])
             # A writing statement first: a transaction that began by reading could not wait for another writer.
             connection.execute(delete(_BODIES).where(their_bodies))
             connection.execute(delete(_LINES).where(replaced))
-            if not connection.execute(insertion.values(line)).rowcount:
+            if connection.scalar(insertion.values(line).returning(_LINES.c.sequence)) is None:
                 return False
-            connection.execute(insert(_BODIES).values(body))
+            # A body without a line may lie there where the line was lost to damage.
+            instead_of = _inserting(self.engine, _BODIES).values(body)
+            connection.execute(instead_of.on_conflict_do_update(index_elements=["id"], set_=body))
         return True
 
     def total(self) -> tuple[int, int]:
@@ -99,26 +96,34 @@ class Shelf:
 
     def lines(self, limit: int | None = None) -> list[Kept]:
         """Newest first."""
-        with _told(), self.engine.connect() as connection:
-            query = select(_LINES.c.sequence, *_CHECKED, _LINES.c.checksum).order_by(_LINES.c.sequence.desc())
-            return [Kept(row[0], tuple(row[1:-1]), row[-1]) for row in connection.execute(query.limit(limit))]
+        return self._kept(_QUERY.order_by(_LINES.c.sequence.desc()).limit(limit))
 
     def beginning(self, run: str) -> list[Kept]:
         """Lines whose id begins so."""
-        return self._where(_LINES.c.id.startswith(run, autoescape=True))
+        return self._kept(_QUERY.where(_LINES.c.id.startswith(run, autoescape=True)))
 
     def of_key(self, key: str) -> Kept | None:
-        return next(iter(self._where(_LINES.c.key == key)), None)
+        return next(iter(self._kept(_QUERY.where(_LINES.c.key == key))), None)
 
-    def _where(self, condition: Any) -> list[Kept]:
+    def _kept(self, query: Any) -> list[Kept]:
         with _told(), self.engine.connect() as connection:
-            query = select(_LINES.c.sequence, *_CHECKED, _LINES.c.checksum).where(condition)
-            return [Kept(row[0], tuple(row[1:-1]), row[-1]) for row in connection.execute(query)]
+            try:
+                rows = connection.execute(query).all()
+            except OperationalError as error:
+                if "decode" not in str(error.orig):
+                    raise
+                # Text that is no text any more is damage in one row, which its checksum tells; the others are read.
+                rows = _read_leniently(connection, query)
+            found = []
+            for sequence, *values, said in rows:
+                kept = tuple(values)
+                found.append(Kept(sequence, kept, said, checksum(kept) == said))
+            return found
 
     def states(self) -> Iterator[tuple[str, str]]:
         """Key and state of every run."""
         with _told(), self.engine.connect() as connection:
-            yield from (tuple(row) for row in connection.execute(select(_LINES.c.key, _LINES.c.state)))  # type: ignore[misc]
+            yield from (tuple(row) for row in connection.execute(select(_LINES.c.key, _LINES.c.state)))
 
     def body(self, run: str) -> bytes | None:
         with _told(), self.engine.connect() as connection:
@@ -142,26 +147,42 @@ class Shelf:
             return str(error)
 
 
-def _inserting(engine: Engine) -> Any:
-    return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert(_LINES)
+def _read_leniently(connection: Connection, query: Any) -> Sequence[Any]:
+    raw: Any = connection.connection.dbapi_connection
+    raw.text_factory = lambda text: text.decode(errors="replace")
+    try:
+        return connection.execute(query).all()
+    finally:
+        raw.text_factory = str
 
 
-#: What SQLite says when the file is not what it was, and when the disk has no room.
-_MALFORMED = ("malformed", "not a database", "decode", "corrupt", "unsupported file format", "unable to open")
+def _inserting(engine: Engine, table: Table) -> Any:
+    return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+#: What SQLite says when the disk has no room.
 _FULL = ("database or disk is full", "disk i/o error", "no space left", "file too large", "readonly database")
+_TAKEN = "unique constraint failed: lines.id"
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """A database's errors as ours: damage is ``Unreadable``, a full disk or a lock that stays ``ResourceMissing``."""
+    """A database's errors as ours: no room or a lock that stays is ``ResourceMissing``, damage is ``Unreadable``.
+
+    As what we ask is always the same, SQLite refuses it only when the file is not what it was.
+    """
     try:
         yield
-    except (DatabaseError, TypeError) as error:
-        words = str(getattr(error, "orig", error)).splitlines()[0].lower()
-        if isinstance(error, TypeError) or any(word in words for word in _MALFORMED):
-            raise Unreadable(words) from None
-        if any(word in words for word in _FULL):
+    except (DatabaseError, TypeError, ValueError) as error:
+        original = getattr(error, "orig", error)
+        words = str(original).splitlines()[0]
+        small = words.lower()
+        if any(word in small for word in _FULL):
             raise ResourceMissing(f"no room for the run store ({words}); what was stored is intact") from None
-        if "locked" in words:
+        if "locked" in small:
             raise ResourceMissing("another process has kept the run store locked for 20 s; run again") from None
+        if "connect" in small:
+            raise ResourceMissing("the database server that PINTPOT_STORE names cannot be reached") from None
+        if isinstance(original, sqlite3.Error | TypeError | ValueError) and _TAKEN not in small:
+            raise Unreadable(words) from None
         raise

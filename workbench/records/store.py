@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
+
 from workbench.core import paths
+from workbench.core.collection import uncollected
 from workbench.core.errors import ResourceMissing, UnknownName
-from workbench.records.schema import RunRecord
-from workbench.records.shelf import Kept, Shelf, Unreadable
+from workbench.records.database import Unreadable
+from workbench.records.schema import FINISHED, RunRecord
+from workbench.records.shelf import Kept, Shelf
 from workbench.records.tables import Line, record_of, rows_of
 
 __all__ = ["Health", "Line", "RunStore", "content_key"]
@@ -53,10 +58,16 @@ class RunStore:
         on_files = self.url == f"sqlite:///{self.file}"
         self._copy = Shelf(f"sqlite:///{self.folder / 'runs-copy.sqlite'}") if on_files else None
         self._alike = False
+        self.notice = ""  #: what the last listing had to leave out, or where it had to look
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open connections stay where they are; another process opens its own."""
         return RunStore, (self.folder, self.url)
+
+    @property
+    def queue(self) -> str:
+        """URL of the database from which workers take what is still to be run: the server's own, or a file beside."""
+        return self.url if self._copy is None else f"sqlite:///{self.folder / 'sweeps.sqlite'}"
 
     @property
     def _absent(self) -> bool:
@@ -77,15 +88,17 @@ class RunStore:
         line, body = rows_of(key, record)
         self._make_alike()
         damaged = self._damaged_of(key)
-        kept: list[bool] = []
+        kept = False
         for shelf in self._shelves():
             try:
-                kept.append(shelf.put(line, body, damaged))
+                if not shelf.put(line, body, damaged):
+                    return kept  # another's stands; it must stand in both
+                kept = True
             except Unreadable:
                 continue  # the other one holds it; `doctor` says what is wrong
         if not kept:
             raise ResourceMissing("the run store is damaged and so is its copy; run: pintpot doctor")
-        return kept[0]
+        return True
 
     def _damaged_of(self, key: str) -> str:
         """The id of a finished run of this key that nothing can read any more, which a new one may replace."""
@@ -117,9 +130,11 @@ class RunStore:
     def _exchange(source: Shelf, target: Shelf) -> None:
         there = dict(target.states())
         for line in reversed(source.lines()):
-            body = source.body(line.id) if line.sound and (line.key not in there or line.finished) else None
+            wanted = line.sound and (line.key not in there or (line.finished and there[line.key] not in FINISHED))
+            body = source.body(line.id) if wanted else None
             if body is not None and record_of(body, line.values[-1]) is not None:
-                target.put(line.row(), {"id": line.id, "record": body})
+                with suppress(IntegrityError):  # it is there under its id, though damage hid it
+                    target.put(line.row(), {"id": line.id, "record": body})
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -130,13 +145,20 @@ class RunStore:
         line = self._line_of(key)
         return self._read(line) if line is not None and line.finished else None
 
+    def of_key(self, key: str) -> RunRecord | None:
+        """The run with this content key in whatever state, if there is one."""
+        line = None if self._absent else self._line_of(key)
+        return None if line is None else self._read(line)
+
     def finished_keys(self) -> set[str]:
         """Content keys of every completed run, by one scan of the lines."""
-        return {line.key for line in self._lines() if line.sound and line.finished}
+        with uncollected():
+            return {line.key for line in self._lines() if line.sound and line.finished}
 
     def lines(self, limit: int | None = None) -> list[Line]:
         """Newest first; reads no record bodies. A line that no file can vouch for is left out; `doctor` counts it."""
-        return [kept.line for kept in self._lines(limit) if kept.sound]
+        with uncollected():
+            return [kept.line for kept in self._lines(limit) if kept.sound]
 
     def get(self, run: str) -> RunRecord:
         """One record by id or unambiguous beginning of it; raises ``UnknownName``."""
@@ -201,17 +223,27 @@ class RunStore:
         found = self._first_answer(lambda shelf: [line] if (line := shelf.of_key(key)) else [])
         return next((line for line in found if line.sound), None)
 
-    def _first_answer(self, ask: Any) -> list[Kept]:
+    def _first_answer(self, ask: Callable[[Shelf], list[Kept]]) -> list[Kept]:
         """The first shelf's answer that is sound; an empty or damaged one is asked of the copy too."""
         found: list[Kept] = []
-        for shelf in self._shelves():
-            try:
-                found = ask(shelf)
-            except Unreadable:
-                continue
+        for answer in self._answers(ask):
+            found = answer
             if found and all(line.sound for line in found):
                 break
         return found
+
+    def _answers(self, ask: Callable[[Shelf], list[Kept]]) -> Iterator[list[Kept]]:
+        """Of every file that can be read; raises ``ResourceMissing`` when that is none of them."""
+        complaints = []
+        for shelf in self._shelves():
+            try:
+                answer = ask(shelf)
+            except Unreadable as error:
+                complaints.append(str(error))
+                continue
+            yield answer
+        if len(complaints) == len(self._shelves()):
+            raise ResourceMissing(f"the run store cannot be read: {complaints[0]}; run: pintpot doctor")
 
     def _lines(self, limit: int | None = None) -> list[Kept]:
         """Newest first: the main file's, if it holds what its copy holds; else of each run what is sound in either."""
@@ -222,18 +254,18 @@ class RunStore:
                 lines = self._main.lines(limit)
                 if self._copy is None or all(line.sound for line in lines):
                     return lines
-        except Unreadable:
-            pass
-        return self._joined()[:limit]
+        except Unreadable as error:
+            self.notice = f"a file of the run store is damaged ({error}); this comes from its copy; see: pintpot doctor"
+        lines = self._joined()
+        hidden = sum(not line.sound for line in lines)
+        if hidden:
+            self.notice = f"{hidden} runs can no longer be read and are not shown; see: pintpot doctor"
+        return lines[:limit]
 
     def _joined(self) -> list[Kept]:
         """Of each run the better line of the two files; an id that is damaged in both stays, to be named."""
         best: dict[str, Kept] = {}
-        for shelf in self._shelves():
-            try:
-                lines = shelf.lines()
-            except Unreadable:
-                continue
+        for lines in self._answers(Shelf.lines):
             for line in lines:
                 known = best.get(line.key)
                 if known is None or (line.sound, line.finished) > (known.sound, known.finished):

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Float, Integer, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -57,8 +56,7 @@ class BodyRow(Base):
     record: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One row of a listing; cheap, the full record stays on disk."""
 
     id: str

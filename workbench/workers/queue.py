@@ -1,0 +1,130 @@
+"""The cells that are still to be run, as trials of an Optuna study, and who has let go of one without a word.
+
+Optuna's heartbeats are times of the wall clock, and it calls a trial stale when the clock has moved on: a clock that
+jumps a day steals every trial or keeps a dead one for a day, and a worker that dies before its first beat is never
+missed. Here a beat is only something that changes: a trial is stale once an observer has seen it unchanged for the
+length of the lease by its own steady clock. That needs no two clocks to agree.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
+
+from workbench.records.database import WAIT, alone
+from workbench.records.store import content_key
+
+LIVE = (TrialState.WAITING, TrialState.RUNNING)
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker says every ``beat`` seconds that it lives; after ``length`` seconds of silence its cell is given away.
+
+    A cell whose workers died more than ``retries`` times is given up.
+    """
+
+    beat: int = 2
+    length: float = 10.0
+    retries: int = 3
+
+
+class ObservedStorage(RDBStorage):
+    """Optuna's storage, with staleness as this process observes it."""
+
+    def __init__(self, url: str, lease: Lease) -> None:
+        options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if url.startswith("sqlite") else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            super().__init__(
+                url,
+                engine_kwargs=options,
+                heartbeat_interval=lease.beat,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=lease.retries),
+            )
+        if url.startswith("sqlite"):
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        self._length = lease.length
+        self._seen: dict[int, tuple[Any, float]] = {}
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        now = time.monotonic()
+        trial, beat = models.TrialModel, models.TrialHeartbeatModel
+        running = (
+            select(trial.trial_id, beat.heartbeat)
+            .outerjoin(beat, beat.trial_id == trial.trial_id)
+            .where(trial.study_id == study_id, trial.state == TrialState.RUNNING)
+        )
+        with Session(self.engine) as session:
+            beats = dict(row._tuple() for row in session.execute(running))
+        known = self._seen
+        self._seen = {t: known[t] if t in known and known[t][0] == b else (b, now) for t, b in beats.items()}
+        return [t for t, (_, since) in self._seen.items() if now - since > self._length]
+
+
+class Queue:
+    """The study of one grid. ``keys`` are the content keys of its cells; equal grids share a study."""
+
+    def __init__(self, url: str, keys: Iterable[str], lease: Lease | None = None) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.lease = lease or Lease()
+        self.keys = tuple(keys)
+        if url.startswith("sqlite:///"):
+            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        name = content_key({"cells": sorted(self.keys)})[:16]
+        engine = create_engine(url)
+        with alone(engine):  # two that begin at once would both make the tables
+            storage = ObservedStorage(url, self.lease)
+            self.study = optuna.create_study(
+                study_name=name, storage=storage, load_if_exists=True, direction="maximize"
+            )
+        engine.dispose()
+        ended = self.study.get_trials(deepcopy=False, states=ENDED)
+        self._before = {trial.number for trial in ended}
+
+    def add(self, labels: Mapping[str, str]) -> None:
+        """Let workers take these cells (key: what to call it); those under way or waiting stay as they are."""
+        live = self.live()
+        for key, label in labels.items():
+            if key not in live:
+                self.study.enqueue_trial({}, user_attrs={"key": key, "label": label})
+
+    def live(self) -> dict[str, optuna.trial.FrozenTrial]:
+        """Cells that wait or are under way, each with the first trial of it."""
+        found: dict[str, optuna.trial.FrozenTrial] = {}
+        for trial in self.study.get_trials(deepcopy=False, states=LIVE):
+            found.setdefault(trial.user_attrs.get("key", ""), trial)
+        found.pop("", None)
+        return found
+
+    def waiting(self) -> bool:
+        return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def deaths(self, key: str) -> int:
+        """How many workers died over a cell since this queue was opened: a new sweep tries again."""
+        failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return sum(t.user_attrs.get("key") == key and t.number not in self._before for t in failed)
+
+    def over(self) -> set[str]:
+        """Cells that a worker, of anyone, has run to an end of whatever kind since this queue was opened."""
+        ended = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return {t.user_attrs["key"] for t in ended if "over" in t.user_attrs and t.number not in self._before}
+
+    def reclaim(self) -> None:
+        """Give away the cells of workers that have been silent for the length of the lease."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self.study)

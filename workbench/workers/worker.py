@@ -1,0 +1,107 @@
+"""One process that takes cells from a queue until there are none left. It may be killed at any moment."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import optuna
+import torch
+
+from workbench.ablate import Cell, settle
+from workbench.records.schema import RunRecord, State, StepRecord
+from workbench.records.store import RunStore
+from workbench.session import Session
+from workbench.workers.queue import Lease, Queue
+
+PAUSE = 0.2  #: seconds between looks at an empty queue, and between two reports of steps
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker is told: the cells by content key, where results and queue are, how many torch threads to use."""
+
+    cells: Mapping[str, Cell]
+    store: RunStore
+    queue: str
+    lease: Lease
+    threads: int
+
+
+def work(says: Connection, orders: Orders) -> None:
+    """Take and run cells until none waits and none is under way, or until told to stop (INT or TERM)."""
+    _Worker(says, orders).work()
+
+
+class _Worker:
+    def __init__(self, says: Connection, orders: Orders) -> None:
+        self._cancel = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        torch.set_num_threads(orders.threads)
+        self._says, self._orders = says, orders
+        self._queue = Queue(orders.queue, orders.cells, orders.lease)
+        self._told, self._now = 0.0, ""
+
+    def _stop(self, number: int, _: Any) -> None:
+        if self._cancel.is_set():
+            raise KeyboardInterrupt
+        self._cancel.set()
+
+    def work(self) -> None:
+        self._say("ready")
+        while not self._cancel.is_set():
+            if self._queue.waiting():
+                self._take()
+                continue
+            self._queue.reclaim()
+            if not self._queue.live():
+                return
+            self._say("idle")
+            self._cancel.wait(PAUSE)
+
+    def _take(self) -> None:
+        # A cell may have been given away while this process was stopped; the result that was first counts.
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._queue.study.optimize(self._run, n_trials=1)
+
+    def _run(self, trial: optuna.Trial) -> float:
+        """The score of the trial's cell. Its result is in the store before Optuna hears of it."""
+        key = trial.user_attrs.get("key")
+        if key is None:  # another worker was quicker; Optuna then proposes a trial of its own
+            raise optuna.TrialPruned("nothing waited")
+        first = self._queue.live().get(key)
+        if first is not None and first.number < trial.number:
+            raise optuna.TrialPruned("under way elsewhere")
+        self._now = key
+        record, stored = settle(self._orders.cells[key], self._orders.store, self._cancel, self._step)
+        self._say("over", key, _brief(record), stored)
+        if record.state is State.CANCELLED:
+            trial.study.stop()
+            raise optuna.TrialPruned("stopped")
+        trial.set_user_attr("over", record.state.value)
+        if record.accuracy is None:
+            raise optuna.TrialPruned(record.reason)
+        return record.accuracy
+
+    def _step(self, step: StepRecord, session: Session) -> None:
+        if time.monotonic() - self._told > PAUSE:
+            self._told = time.monotonic()
+            self._say("step", self._now, step, session.total)
+
+    def _say(self, *words: Any) -> None:
+        """Tell who started this process; without anybody to tell, finish the step and leave."""
+        try:
+            self._says.send(words)
+        except OSError:
+            self._cancel.set()
+
+
+def _brief(record: RunRecord) -> tuple[str, State]:
+    return record.id, record.state
