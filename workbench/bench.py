@@ -81,7 +81,7 @@ class Bench:
         reason = case.refusal()
         if reason is not None:
             raise Incompatible("method", method, reason)
-        cell = self._cell(case, seed, shape={"accumulate": accumulate})
+        cell = self.cell(case, seed, shape={"accumulate": accumulate})
         cell = replace(cell, arena=arena, checkpoint_every=_interval(checkpoint_every))
         return next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
 
@@ -112,7 +112,7 @@ class Bench:
         every = _interval(checkpoint_every)
         cells = [
             replace(
-                self._cell(self.case(method, **settings), seed, method in set(reference), shape), checkpoint_every=every
+                self.cell(self.case(method, **settings), seed, method in set(reference), shape), checkpoint_every=every
             )
             for method, seed, shape, settings in combinations(axes)
         ]
@@ -231,7 +231,8 @@ class Bench:
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def _cell(self, case: Case, seed: int, reference: bool = False, shape: Mapping[str, int] | None = None) -> Cell:
+    def cell(self, case: Case, seed: int, reference: bool = False, shape: Mapping[str, int] | None = None) -> Cell:
+        """One run of this bench as a point of a grid; a ``reference`` that does not fit runs without the budget."""
         case = replace(case, **(shape or {}))
         budget: int | None = self.budget
         if reference and case.refusal() is None and case.predict().peak > self.budget:

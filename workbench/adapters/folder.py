@@ -114,6 +114,10 @@ class Adapter:
             raise BadInput("adapter", TENSORS, "the tensors its description was written for; they were changed")
         case.method.load_adapter(model, {name: t.to(state[name].dtype) for name, t in tensors.items()})
 
+    def digest(self) -> str:
+        """SHA-256 of the tensors as they lie there."""
+        return _digest(self.folder / TENSORS)
+
 
 def read(folder: Path) -> Adapter:
     """The adapter of a folder, by its description alone; raises ``BadInput`` with every problem at once."""
@@ -158,6 +162,8 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _digest(file: Path) -> str:
+    if not file.is_file():
+        raise BadInput("adapter", file.parent.name, f"a folder with {TENSORS}")
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -62,6 +63,8 @@ def run(
     train: options.Train = None,
     test: options.Test = None,
     epochs: options.Epochs = None,
+    adapter: Annotated[Path | None, typer.Option(help="Begin with the adapter in this folder.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the trained part into this new folder.")] = None,
     arena: Annotated[bool, typer.Option("--arena", help="Serve repeated steps from one planned block.")] = False,
     checkpoint_every: options.CheckpointEvery = 0,
     as_json: options.AsJson = False,
@@ -72,6 +75,7 @@ def run(
     from workbench.methods.base import methods
     from workbench.progress import sweeping
     from workbench.records.schema import State
+    from workbench.studies.adapted import train as train_adapted
 
     methods.get(method)
     bench = open_bench(
@@ -79,10 +83,18 @@ def run(
     )
     values = options.method_settings(method, settings)
     with cancelling() as cancel, sweeping(1) as observe:
-        record = bench.run(
-            method, seed, accumulate=accumulate, arena=arena, checkpoint_every=checkpoint_every, observe=observe,
-            cancel=cancel, **values,
-        )  # fmt: skip
+        if adapter is not None or export is not None:
+            if arena or checkpoint_every:
+                raise BadInput("adapter", str(adapter or export), "a run without --arena and --checkpoint-every")
+            record = train_adapted(
+                bench, method, seed, adapter=adapter, export=export, accumulate=accumulate, observe=observe,
+                cancel=cancel, **values,
+            )  # fmt: skip
+        else:
+            record = bench.run(
+                method, seed, accumulate=accumulate, arena=arena, checkpoint_every=checkpoint_every, observe=observe,
+                cancel=cancel, **values,
+            )  # fmt: skip
     if as_json:
         show_json(record.to_dict())
     else:
