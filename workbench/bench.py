@@ -19,6 +19,7 @@ from workbench.plan.ways import PATIENCE, Change, Patience, ways_out
 from workbench.profiles import RunProfile, profile
 from workbench.records.schema import RunRecord
 from workbench.records.store import RunStore
+from workbench.request import Request, asked
 from workbench.session import Schedule
 from workbench.tasks.base import Sizes
 
@@ -266,6 +267,10 @@ def open(
     from workbench.profiles import profile as named
     from workbench.tasks.base import tasks
 
+    asked({
+        "task": task, "model": model, "device": device, "budget": budget, "profile": profile, "batch": batch,
+        "length": length, "train": train, "test": test, "epochs": epochs, "steps": steps,
+    })  # fmt: skip
     chosen = named(profile)
     own_task = not task or task == chosen.task
     task_class = tasks.get(task or chosen.task)
@@ -273,9 +278,6 @@ def open(
     task_class().check(resolve(model))
     found = get(device)
     limit = parse_size(budget) if budget != "" else min(parse_size(chosen.budget), found.budget)
-    for name, value in (("train", train), ("test", test), ("steps", steps), ("epochs", epochs)):
-        if value is not None and not value > 0:
-            raise BadInput(name, value, "a number above 0")
     sizes = Sizes(train or (chosen.train if own_task else None), test or (chosen.test if own_task else None), length)
     size = batch if batch is not None else (chosen.batch if own_task else task_class.default_batch)
     bench = Bench(
@@ -307,13 +309,8 @@ def _whole(epochs: float) -> float:
 
 def check(values: Mapping[str, Any]) -> None:
     """Refuse the parameters of a comparison that cannot mean anything, before a kernel is started for them."""
-    names = ("task", "model", "device", "budget", "profile", "batch", "length", "train", "test", "epochs")
-    given = {n: values[n] for n in names if values.get(n) not in (None, "", 0)}
-    for name in ("batch", "train", "test", "epochs"):
-        if values.get(name) is not None and values[name] < 0:
-            raise BadInput(name, values[name], "a number of at least 1, or 0 for the profile's own")
-    bench = open(**given)
-    bench.methods(values.get("methods") or ())
-    for seed in values.get("seeds") or ():
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise BadInput("seeds", seed, "whole numbers from 0")
+    names = [n for n in Request.model_fields if n in values]
+    # In a notebook's parameters an empty text, an empty list and 0 stand for "the profile's own".
+    given = {n: values[n] for n in names if values[n] is not None and values[n] not in ("", 0, [])}
+    request = asked(given)
+    open(**{n: v for n, v in given.items() if n not in ("methods", "seeds")}).methods(request.methods)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.adapters.tensor_file import finite
+from workbench.adapters.tensor_file import finite, named_once
 from workbench.core.config import Config, setting, validated
 from workbench.core.errors import BadInput
 
@@ -151,7 +151,7 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         if file.is_symlink() or file.stat().st_size > LARGEST_CARD:
             raise BadInput("adapter", file.name, "a plain file of at most 1 MiB")
-        found = json.loads(file.read_text("utf-8"))
+        found = json.loads(file.read_text("utf-8"), object_pairs_hook=named_once)
     except OSError:
         raise BadInput("adapter", file.parent.name, f"a folder with {OURS} or {PEFTS}") from None
     except (ValueError, RecursionError):

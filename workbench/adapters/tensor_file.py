@@ -40,7 +40,7 @@ def shapes(file: Path, where: str) -> dict[str, tuple[int, ...]]:
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
             if not 2 <= length <= min(LARGEST_HEADER, size - 8) or size > LARGEST_FILE:
                 raise bad("a whole safetensors file of at most 8 GiB")
-            header = json.loads(stream.read(length).decode("utf-8"), object_pairs_hook=_once)
+            header = json.loads(stream.read(length).decode("utf-8"), object_pairs_hook=named_once)
     except (OSError, ValueError, RecursionError):
         raise bad("a readable safetensors header without repeated names") from None
     if not isinstance(header, dict):
@@ -59,7 +59,8 @@ def shapes(file: Path, where: str) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object in which no name stands twice: readers differ in which of the two they take."""
     if len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("a name stands twice")
     return dict(pairs)

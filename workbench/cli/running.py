@@ -13,7 +13,7 @@ import typer
 
 from workbench.cli import options
 from workbench.cli.printing import note, show_json, show_table
-from workbench.core.errors import BadInput
+from workbench.core.errors import BadInput, together
 from workbench.core.spelling import parsed
 from workbench.core.units import format_size, format_time
 
@@ -72,16 +72,17 @@ def run(
     """Train one method under the budget and store the record."""
     from workbench.bench import open as open_bench
     from workbench.core.errors import BudgetExceeded
-    from workbench.methods.base import methods
     from workbench.progress import sweeping
     from workbench.records.schema import State
     from workbench.studies.adapted import train as train_adapted
 
-    methods.get(method)
-    bench = open_bench(
-        task, model, device, budget, batch=batch, length=length, profile=profile, train=train, test=test, epochs=epochs
-    )
-    values = options.method_settings(method, settings)
+    bench, values = together(
+        lambda: open_bench(
+            task, model, device, budget, batch=batch, length=length, profile=profile, train=train, test=test,
+            epochs=epochs,
+        ),
+        lambda: options.method_settings(method, settings),
+    )  # fmt: skip
     with cancelling() as cancel, sweeping(1) as observe:
         if adapter is not None or export is not None:
             if arena or checkpoint_every:
