@@ -18,7 +18,8 @@ PATIENCE = 60.0  #: seconds until a server must answer
 #: (method, path, headers, body). Every one must be refused; without a token, with a wrong one, from foreign pages.
 KERNEL = json.dumps({"name": "python3"})
 _PATHS = ("/api/contents", "/api/kernels", "/api/sessions", "/api/terminals", "/api/config/x", "/lab", "/tree",
-          "/files/x", "/nbconvert/html/x.ipynb", "/api/kernelspecs", "/lab/api/settings", "/api/shutdown", "/view/x")  # fmt: skip
+          "/files/x", "/nbconvert/html/x.ipynb", "/api/kernelspecs", "/lab/api/settings",
+          "/api/shutdown", "/view/x")  # fmt: skip
 PROBES: tuple[tuple[str, str, Mapping[str, str], str], ...] = (
     *(("GET", path, {}, "") for path in _PATHS),
     *(("GET", f"/api/contents?token={token}", {}, "") for token in ("", "wrong", "null", "undefined")),
@@ -29,9 +30,9 @@ PROBES: tuple[tuple[str, str, Mapping[str, str], str], ...] = (
     ("POST", "/api/kernels", {"Origin": "http://evil.example"}, KERNEL),
     ("POST", "/api/kernels", {"Cookie": "_xsrf=1", "X-XSRFToken": "1"}, KERNEL),
     ("POST", "/api/terminals", {"Cookie": "_xsrf=1", "X-XSRFToken": "1"}, "{}"),
-    ("POST", "/api/shutdown", {"Cookie": "_xsrf=1", "X-XSRFToken": "1"}, ""),
     ("GET", "/files/..%2f..%2f..%2fetc%2fpasswd", {}, ""),
     ("GET", "/api/contents/..%2f..%2fetc%2fpasswd", {}, ""),
+    ("POST", "/api/shutdown", {"Cookie": "_xsrf=1", "X-XSRFToken": "1"}, ""),  # last: a server that obeys is gone
 )
 #: With the token: what even its owner's pages must not reach.
 OWNER = (

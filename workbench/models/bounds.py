@@ -11,14 +11,16 @@ LARGEST_COUNT = 2000  #: of layers, heads, experts
 LARGEST_MODEL = 2 * 10**12  #: parameters of a plain estimate, width squared times layers and width times vocabulary
 DEEPEST = 6  #: lists in lists
 
-#: Fields that pick code rather than shapes.
-_CODE = ("attn_implementation", "experts_implementation", "trust_remote_code", "custom_generate", "kernel")
+#: Parts of the names of fields that pick code rather than shapes, and what they may say.
+_CODE = ("implementation", "trust_remote_code", "custom_generate", "kernel")
+_OWN_CODE = ("eager", "sdpa", "flash_attention_2", "flex_attention")
 
 
 def objection(config: Mapping[str, Any]) -> str:
     """What a configuration would have to be, or an empty text when nothing speaks against it."""
-    for name in config:
-        if any(word in str(name) for word in _CODE) and config[name] is not None:
+    for name, value in config.items():
+        chosen = (isinstance(value, str) and value not in _OWN_CODE) or (name == "trust_remote_code" and value)
+        if chosen and any(word in str(name) for word in _CODE):
             return f"a configuration without {name}, which would choose code"
     if config.get("quantization_config"):
         return "a configuration of plain weights; quantization_config is not followed"
