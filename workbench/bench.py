@@ -22,6 +22,7 @@ from workbench.records.grid import GridPoint
 from workbench.records.schema import RunRecord, State
 from workbench.records.store import RunStore
 from workbench.reproduce import Reproducible
+from workbench.request import Request, asked
 from workbench.session import Schedule
 from workbench.tasks.base import Sizes
 
@@ -87,7 +88,7 @@ class Bench(Reproducible):
         reason = case.refusal()
         if reason is not None:
             raise Incompatible("method", method, reason)
-        cell = self._cell(case, seed, shape={"accumulate": accumulate})
+        cell = self.cell(case, seed, shape={"accumulate": accumulate})
         cell = replace(cell, arena=arena, checkpoint_every=_interval(checkpoint_every))
         record = next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
         if record.state is State.REFUSED and record.predicted is not None and record.ways is None:
@@ -147,7 +148,7 @@ class Bench(Reproducible):
         every = _interval(checkpoint_every)
         cells = [
             replace(
-                self._cell(self.case(method, **settings), seed, method in set(reference), shape), checkpoint_every=every
+                self.cell(self.case(method, **settings), seed, method in set(reference), shape), checkpoint_every=every
             )
             for method, seed, shape, settings in combinations({**(axes or {}), **more})
         ]
@@ -162,7 +163,7 @@ class Bench(Reproducible):
         axes = {**(axes or {}), **more}
         points = []
         for method, seed, shape, settings in combinations(axes):
-            cell = self._cell(self.case(method, **settings), seed, shape=shape)
+            cell = self.cell(self.case(method, **settings), seed, shape=shape)
             chosen = {"method": method, **shape, **settings}
             at = {name: chosen[name] for name in axes if name != "seed"} or {"method": method}
             points.append(GridPoint(at, seed, self.store.of_key(cell.key())))
@@ -193,7 +194,8 @@ class Bench(Reproducible):
         spec = resolve(self.model)
         return chosen or [m.name for m in registry if m.applies_to(spec) is None]
 
-    def _cell(self, case: Case, seed: int, reference: bool = False, shape: Mapping[str, int] | None = None) -> Cell:
+    def cell(self, case: Case, seed: int, reference: bool = False, shape: Mapping[str, int] | None = None) -> Cell:
+        """One run of this bench as a point of a grid; a ``reference`` that does not fit runs without the budget."""
         case = replace(case, **(shape or {}))
         budget: int | None = self.budget
         if reference and case.refusal() is None and case.predict().peak > self.budget:
@@ -230,6 +232,10 @@ def open(
     from workbench.profiles import profile as named
     from workbench.tasks.base import tasks
 
+    asked({
+        "task": task, "model": model, "device": device, "budget": budget, "profile": profile, "batch": batch,
+        "length": length, "train": train, "test": test, "epochs": epochs, "steps": steps,
+    })  # fmt: skip
     chosen = named(profile)
     own_task = not task or task == chosen.task
     task_class = tasks.get(task or chosen.task)
@@ -237,9 +243,6 @@ def open(
     task_class().check(resolve(model))
     found = get(device)
     limit = parse_size(budget) if budget != "" else min(parse_size(chosen.budget), found.budget)
-    for name, value in (("train", train), ("test", test), ("steps", steps), ("epochs", epochs)):
-        if value is not None and not value > 0:
-            raise BadInput(name, value, "a number above 0")
     sizes = Sizes(train or (chosen.train if own_task else None), test or (chosen.test if own_task else None), length)
     size = batch if batch is not None else (chosen.batch if own_task else task_class.default_batch)
     bench = Bench(
@@ -276,13 +279,8 @@ def _whole(epochs: float) -> float:
 
 def check(values: Mapping[str, Any]) -> None:
     """Refuse the parameters of a comparison that cannot mean anything, before a kernel is started for them."""
-    names = ("task", "model", "device", "budget", "profile", "batch", "length", "train", "test", "epochs")
-    given = {n: values[n] for n in names if values.get(n) not in (None, "", 0)}
-    for name in ("batch", "train", "test", "epochs"):
-        if values.get(name) is not None and values[name] < 0:
-            raise BadInput(name, values[name], "a number of at least 1, or 0 for the profile's own")
-    bench = open(**given)
-    bench.methods(values.get("methods") or ())
-    for seed in values.get("seeds") or ():
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise BadInput("seeds", seed, "whole numbers from 0")
+    names = [n for n in Request.model_fields if n in values]
+    # In a notebook's parameters an empty text, an empty list and 0 stand for "the profile's own".
+    given = {n: values[n] for n in names if values[n] is not None and values[n] not in ("", 0, [])}
+    request = asked(given)
+    open(**{n: v for n, v in given.items() if n not in ("methods", "seeds")}).methods(request.methods)

@@ -22,6 +22,7 @@ from workbench.tasks.base import Sizes
 if TYPE_CHECKING:
     from torch import nn
 
+    from workbench.adapters import Adapter
     from workbench.parts.base import TrainingStep
     from workbench.tasks.base import Batch, Metrics, TaskData
 
@@ -80,6 +81,7 @@ class Session:
     patience: float = SECONDS
     cancel: threading.Event = field(default_factory=threading.Event)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    adapter: Adapter | None = None
     data: TaskData = field(init=False)
     model: nn.Module = field(init=False)
     training: TrainingStep = field(init=False)
@@ -103,6 +105,8 @@ class Session:
         if not hasattr(self, "data"):
             self.load()
         self.model = case.attached(seed=self.seed)
+        if self.adapter is not None:
+            self.adapter.load_into(case, self.model)
         self.training = case.step(self.model)
 
     def steps(self) -> Iterator[StepRecord]:

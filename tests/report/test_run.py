@@ -10,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench.core.errors import BadInput, UnknownName
 from workbench.report import run
+from workbench.report.execution import Limits
 from workbench.report.gallery import read_summary
 
 PARAMETERS = """\
@@ -140,8 +141,8 @@ def test_a_failing_cell_is_branded_and_its_notebook_kept(house):
 
 def test_a_cell_that_hangs_ends_the_report(house):
     house("10_toy.ipynb", "import time\ntime.sleep(60)")
-    done = run.render("toy", progress=False, cell_timeout=3)
-    assert done.failed and "imeout" in done.error
+    done = run.render("toy", progress=False, limits=Limits(cell_timeout=3))
+    assert done.failed == (2,) and done.ended == "timed out" and "3 s" in done.error
     assert "FAILED" in done.html.read_text(encoding="utf-8")
 
 
@@ -159,3 +160,30 @@ def test_gallery_bears_damaged_and_foreign_files(house):
     (house.reports / "x" / "a.html").write_text("<script id='pintpot-report'>{broken", encoding="utf-8")
     (house.reports / "x" / "b.html").write_bytes(b"\xff\xfe\x00nonsense")
     assert "No report has been made yet" in build(house.reports).read_text(encoding="utf-8")
+
+
+def test_what_a_cell_printed_before_it_was_stopped_is_kept(house):
+    house("10_toy.ipynb", "import time\nfor i in range(99):\n    print('line', i, flush=True)\n    time.sleep(0.2)")
+    done = run.render("toy", progress=False, limits=Limits(cell_timeout=3))
+    assert "line 5" in done.html.read_text(encoding="utf-8")
+
+
+def test_a_cell_that_takes_too_much_memory_is_a_result(house):
+    house("10_toy.ipynb", "print('before')", "x = bytearray(2**30)\nx[::4096] = b'1' * len(x[::4096])")
+    done = run.render("toy", progress=False, limits=Limits(memory=400 * 2**20))
+    text = done.html.read_text(encoding="utf-8")
+    assert done.ended == "out of memory" and done.failed == (3,) and "before" in text
+    assert read_summary(done.html)["status"] == "out of memory"
+
+
+def test_the_notebook_names_no_place_of_this_machine(house, monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "planted-secret-value")
+    house(
+        "10_toy.ipynb",
+        "import os\nprint(os.environ['SOME_TOKEN'], os.path.expanduser('~/x'))\nraise OSError(os.getcwd())",
+    )
+    done = run.render("toy", progress=False)
+    for text in (done.notebook.read_text(), done.html.read_text()):
+        assert "planted-secret-value" not in text and str(Path.home()) + "/x" not in text
+        assert "<SOME_TOKEN>" in text or "&lt;SOME_TOKEN&gt;" in text
+    assert "output_path" not in json.loads(done.notebook.read_text())["metadata"]["papermill"]

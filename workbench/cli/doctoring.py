@@ -44,6 +44,7 @@ def doctor(
         return _keep(export, mend)
     checks: tuple[Callable[[], Finding], ...] = (
         _packages,
+        _floors,
         _torch,
         _compiler,
         _plugins,
@@ -88,6 +89,15 @@ def _packages() -> Finding:
         return Finding("packages", "ok", f"pintpot {distribution('pintpot').version}")
     except PackageNotFoundError:
         return Finding("packages", "problem", "pintpot is not installed; run: make setup")
+
+
+def _floors() -> Finding:
+    from workbench.cli.floors import FLOORS, below
+
+    found = below()
+    if found:
+        return Finding("floors", "problem", f"unsafe to read foreign data with: {'; '.join(found)}; run: make setup")
+    return Finding("floors", "ok", f"{len(FLOORS)} libraries that read foreign data are recent enough")
 
 
 def _torch() -> Finding:

@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from workbench.core import paths
+from workbench.core.redaction import redacted
 
 
 def explain() -> str:
@@ -16,8 +17,9 @@ def explain() -> str:
     folder = paths.cache() / "log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.txt").write_text(traceback.format_exc())
+        (folder / f"{name}.txt").write_text(redacted(traceback.format_exc()))
         where = f"the trace is in {folder / name}.txt"
     except OSError:
         where = "the trace could not be written"
-    return f"this is a fault of pintpot ({type(error).__name__}: {error}); {where}"
+    said = redacted(f"{type(error).__name__}: {error}")
+    return f"this is a fault of pintpot ({said}); {where}"

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.core.errors import BadInput, UnknownName
+from workbench.core.config import validated
+from workbench.core.errors import BadInput
 from workbench.core.spelling import parsed
 
 Task = Annotated[str, typer.Option("--task", "-t", help="What to learn; see `pintpot tasks`.")]
@@ -67,8 +68,7 @@ def method_settings(method: str, given: list[str] | None) -> dict[str, Any]:
     values = pairs(given, "--set")
     for name, value in values.items():
         field = config.model_fields.get(name)
-        if field is None:
-            raise UnknownName(f"{method} setting", name, config.model_fields)
-        if field.annotation is float and isinstance(value, int) and not isinstance(value, bool):
-            values[name] = float(value)
+        if field is not None and field.annotation is float and isinstance(value, int) and not isinstance(value, bool):
+            values[name] = float(value) if abs(value) < 2**53 else value
+    validated(config, values, method)
     return values

@@ -10,7 +10,9 @@ import typer
 
 from workbench.cli import options
 from workbench.cli.printing import note, say, show_table
-from workbench.core.errors import BadInput
+from workbench.core.errors import BadInput, BudgetExceeded, Interrupted
+from workbench.core.units import parse_size
+from workbench.report.execution import CELL_TIMEOUT, Limits
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,6 +26,8 @@ def report(
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE; repeat for more.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write into.")] = None,
+    cell_timeout: Annotated[float, typer.Option(min=1, help="Seconds a cell may run.")] = CELL_TIMEOUT,
+    memory: Annotated[str, typer.Option(help="Memory the notebook may take, such as 4GiB; else the machine's.")] = "",
 ) -> None:
     """Run a notebook and write one self-contained HTML file."""
     from workbench.report.run import available, render
@@ -33,14 +37,19 @@ def report(
         show_table("", ("report", "notebook"), rows, "No notebooks found.")
         return
     values = options.pairs(parameters, "-p")
-    failed = False
+    limits = Limits(cell_timeout, parse_size(memory, "memory") if memory else None)
+    failed = over = False
     for each in sorted(available()) if name == "all" else [name]:
-        made = render(each, values, out=out, check=_meaningful, progress=sys.stderr.isatty())
+        made = render(each, values, out=out, check=_meaningful, progress=sys.stderr.isatty(), limits=limits)
         say(str(made.html))
+        if made.ended == "interrupted":
+            raise Interrupted(f"{each} was stopped; the page shows how far it came and the same command makes it anew")
         if made.failed:
-            failed = True
+            failed, over = True, over or made.ended in ("over budget", "out of memory")
             where = ", ".join(map(str, made.failed))
-            note(f"{each}: failed in cell {where}: {made.error}; the page shows how far it came")
+            note(f"{each}: {made.ended} in cell {where}: {made.error}; the page shows how far it came")
+    if over:
+        raise typer.Exit(BudgetExceeded.exit_code)
     if failed:
         raise typer.Exit(1)
 
@@ -56,32 +65,23 @@ def _meaningful(values: dict[str, Any]) -> None:
 def lab(
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    address: Annotated[str, typer.Option(help="Another than this machine alone wants a certificate.")] = "127.0.0.1",
+    certificate: Annotated[Path | None, typer.Option(help="PEM file, for an address others can reach.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
 ) -> None:
     """JupyterLab on the notebooks, on this machine only, with a fresh token."""
-    import secrets
     import subprocess
     from importlib.util import find_spec
 
+    from workbench.cli.serving import Server
     from workbench.core import paths
     from workbench.core.errors import ResourceMissing
 
+    server = Server(paths.notebooks(), address, port, certificate, key, browser)
+    command = server.command()
     if find_spec("jupyterlab") is None:
         raise ResourceMissing("JupyterLab is not installed; run: pip install 'pintpot[lab]'")
     if not paths.notebooks().is_dir():
         raise BadInput("notebooks", str(paths.notebooks()), "a checkout with a notebooks folder")
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        f"--ServerApp.root_dir={paths.notebooks()}",
-        "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={port}",
-        f"--IdentityProvider.token={secrets.token_urlsafe(24)}",
-        "--ServerApp.terminals_enabled=False",
-        "--LabApp.news_url=",
-        "--allow-root",
-    ]
-    if not browser:
-        command.append("--no-browser")
-    note("JupyterLab starts on this machine only; stop it with Ctrl-C.")
-    raise typer.Exit(subprocess.call(command))
+    note("JupyterLab starts; stop it with Ctrl-C. Its token stands in the address it prints.")
+    raise typer.Exit(subprocess.call(command, env=server.environment()))

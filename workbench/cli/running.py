@@ -6,13 +6,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from workbench.cli import options
 from workbench.cli.printing import note, show_json, show_table
-from workbench.core.errors import BadInput
+from workbench.core.errors import BadInput, together
 from workbench.core.spelling import parsed
 from workbench.core.units import format_size, format_time
 
@@ -63,6 +64,8 @@ def run(
     test: options.Test = None,
     epochs: options.Epochs = None,
     held_out: options.HeldOut = "",
+    adapter: Annotated[Path | None, typer.Option(help="Begin with the adapter in this folder.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the trained part into this new folder.")] = None,
     arena: Annotated[bool, typer.Option("--arena", help="Serve repeated steps from one planned block.")] = False,
     checkpoint_every: options.CheckpointEvery = 0,
     as_json: options.AsJson = False,
@@ -70,19 +73,28 @@ def run(
     """Train one method under the budget and store the record."""
     from workbench.bench import open as open_bench
     from workbench.core.errors import BudgetExceeded
-    from workbench.methods.base import methods
     from workbench.progress import sweeping
     from workbench.records.schema import State
+    from workbench.studies.adapted import train as train_adapted
 
-    methods.get(method)
     sizes: dict[str, Any] = {"batch": batch, "length": length, "train": train, "test": test, "epochs": epochs}
-    bench = open_bench(task, model, device, budget, profile=profile, held_out=held_out, **sizes)
-    values = options.method_settings(method, settings)
+    bench, values = together(
+        lambda: open_bench(task, model, device, budget, profile=profile, held_out=held_out, **sizes),
+        lambda: options.method_settings(method, settings),
+    )
     with cancelling() as cancel, sweeping(1) as observe:
-        record = bench.run(
-            method, seed, accumulate=accumulate, arena=arena, checkpoint_every=checkpoint_every, observe=observe,
-            cancel=cancel, **values,
-        )  # fmt: skip
+        if adapter is not None or export is not None:
+            if arena or checkpoint_every:
+                raise BadInput("adapter", str(adapter or export), "a run without --arena and --checkpoint-every")
+            record = train_adapted(
+                bench, method, seed, adapter=adapter, export=export, accumulate=accumulate, observe=observe,
+                cancel=cancel, **values,
+            )  # fmt: skip
+        else:
+            record = bench.run(
+                method, seed, accumulate=accumulate, arena=arena, checkpoint_every=checkpoint_every, observe=observe,
+                cancel=cancel, **values,
+            )  # fmt: skip
     if as_json:
         show_json(record.to_dict())
     else:

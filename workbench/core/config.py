@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workbench.core.errors import BadInput, ManyBadInputs, UnknownName
+from workbench.core.errors import BadInput, UnknownName, all_of
 
 
 class Config(BaseModel):
@@ -74,16 +74,56 @@ def settings_of(config: type[BaseModel]) -> list[Setting]:
     return found
 
 
+class Carried(ValueError):
+    """A sentence of ours on its way through pydantic, which turns other errors of a validator into its own words."""
+
+    def __init__(self, problem: BadInput) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
 def validated(config: type[Config], values: dict[str, Any], where: str) -> Config:
     """An instance of ``config``, or one sentence per problem naming the field and the nearest known name."""
     try:
         return config.model_validate(values)
     except ValidationError as error:
-        problems: list[BadInput] = []
-        for item in error.errors():
-            name = ".".join(str(p) for p in item["loc"]) or where
-            if item["type"] == "extra_forbidden":
-                problems.append(UnknownName(f"{where} parameter", name, config.model_fields))
-            else:
-                problems.append(BadInput(f"{where}.{name}", item.get("input"), item["msg"].lower()))
-        raise problems[0] if len(problems) == 1 else ManyBadInputs(problems) from None
+        problems = [_problem(config, where, item) for item in error.errors()]
+        # Each alternative of a union says what it would have liked; once is enough.
+        raise all_of(list({problem.field: problem for problem in reversed(problems)}.values())[::-1]) from None
+
+
+def _problem(config: type[Config], where: str, item: Any) -> BadInput:
+    carried = item.get("ctx", {}).get("error")
+    if isinstance(carried, Carried):
+        return carried.problem
+    path = [str(p) for p in item["loc"] if not str(p).startswith(("function-", "constrained-"))]
+    if item["type"] == "extra_forbidden":
+        return UnknownName(f"{where} parameter".strip(), ".".join(path), config.model_fields)
+    alternatives = {"str", "int", "float", "bool", "none"}
+    name = ".".join([where] * bool(where) + [p for i, p in enumerate(path) if not (i and p in alternatives)])
+    value, ctx = item.get("input"), item.get("ctx", {})
+    if item["type"] == "literal_error":
+        info = config.model_fields.get(path[0]) if path else None
+        return UnknownName(
+            name, value, map(str, typing.get_args(info.annotation) if info else ()) or (ctx["expected"],)
+        )
+    return BadInput(name, value, _EXPECTED.get(item["type"], item["msg"].lower()).format(**ctx))
+
+
+#: pydantic's kinds of error as what a user would have to give.
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "names with values",
+    "missing": "a value; it is missing",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "at most {le}",
+}

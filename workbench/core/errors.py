@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 class PintpotError(Exception):
@@ -14,6 +15,19 @@ class PintpotError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows instead of a traceback."""
         return [f"pintpot: {self}"]
+
+
+LONGEST = 120  #: characters of a value that a sentence repeats
+
+
+def _shown(value: object) -> str:
+    """The value as Python writes it, on one line, in visible characters, and not all of a very long one."""
+    try:
+        text = repr(value)
+    except Exception:  # whatever was given, the sentence must come
+        text = f"a {type(value).__name__}"
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 20]}... ({len(text)} characters)"
 
 
 class BadInput(PintpotError):
@@ -27,7 +41,7 @@ class BadInput(PintpotError):
         self.expected = expected
         self.nearest = tuple(nearest)
         hint = f" Nearest: {', '.join(self.nearest)}." if self.nearest else ""
-        super().__init__(f"{field}: {value!r} is not usable; expected {expected}.{hint}")
+        super().__init__(f"{field}: {_shown(value)} is not usable; expected {expected}.{hint}")
 
 
 class UnknownName(BadInput):
@@ -35,7 +49,7 @@ class UnknownName(BadInput):
 
     def __init__(self, field: str, value: object, known: Iterable[str]) -> None:
         known = sorted(known)
-        text = str(value)
+        text = str(value)[:200]
         starting = [name for name in known if text and name.startswith(text)]
         close = difflib.get_close_matches(text, known, n=3, cutoff=0.4)
         nearest = list(dict.fromkeys([*starting, *close]))[:3]
@@ -60,6 +74,26 @@ class ManyBadInputs(BadInput):
         first = problems[0]
         super().__init__(first.field, first.value, first.expected, first.nearest)
         self.args = ("\n".join(str(p) for p in problems),)
+
+
+def all_of(problems: list[BadInput]) -> BadInput:
+    """One error that says every problem."""
+    return problems[0] if len(problems) == 1 else ManyBadInputs(problems)
+
+
+def together(*asks: Callable[[], Any]) -> list[Any]:
+    """What each of several questions answers; when some refuse, all their problems at once."""
+    answers, problems = [], []
+    for ask in asks:
+        try:
+            answers.append(ask())
+        except ManyBadInputs as error:
+            problems += error.problems
+        except BadInput as error:
+            problems.append(error)
+    if problems:
+        raise all_of(problems)
+    return answers
 
 
 class BudgetExceeded(PintpotError):
@@ -114,6 +148,12 @@ class BudgetExceeded(PintpotError):
         self.suggestions = self.suggestions or suggestions
         self.args = (self._text(),)
         return self
+
+
+class Unsafe(PintpotError):
+    """What was asked for would let others in; says how, and what to do instead."""
+
+    exit_code = 3
 
 
 class ResourceMissing(PintpotError):

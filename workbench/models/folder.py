@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench.core.errors import BadInput, ResourceMissing
 from workbench.models.base import Kind, ModelSpec
+from workbench.models.bounds import objection
 
 _DECODERS = {
     "llama", "gpt2", "gpt_neo", "gpt_neox", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text",
@@ -18,12 +19,19 @@ _DECODERS = {
 _VISION = {"vit", "dinov2", "deit", "beit", "dinov2_with_registers", "dinov3_vit", "vit_mae", "ijepa"}
 
 
+LARGEST_CONFIGURATION = 2**20  #: bytes
+
+
 def from_folder(place: str) -> ModelSpec:
     """The model of a folder. Without weights in it the module is made from seeded random numbers.
 
     Raises ``BadInput`` when there is no readable configuration or transformers does not know its type.
     """
-    folder = Path(place).expanduser()
+    try:
+        folder = Path(place).expanduser()
+        folder.exists()
+    except (ValueError, OSError, RuntimeError):  # a NUL, a name too long, an account that is not there
+        raise BadInput("model", f"path:{place}", "the path of a folder") from None
     config = _configuration(f"path:{place}", folder)
     has_weights = any(folder.glob("*.safetensors"))
     other = [p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for p in folder.glob(pattern)]
@@ -46,13 +54,19 @@ def from_hub(identifier: str) -> ModelSpec:
 
 def _configuration(name: str, folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
+        file = folder / "config.json"
+        if file.stat().st_size > LARGEST_CONFIGURATION:
+            raise BadInput("model", name, "a config.json of at most 1 MiB")
+        config = json.loads(file.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise BadInput("model", name, "a folder with a transformers config.json") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise BadInput("model", name, f"a readable config.json ({error})") from error
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise BadInput("model", name, "a config.json with a model_type")
+    wrong = objection(config)
+    if wrong:
+        raise BadInput("model", name, wrong)
     if "auto_map" in config:
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Float, Integer, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from workbench.core.redaction import redacted
 from workbench.records.schema import RunRecord
 
 SCHEMA = "0002"
@@ -95,6 +97,8 @@ def checksum(values: tuple[Any, ...]) -> int:
 
 def rows_of(key: str, record: RunRecord) -> tuple[dict[str, Any], dict[str, Any]]:
     """A record as a line and a body."""
+    # Errors of libraries and folders of models are texts of others; what they say of this machine stays here.
+    record = replace(record, reason=redacted(record.reason), model=redacted(record.model))
     text = json.dumps(record.to_dict()).encode()
     line: dict[str, Any] = {
         "id": record.id,

@@ -14,7 +14,7 @@ from traitlets import default
 from workbench.report import page
 from workbench.report.markdown import Contents, markdown
 from workbench.report.outputs import Outputs, inert_json
-from workbench.report.preprocessors import DropRunnerMarks, HidePaths, LiftParts, MarkFailures
+from workbench.report.preprocessors import DropRunnerMarks, HidePersonal, LiftParts, MarkFailures
 
 SUMMARY_SCHEMA = 1
 
@@ -100,7 +100,11 @@ def _summary(resources: dict[str, Any], facts: dict[str, Any], outputs: Outputs,
         "schema": SUMMARY_SCHEMA,
         "title": resources["title"],
         "answer": str(resources["answer"].get("text", "")),
-        "status": "failed" if resources["failed"] else facts["status"] or "done",
+        "status": facts["status"]
+        if facts["status"] not in ("", "done")
+        else "failed"
+        if resources["failed"]
+        else "done",
         "failed_cells": resources["failed"],
         "name": facts["name"],
         "params": facts["params"],
@@ -110,6 +114,11 @@ def _summary(resources: dict[str, Any], facts: dict[str, Any], outputs: Outputs,
         "figures": outputs.figures,
         "thumbnail": _thumbnail(nb),
     }
+
+
+def _status(facts: dict[str, Any], resources: dict[str, Any]) -> str:
+    """What the runner said of the end, unless it saw none and a cell failed all the same."""
+    return "failed" if resources["failed"] and facts["status"] in ("", "done") else facts["status"] or "done"
 
 
 def _thumbnail(nb: NotebookNode) -> dict[str, Any]:
@@ -169,7 +178,7 @@ class ReportExporter(HTMLExporter):
 
     @default("preprocessors")
     def _preprocessors_default(self) -> list[Any]:
-        return [DropRunnerMarks, HidePaths, MarkFailures, LiftParts, BuildPage]
+        return [DropRunnerMarks, HidePersonal, MarkFailures, LiftParts, BuildPage]
 
     def _create_environment(self) -> Environment:
         environment = super()._create_environment()

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from pathlib import Path
 from typing import Any
 
 from nbconvert.preprocessors import Preprocessor
-from nbformat import NotebookNode
+from nbformat import NotebookNode, from_dict
 
-from workbench.core.paths import checkout
+from workbench.core.redaction import redacted
 from workbench.report import emit
-
-_KERNEL_FILE = re.compile(r"(/[\w.-]+)*/ipykernel_\d+/\d+\.py")
 
 
 class DropRunnerMarks(Preprocessor):
@@ -28,34 +23,16 @@ def _tags(cell: NotebookNode) -> set[str]:
     return set(cell.get("metadata", {}).get("tags", []))
 
 
-class HidePaths(Preprocessor):
-    """Replace absolute paths of this machine in every text output, so that a report names nobody's home."""
+class HidePersonal(Preprocessor):
+    """Name by role what is personal in every output and every source, so that a report tells on nobody."""
 
     def preprocess_cell(
         self, cell: NotebookNode, resources: dict[str, Any], index: int
     ) -> tuple[NotebookNode, dict[str, Any]]:
-        for output in cell.get("outputs", []):
-            for key in ("text", "evalue", "traceback"):
-                if key in output:
-                    output[key] = without_paths(output[key])
-            for mime in ("text/plain", "text/html"):
-                if mime in output.get("data", {}):
-                    output["data"][mime] = without_paths(output["data"][mime])
+        cell.source = redacted(cell.source)
+        if "outputs" in cell:
+            cell.outputs = [from_dict(redacted(output)) for output in cell.outputs]
         return cell, resources
-
-
-def without_paths(value: Any) -> Any:
-    """The text with checkout, interpreter, package and home folders named by role."""
-    if isinstance(value, list):
-        return [without_paths(v) for v in value]
-    if not isinstance(value, str):
-        return value
-    places = [(sys.prefix, "<python>"), (str(checkout() or ""), "<checkout>"), (str(Path.cwd()), "."),
-              (sys.base_prefix, "<python>"), (str(Path.home()), "~")]  # fmt: skip
-    for place, name in places:
-        if len(place) > 4:
-            value = value.replace(place, name)
-    return _KERNEL_FILE.sub("<cell>", value)
 
 
 class MarkFailures(Preprocessor):
