@@ -1,15 +1,16 @@
 """Slices of channels (S2FT) and chosen tensors (GreenTrainer) beside adapters, on real models; writes a page.
 
-    OMP_NUM_THREADS=1 python benchmarks/lean_transformers.py [--part PART] [--model MODEL] [--page]
+    OMP_NUM_THREADS=1 python benchmarks/lean_transformers.py [--part PART] [--model MODEL] [--stored] [--page]
 
 Parts are ``exact``, ``bytes``, ``target`` and ``trained``. Trainings come from the run store where they are there, so
-the last part can be run in pieces; ``--page`` only writes the page from what is stored.
+the last part can be run in pieces; ``--stored`` trains nothing, ``--page`` only writes the page.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from workbench.core.spelling import parsed_way
 from workbench.environment import environment, now
 from workbench.memory.measure import measure
 from workbench.models.sliced_adapter import plain_state, put_on_plain
+from workbench.records.schema import RunRecord
 from workbench.studies.lean_transformers import Arms, arms, kept_and_computed, trained
 from workbench.studies.operations import spent
 from workbench.tasks.classification import evaluating
@@ -60,7 +62,8 @@ def main() -> None:
     for model in asked.model if not asked.page else ():
         for part in asked.part:
             bench = opened(model)
-            made = globals()[f"part_{part}"](bench, SETTINGS[model])
+            given = (bench, SETTINGS[model], asked.stored) if part == "trained" else (bench, SETTINGS[model])
+            made = globals()[f"part_{part}"](*given)
             stored["models"].setdefault(model, {})[part] = made
             stored |= {"when": now(), "host": environment()}
             RESULTS.write_text(json.dumps(stored, indent=1, default=str) + "\n")
@@ -155,10 +158,11 @@ def part_target(bench: Bench, one: Setting) -> list[dict[str, Any]]:
     return rows
 
 
-def part_trained(bench: Bench, one: Setting) -> list[dict[str, Any]]:
+def part_trained(bench: Bench, one: Setting, stored: bool) -> list[dict[str, Any]]:
     """Every arm with every seed: score, what was forgotten, operations, peaks."""
     made: Arms = arms(bench, rhos=[rho for rho in one.rhos if rho >= 0.5][:1])
-    records = trained(bench, list(dict.fromkeys((*made.slices, *made.tensors))), SEEDS)
+    ways = list(dict.fromkeys((*made.slices, *made.tensors)))
+    records = _stored(bench, ways) if stored else trained(bench, ways, SEEDS)
     work = spent(records)
     return [
         {
@@ -182,10 +186,22 @@ def part_trained(bench: Bench, one: Setting) -> list[dict[str, Any]]:
     ]
 
 
+def _stored(bench: Bench, ways: Sequence[str]) -> list[RunRecord]:
+    """Runs that are in the store."""
+    found = []
+    for way in ways:
+        method, settings = parsed_way(way)
+        for seed in SEEDS:
+            record = bench.store.finished(bench._cell(bench.case(method, **settings), seed).key())
+            found += [] if record is None else [record]
+    return found
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--model", action="append", choices=tuple(SETTINGS))
+    parser.add_argument("--stored", action="store_true", help="train nothing")
     parser.add_argument("--page", action="store_true", help="only write the page")
     asked = parser.parse_args()
     asked.part, asked.model = asked.part or list(PARTS), asked.model or list(SETTINGS)

@@ -55,7 +55,8 @@ def test_a_schedule_has_a_line_for_each_choice(records: list) -> None:
     assert len(info.rows()) == 2 * 5 and info.rows()[0]["tensor"] == TENSORS[0]
     assert "trains 2 of 5 tensors for 50.0 %" in info.alt
     drawn = to_plotly(info).data[0]
-    assert list(drawn.z[0]) == [1.0, 0.5, None, None, None]
+    assert list(drawn.z[0]) == [1.0, pytest.approx(0.78, abs=0.001), None, None, None]
+    assert drawn.text[0][1] == 0.5
     assert to_svg(info) == to_svg(info)
     assert json.loads(json.dumps(info.data(), allow_nan=False))
 

@@ -221,11 +221,12 @@ def _points(figure: Any, info: PointsInfo) -> None:
 
 
 def _schedule(figure: Any, info: ScheduleInfo) -> None:
-    """Importance of what trains; what does not train is empty."""
-    shown = [[w if c else None for w, c in zip(line.importance, line.chosen)] for line in info.lines]
+    """What trains, the darker the more important, with the importance itself when pointed at."""
     figure.add_heatmap(
-        z=shown, x=[plain(name) for name in info.tensors], colorscale="Blues", colorbar={"title": "importance"},
-        y=[plain(f"{line.label}, epoch {line.epoch}: {line.share:.1%}") for line in info.lines], xgap=1, ygap=2,
+        z=[line.depths for line in info.lines], zmin=0, zmax=1, colorscale="Blues", showscale=False, xgap=1, ygap=2,
+        x=[plain(name) for name in info.tensors], text=[line.importance for line in info.lines],
+        y=[plain(f"{line.label}, epoch {line.epoch}: {line.share:.1%}") for line in info.lines],
+        hovertemplate="%{y}<br>%{x}<br>importance %{text:.3g}<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(title="tensor, from the output to the input", showticklabels=False)
     figure.update_yaxes(autorange="reversed")

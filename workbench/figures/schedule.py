@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,15 @@ class Line:
     target: float
     importance: tuple[float, ...]
     chosen: tuple[bool, ...]
+
+    @property
+    def depths(self) -> tuple[float | None, ...]:
+        """How dark each tensor is drawn, 0.25 to 1, the root of its importance; None where it does not train."""
+        known = any(self.importance)
+        return tuple(
+            (0.25 + 0.75 * math.sqrt(max(0.0, worth)) if known else 0.6) if trains else None
+            for worth, trains in zip(self.importance, self.chosen)
+        )
 
 
 @dataclass(frozen=True)

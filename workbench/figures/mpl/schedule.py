@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from workbench.figures.mpl.base import blank, empty
@@ -23,9 +22,8 @@ def draw(info: ScheduleInfo) -> Any:
     figure, axes = blank(0.24 * len(lines) + 1.15)
     axis = axes[0][0]
     for row, line in enumerate(lines):
-        for column, (worth, chosen) in enumerate(zip(line.importance, line.chosen)):
-            if chosen:
-                depth = 0.25 + 0.75 * math.sqrt(max(0.0, worth)) if any(line.importance) else 0.6
+        for column, depth in enumerate(line.depths):
+            if depth is not None:
                 box = Rectangle((column, row + 0.1), 1, 0.8, facecolor=PALETTE[0], alpha=depth, linewidth=0)
                 axis.add_patch(box)
         axis.axhline(row + 1, color=INK, linewidth=0.4, alpha=0.3)
