@@ -123,6 +123,10 @@ def test_narrowing_rounds_half_up_and_keeps_the_largest():
     expected = [(2 * 127 * int(s) + 1000) // 2000 for s in sums]
     assert found.values.tolist() == expected and found.values.abs().max() == 127
     assert float(found.scale) == pytest.approx(0.5 * 1000 / 127)
+    big = torch.randint(-(2**31) + 1, 2**31 - 1, (20000,), generator=torch.Generator().manual_seed(0)).to(torch.int32)
+    most = int(big.abs().max())
+    expected = [(254 * s + most) // (2 * most) for s in big.tolist()]
+    assert integer.narrowed(big, torch.tensor(1.0)).values.tolist() == expected
     assert integer.narrowed(torch.zeros(4, dtype=torch.int32), torch.tensor(1.0)).values.eq(0).all()
 
 

@@ -4,11 +4,20 @@ from workbench.figures.answer import answer
 from workbench.figures.categories import categories
 from workbench.figures.curves import curves
 from workbench.figures.errors import errors, errors_answer, errors_table
+from workbench.figures.extra_bytes import extra_bytes
 from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
 from workbench.figures.gradients import gradients
 from workbench.figures.info import FigureInfo
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
+from workbench.figures.microcontroller import (
+    contribution_table,
+    microcontroller_answer,
+    plans_table,
+    sram_table,
+    tuned_table,
+)
+from workbench.figures.norm_ratios import norm_ratios
 from workbench.figures.papers import papers_answer, papers_map, papers_table
 from workbench.figures.pareto import pareto
 from workbench.figures.prediction import prediction
@@ -25,10 +34,12 @@ __all__ = [
     "answer",
     "beside_published",
     "categories",
+    "contribution_table",
     "curves",
     "errors",
     "errors_answer",
     "errors_table",
+    "extra_bytes",
     "fit",
     "fit_table",
     "forecast",
@@ -37,19 +48,24 @@ __all__ = [
     "gradients",
     "low_state_answer",
     "low_state_table",
+    "microcontroller_answer",
+    "norm_ratios",
     "paper_memory",
     "papers_answer",
     "papers_map",
     "papers_table",
     "pareto",
+    "plans_table",
     "prediction",
     "refresh_table",
     "run",
     "saved",
     "scheme",
     "split",
+    "sram_table",
     "table",
     "timeline",
+    "tuned_table",
     "update_order",
     "visited",
 ]

@@ -143,11 +143,14 @@ def depthwise_weight(gradient: Tensor, x: Tensor, geometry: Geometry, zero: int)
 
 
 def narrowed(sums: Tensor, scale: Tensor) -> Gradient:
-    """``sums`` (int32, each standing for ``scale``) as 8 bits: the largest becomes 127, the others round half up."""
-    largest = sums.abs().amax().clamp_(min=1).to(torch.int64)
-    values = sums.to(torch.int64).mul_(2 * HIGH).add_(largest)
-    values = values.div_(2 * largest, rounding_mode="floor").to(torch.int8)
-    return Gradient(values, scale * largest / HIGH)
+    """``sums`` (int32, each standing for ``scale``) as 8 bits: the largest becomes 127, the others round half up.
+
+    The quotient floor((254 s + m) / 2m) is taken in float64: below 2^8 it is either whole or at least 2^-33 away from
+    the next whole number, so rounding the division cannot reach that one, and the result is the integer division's.
+    """
+    largest = sums.abs().amax().clamp_(min=1).double()
+    values = sums.double().mul_(2 * HIGH).add_(largest).div_(2 * largest).floor_().to(torch.int8)
+    return Gradient(values, scale * largest.float() / HIGH)
 
 
 def weighted(values: Tensor, ratio: Tensor) -> Tensor:
@@ -167,6 +170,11 @@ def added(one: Gradient, other: Gradient) -> Gradient:
     shares, largest = ratios(torch.stack((one.scale, other.scale)))
     sums = one.values.to(torch.int32).mul_(shares[0])
     return narrowed(sums.add_(other.values.to(torch.int32).mul_(shares[1])), largest / 2**FRACTION)
+
+
+def unblocked(values: Tensor, blocked: Tensor) -> Tensor:
+    """``values`` (int8) with zeros where ``blocked`` (truth values of the same shape, overwritten)."""
+    return blocked.view(torch.int8).sub_(1).bitwise_and_(values)
 
 
 def first(values: Tensor) -> Gradient:

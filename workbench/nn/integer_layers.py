@@ -139,7 +139,7 @@ class IntegerConv(nn.Module):
 
     def backward(self, gradient: Gradient, saved: Saved, further: bool) -> tuple[WeightGradients, Gradient | None]:
         """Integer gradients of what trains here, and the gradient of the input where it goes ``further`` down."""
-        values = gradient.values.masked_fill(unpack_bits(saved.blocked), 0)
+        values = integer.unblocked(gradient.values, unpack_bits(saved.blocked))
         weight = None
         if saved.x is not None:
             weight = self._weight_sums(values, saved.x)
@@ -212,4 +212,4 @@ class IntegerAdd(nn.Module):
 
     def backward(self, gradient: Gradient, saved: Saved) -> Gradient:
         """The gradient of both inputs, which is one for both."""
-        return Gradient(gradient.values.masked_fill(unpack_bits(saved.blocked), 0), gradient.scale)
+        return Gradient(integer.unblocked(gradient.values, unpack_bits(saved.blocked)), gradient.scale)

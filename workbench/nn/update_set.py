@@ -49,7 +49,7 @@ class UpdateSet:
         for place, (name, conv) in enumerate(named):
             conv.trains_bias = place >= len(named) - self.biases
             conv.trains_weight = name in shares
-            conv.whole = everything
+            conv.whole, conv.channels = everything, None
             count = max(1, round(shares.get(name, 1) * conv.inputs))
             if conv.trains_weight and count < conv.inputs:
                 conv.channels = conv.strongest(count)

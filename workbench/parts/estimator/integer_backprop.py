@@ -8,7 +8,7 @@ Multiplied by s^-2 (for a bias by its own scale's) plain descent on the integers
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
