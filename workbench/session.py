@@ -283,7 +283,7 @@ def _results(
         "measured": session.measured,
         "arena": session.arena_use,
         "step_time": Quantity(median(plain), "measured", "median of the steps without instruments") if plain else None,
-        "trainable": sum(p.numel() for p in session.training.parameters),
+        "trainable": sum(getattr(p, "stands_for", p.numel()) for p in session.training.parameters),
         "parameters": sum(p.numel() for p in session.model.parameters()),
         "adapter_bytes": adapter_bytes(session.case.method.adapter_state(session.model)),
         "score": _plain(scored),

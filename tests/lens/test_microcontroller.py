@@ -1,4 +1,4 @@
-"""The planned arena is the whole truth: a step performed inside it gives the same integers, and a smaller one breaks."""
+"""The planned arena is the whole truth: a step performed inside gives the same integers, one laid out wrongly not."""
 
 from __future__ import annotations
 

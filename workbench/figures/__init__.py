@@ -12,7 +12,9 @@ from workbench.figures.info import FigureInfo
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
 from workbench.figures.microcontroller import (
     contribution_table,
+    learned_table,
     microcontroller_answer,
+    planned_order,
     plans_table,
     sram_table,
     tuned_table,
@@ -46,6 +48,7 @@ __all__ = [
     "forecast_answer",
     "forecast_costs",
     "gradients",
+    "learned_table",
     "low_state_answer",
     "low_state_table",
     "microcontroller_answer",
@@ -55,6 +58,7 @@ __all__ = [
     "papers_map",
     "papers_table",
     "pareto",
+    "planned_order",
     "plans_table",
     "prediction",
     "refresh_table",

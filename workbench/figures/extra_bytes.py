@@ -71,9 +71,9 @@ def extra_bytes(arms: Sequence[Arm]) -> ExtraBytesInfo:
         ByteLine(g, tuple(sorted((_point(a) for a in arms if a.group == g), key=lambda p: p.extra))) for g in groups
     )
     best = max((p for line in lines for p in line.points if p.score is not None), key=_score, default=None)
-    said = (
-        f"The best is {best.label} with {percent(best.score or 0.0)} at {format_size(best.extra)} more." if best else ""
-    )
+    said = ""
+    if best is not None:
+        said = f"The best is {best.label} with {percent(_score(best))} at {format_size(best.extra)} more."
     return ExtraBytesInfo(
         title="What further bytes buy",
         caption=caption_of(

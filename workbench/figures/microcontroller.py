@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from workbench.core.units import format_size
 from workbench.figures.info import percent
 from workbench.figures.table import Column, Table
+from workbench.figures.update_order import PLANNED, UpdateOrderInfo, update_order
 from workbench.records.schema import RunRecord
 from workbench.stats import score_interval
 
@@ -106,8 +107,8 @@ def tuned_table(arms: Sequence[Arm]) -> Table:
     )
     rows = tuple(_tuned(arm) for arm in arms)
     text = (
-        "Each arm has its own grid of rates; the one with the lowest training loss at the end of one run was taken, the "
-        "test score played no part. Bytes are measured on this host; workspace of the emulation is not shown."
+        "Each arm has its own grid of rates; the one with the lowest training loss at the end of one run was taken, "
+        "the test score played no part. Bytes are measured on this host; workspace of the emulation is not shown."
     )
     return Table(columns, rows, text)
 
@@ -170,3 +171,32 @@ def microcontroller_answer(plan: Plan, whole: Plan, arms: Sequence[Arm], budget:
         return head
     told = "; ".join(f"{a.label} {_score(a)}" for a in scored)
     return f"{head}\nAt their own learning rates: {told}."
+
+
+def planned_order(found: Any) -> UpdateOrderInfo:
+    """Live bytes of planned steps, early against late updates, by scheme."""
+    return update_order(found, PLANNED)
+
+
+def learned_table(found: Sequence[Any]) -> Table:
+    """What was learned with one example a step, beside the SRAM that step needs on the device."""
+    columns = (
+        Column("task", "Task"),
+        Column("label", "What trains"),
+        Column("score", "Score (95 %)"),
+        Column("steps", "Examples seen", "count"),
+        Column("sram", "SRAM, planned", "bytes"),
+        Column("trained", "Trained numbers", "count"),
+        Column("error", "Predicted less measured peak here", "difference"),
+    )
+    rows = tuple(_learned(arm) for arm in found)
+    text = "One example a step. Scores are measured; SRAM is that of the plan, exact; the last column is of this host."
+    return Table(columns, rows, text)
+
+
+def _learned(arm: Any) -> dict[str, Any]:
+    first = arm.records[0]
+    row = {"task": arm.group, "label": arm.label, "score": _score(arm), "sram": arm.sram, "trained": first.trainable}
+    if first.measured is not None and first.predicted is not None:
+        row["error"] = first.predicted.peak - first.measured.peak
+    return {**row, "steps": len(first.steps)}

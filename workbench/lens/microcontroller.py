@@ -1,8 +1,8 @@
 """What one training step of an integer net takes on a microcontroller: every buffer, its life and its place.
 
-A microcontroller has no allocator: buffers lie at places planned beforehand. Maps, gradients of maps and saved slices are
-int8, gradients of weights int32, the head float32. Sums of one output element live in registers, so no operator needs
-workspace; the gradient of a map is computed twice, once for its largest entry and once to be written at 8 bits.
+A microcontroller has no allocator: buffers lie at places planned beforehand. Maps, gradients of maps and saved slices
+are int8, gradients of weights int32, the head float32. Sums of one output element live in registers, so no operator
+needs workspace; the gradient of a map is computed twice, once for its largest entry and once to be written at 8 bits.
 Trained tensors lie in SRAM, because flash cannot be rewritten step by step; frozen ones are read from flash.
 ``workbench.lens.arena_run`` performs a step inside exactly this arena.
 """
@@ -27,7 +27,7 @@ STATE = {"sgd": 0, "lars": 0, "momentum": 4, "adamw": 8}
 
 @dataclass(frozen=True)
 class Buffer:
-    """Bytes that live from instruction ``start`` up to (not including) ``end``; ``offset`` is its place in the arena."""
+    """Bytes that live from instruction ``start`` up to (not including) ``end``; ``offset`` is where in the arena."""
 
     label: str
     kind: str
@@ -83,7 +83,7 @@ class StepPlan:
         return sum(line.size for line in self.flash)
 
     def ledger(self) -> list[Line]:
-        """SRAM line by line: what is resident, what is live at the peak, and what placing it costs; sums to ``sram``."""
+        """SRAM line by line: what is resident, what is live at the peak, what placing costs; sums to ``sram``."""
         lines = [Line(b.label, b.kind, b.size) for b in self.at(self.peak_instruction)]
         rest = self.arena - sum(line.size for line in lines)
         return [*self.resident, *lines, Line("alignment and gaps of the arena", "gaps", rest)]

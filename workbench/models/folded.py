@@ -1,8 +1,9 @@
 """A convolutional net with its batch norms folded away: what an integer graph is made from.
 
 Ranges of maps need no data: ReLU6 ends at 6, and a batch norm says mean and spread of what leaves it (as in
-"Data-Free Quantization", Nagel et al., 2019); a residual sum spreads like a sum of independent values. A norm that has never seen data says nothing; its mean and
-variance are then those that independent inputs would have, so that random weights give maps that are alive.
+"Data-Free Quantization", Nagel et al., 2019); a residual sum spreads like a sum of independent values. A norm that has
+never seen data says nothing; its mean and variance are then those that independent inputs would have, so that random
+weights give maps that are alive.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Moments = tuple[float, float]
 
 @dataclass(frozen=True)
 class FoldedConv:
-    """One convolution with its norm in it. ``weight`` (outputs, channels per group, height, width), ``bias`` (outputs,).
+    """A convolution with its norm in it: ``weight`` (outputs, channels per group, height, width), ``bias``.
 
     ``padding`` is (left, right, top, bottom). ``bound``: the largest magnitude of the output, one number;
     ``clipped``: a ReLU6 follows, so the output lies in [0, 6].

@@ -1,4 +1,4 @@
-"""Convolutions in integers, forward and backward: int8 in, int32 sums, fixed-point rescaling, nothing rounded on the way.
+"""Convolutions in integers, forward and backward: int8 in, int32 sums, fixed-point rescaling.
 
 Maps are int8 of shape (batch, height, width, channels). A CPU emulates here what a microcontroller does with its
 multiply-accumulate instructions: every product and sum is an integer one (torch's int8 matrix product, or int16
@@ -32,14 +32,14 @@ class Geometry(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """The gradient of the loss for the real values of a map: ``values`` (int8) times ``scale`` (float32, one number)."""
+    """The gradient for the real values of a map: ``values`` (int8) times ``scale`` (float32, one number)."""
 
     values: Tensor
     scale: Tensor
 
 
 def fixed_point(factor: Tensor) -> tuple[Tensor, Tensor]:
-    """``factor`` (float, positive) as int32 ``multiplier`` in [2^30, 2^31) and ``shift``: factor = multiplier / 2^shift."""
+    """``factor`` (positive) as int32 ``multiplier`` in [2^30, 2^31) and ``shift``: factor = multiplier / 2^shift."""
     mantissa, exponent = torch.frexp(factor.double())
     multiplier = (mantissa * 2**31).round().clamp(max=2**31 - 1).to(torch.int32)
     return multiplier, (31 - exponent).to(torch.int32)

@@ -76,10 +76,7 @@ class IntegerConv(nn.Module):
         self.zero_in, self.zero_out = levels_in.zero, levels_out.zero
         scale = weight.abs().amax((1, 2, 3)).clamp(min=1e-8) / integer.HIGH
         whole = (weight / scale[:, None, None, None]).round().to(torch.int8)
-        if kind == "depthwise":
-            whole = whole.flatten(1).t().contiguous()
-        else:
-            whole = whole.flatten(1)
+        whole = whole.flatten(1).t().contiguous() if kind == "depthwise" else whole.flatten(1)
         multiplier, shift = integer.fixed_point(levels_in.scale * scale / levels_out.scale)
         self.register_buffer("weight", whole)
         self.register_buffer("bias", (bias / (levels_in.scale * scale)).round().to(torch.int32))

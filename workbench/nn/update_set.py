@@ -1,4 +1,4 @@
-"""Which tensors of a convolutional net train: the last biases, and weights of some layers by slices of input channels."""
+"""Which tensors of a convolutional net train: the last biases, and slices of input channels of some weights."""
 
 from __future__ import annotations
 

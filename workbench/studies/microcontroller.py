@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import UnknownName
+from workbench.records.schema import RunRecord
 
 if TYPE_CHECKING:
     from workbench.bench import Bench
@@ -14,6 +15,21 @@ if TYPE_CHECKING:
     from workbench.lens.update_order import Ordering
 
 METHOD = "int8-training"
+
+
+@dataclass(frozen=True)
+class LearnedArm:
+    """One scheme on one task: its runs, and the SRAM that its planned step needs, bytes."""
+
+    group: str
+    label: str
+    sram: int
+    records: tuple[RunRecord, ...]
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        return tuple(float(r.score["value"]) for r in self.records if r.score)
+
 
 #: The scheme whose tensors all arms train: whole weights, so that the float graph can train the same ones.
 SCHEME: Mapping[str, Any] = {"biases": 12, "update": "-1:1,-4:1,-7:1"}
@@ -118,6 +134,20 @@ def watch_bench(chosen: Preset, device: str) -> Bench:
     from workbench.bench import open as opened
 
     return opened("watch-exercises", "mcu-watch", device, "64 GiB", batch=1, steps=chosen.device_steps)
+
+
+def learned(
+    benches: Sequence[Bench], schemes: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], lr: float
+) -> list[LearnedArm]:
+    """Every scheme trained on every bench with every seed; runs come from the store where they are there."""
+    from workbench.lens.microcontroller import plan_step
+
+    found = []
+    for bench in benches:
+        for label, scheme in schemes.items():
+            records = tuple(bench.run(METHOD, seed, **{**scheme, "lr": lr}) for seed in seeds)
+            found.append(LearnedArm(bench.task, label, plan_step(bench.case(METHOD, **scheme)).sram, records))
+    return found
 
 
 def both_orders(bench: Bench, schemes: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Ordering, Ordering]]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from workbench.core.units import format_size
 from workbench.figures.extra_bytes import ExtraBytesInfo
-from workbench.figures.mpl.base import MARKS, blank, empty, size_axis
+from workbench.figures.mpl.base import MARKS, blank, empty
 from workbench.figures.style import MARKERS, PALETTE
+
+LINEAR = 1024  #: bytes below which the axis is linear
 
 
 def draw(info: ExtraBytesInfo) -> Any:
@@ -27,8 +30,11 @@ def draw(info: ExtraBytesInfo) -> Any:
         for p in points:
             axis.annotate(p.label, (p.extra, p.score), xytext=(4, 5), textcoords="offset points", fontsize=7.5)
     high = max(p.extra for p in known) * 1.1 or 1
-    axis.set_xlim(-0.03 * high, high)
-    size_axis(axis.xaxis, 0, high)
+    axis.set_xscale("symlog", linthresh=LINEAR)  # zero is the head alone, and the first schemes cost little
+    axis.set_xlim(-LINEAR / 4, 1.6 * high)
+    ticks = [0, *(LINEAR * 4**i for i in range(12) if LINEAR * 4**i <= high)]
+    axis.set_xticks(ticks, [format_size(t) if t else "0" for t in ticks])
+    axis.set_xticks([], minor=True)
     axis.set_xlabel("SRAM beyond training the head alone")
     axis.set_ylabel("test score")
     axis.grid(True, axis="y")

@@ -16,10 +16,10 @@ def draw(info: NormRatiosInfo) -> Any:
     figure, axes = blank(3.4)
     axis = axes[0][0]
     places = range(len(info.layers))
-    for curve, colour, marker in zip(info.curves, PALETTE, MARKERS):
-        axis.plot(
-            places, curve.logarithms, color=colour, marker=MARKS[marker], markersize=4, linewidth=1.3, label=curve.label
-        )
+    widths = (5.0, 1.3, 1.3)  # the reference lies broad beneath the curve that should coincide with it
+    for curve, colour, marker, width in zip(info.curves, PALETTE, MARKERS, widths):
+        look = {"color": colour, "marker": MARKS[marker], "markersize": 3 + width / 2, "linewidth": width}
+        axis.plot(places, curve.logarithms, label=curve.label, alpha=0.45 if width > 2 else 1.0, **look)
     axis.set_xticks(list(places), info.layers, rotation=90, fontsize=6.5)
     axis.set_ylabel("log10 of weight norm / gradient norm")
     axis.grid(True, axis="y")

@@ -1,8 +1,8 @@
 """Backpropagation through an integer net, with gradients scaled to what the integers stand for (QAS).
 
-Quantization-aware scaling, "On-Device Training Under 256KB Memory" (Lin et al., 2022): a weight is s times its integers,
-so the integers' gradient is s times the weight's, and the ratio of norms of integers and gradient is s^-2 too large.
-Multiplied by s^-2 (for a bias by its own scale's) plain descent on the integers is plain descent on the weights.
+Quantization-aware scaling, "On-Device Training Under 256KB Memory" (Lin et al., 2022): a weight is s times its
+integers, so the integers' gradient is s times the weight's, and the ratio of norms of integers and gradient is s^-2 too
+large. Multiplied by s^-2 (for a bias by its own scale's) plain descent on the integers is plain descent on the weights.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ WEIGHT_LIMIT, BIAS_LIMIT = 127, 2**31 - 1
 class IntegerBackprop:
     """``early``: each update right after its gradient, which is then dropped; else all gradients wait for the end.
 
-    ``stochastic``: an update that is no whole number is rounded up with the probability of its fraction. Rounding to the
-    nearest loses every step shorter than one half.
+    ``stochastic``: an update that is no whole number is rounded up with the probability of its fraction. Rounding to
+    the nearest loses every step shorter than one half.
     """
 
     uses_backward: ClassVar[bool] = True
