@@ -118,7 +118,7 @@ def search_bytes(bench: Bench, found: Contributions, budget: int, *, trials: int
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.NSGAIISampler(population_size=min(30, trials), seed=seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    nothing = {"biases": 0, **{str(i): _NONE for i in layers}}
+    nothing = {"biases": 0, **dict.fromkeys(map(str, layers), _NONE)}
     study.enqueue_trial(nothing)
     study.optimize(objective, n_trials=trials)
     fitting = [made for t in study.trials if (made := scheme(t.params)).sram <= budget]
