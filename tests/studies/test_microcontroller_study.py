@@ -34,7 +34,7 @@ def bench(**changes):
     )
 
 
-@pytest.mark.parametrize("budget", [72_000, 80_000, 90_000, 120_000, 300_000])
+@pytest.mark.parametrize("budget", [80_000, 110_000])
 def test_the_search_is_as_good_as_trying_everything(budget):
     made, best = bench(), -1.0
     for k, *chosen in itertools.product((0, *BIASES), *((None, *SHARES) for _ in LAYERS)):
@@ -42,13 +42,13 @@ def test_the_search_is_as_good_as_trying_everything(budget):
         update = ",".join(f"{i}:{share}" for i, share in weights.items())
         if plan_step(made.case("int8-training", biases=k, update=update)).sram <= budget:
             best = max(best, BIASES.get(k, 0.0) + sum(GAINS[i, s] for i, s in weights.items()))
-    found = search_bytes(made, Contributions(0.5, BIASES, GAINS, 6, 0), budget, trials=150)
+    found = search_bytes(made, Contributions(0.5, BIASES, GAINS, 6, 0), budget, trials=90)
     assert found.gain == pytest.approx(best)
     assert plan_step(made.case("int8-training", **found.settings)).sram == found.sram <= budget
 
 
 def test_a_budget_below_the_head_names_the_shortfall():
-    with pytest.raises(Incompatible, match="the head alone.*more"):
+    with pytest.raises(Incompatible, match=r"the head alone.*more"):
         search_bytes(bench(), Contributions(0.5, BIASES, GAINS, 6, 0), 60_000)
     with pytest.raises(BadInput, match="trials"):
         search_bytes(bench(), Contributions(0.5, BIASES, GAINS, 6, 0), 90_000, trials=0)
@@ -68,10 +68,13 @@ def test_contributions_are_differences_of_scores_that_runs_really_had():
 
 
 def test_every_arm_takes_the_rate_of_its_own_lowest_loss():
-    arms = tuned_arms(bench(steps=6), "int8-training", {"a": {"biases": 0, "update": ""}}, {"a": (1e-6, 0.1)}, (0, 1))
+    arms = tuned_arms(bench(), "int8-training", {"a": {"biases": 0, "update": ""}}, {"a": (1e-6, 0.1)}, (0, 1))
     (arm,) = arms
-    assert arm.losses[0.1] < arm.losses[1e-6] and arm.lr == 0.1
-    assert len(arm.scores) == 2 and {r.config["lr"] for r in arm.records} == {0.1}
+    assert arm.losses[0.1] != arm.losses[1e-6]
+    assert arm.lr == min(arm.losses, key=arm.losses.__getitem__)
+    assert len(arm.scores) == 2 and {r.config["lr"] for r in arm.records} == {arm.lr}
+    (known,) = [r for r in arm.records if r.seed == 0]
+    assert arm.losses[arm.lr] == known.steps[-1].loss, "of two steps the last quarter is the last one"
     with pytest.raises(BadInput, match="seeds"):
         tuned_arms(bench(), "int8-training", {"a": {}}, {"a": (0.1,)}, ())
 
@@ -91,8 +94,6 @@ def test_norm_ratios_show_the_papers_picture():
 
 
 def test_the_factory_trains_once_and_its_net_can_be_loaded(monkeypatch, tmp_path):
-    from workbench.session import Session
-
     monkeypatch.setenv("PINTPOT_CACHE", str(tmp_path / "cache"))
     made, said = bench(), []
     name = factory_model(made, epochs=0.25, progress=said.append)
@@ -103,7 +104,6 @@ def test_the_factory_trains_once_and_its_net_can_be_loaded(monkeypatch, tmp_path
     assert torch.equal(one.stem_conv.weight, other.stem_conv.weight), "the body comes from the folder"
     assert not torch.equal(one.classifier.weight, other.classifier.weight), "the head is fresh"
     assert one.stem_norm.running_mean.any(), "statistics come along"
-    assert Session is not None
     with pytest.raises(Incompatible, match="inverted-residual"):
         factory_model(wb.open("digits", "tiny-vit", budget="64GiB", train=64, test=32))
     (tmp_path / "bad").mkdir()
