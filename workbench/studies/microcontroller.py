@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import UnknownName
 from workbench.records.schema import RunRecord
+from workbench.session import Schedule
 
 if TYPE_CHECKING:
     from workbench.bench import Bench
@@ -31,36 +32,48 @@ class LearnedArm:
         return tuple(float(r.score["value"]) for r in self.records if r.score)
 
 
-#: The scheme whose tensors all arms train: whole weights, so that the float graph can train the same ones.
-SCHEME: Mapping[str, Any] = {"biases": 12, "update": "-1:1,-4:1,-7:1"}
-
-#: The paper's arms as settings, and the lazy variants beside them.
-ARMS: Mapping[str, Mapping[str, Any]] = {
-    "float SGD": {"graph": "float"},
-    "int8 SGD": {"qas": False},
-    "int8 LARS": {"qas": False, "optimizer": "lars"},
-    "int8 Adam": {"qas": False, "optimizer": "adamw"},
-    "int8 QAS": {},
-    "lazy: fake int8 over a float copy": {"graph": "fake"},
-    "lazy: all gradients, masked": {"gradients": "all"},
+#: What trains: nothing but the head, a few tensors, or all of them. Numbers are convolutions, counted from the end.
+SCHEMES: Mapping[str, Mapping[str, Any]] = {
+    "head alone": {"biases": 0, "update": ""},
+    "sparse": {"biases": 16, "update": "-1:1/2,-2:1,-4:1/2,-5:1,-7:1/2,-8:1/2"},
+    "everything": {"biases": 500, "update": "all"},
 }
-_WIDE, _NARROW = (0.03, 0.1, 0.3), (0.1,)
+
+_EVERYTHING, _SPARSE = SCHEMES["everything"], SCHEMES["sparse"]
+_MASKED = {**_SPARSE, "gradients": "all"}
+
+#: The paper's arms as settings, and the lazy variants beside what they are variants of.
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    "float SGD": {**_EVERYTHING, "graph": "float"},
+    "int8 SGD": {**_EVERYTHING, "qas": False},
+    "int8 LARS": {**_EVERYTHING, "qas": False, "optimizer": "lars"},
+    "int8 Adam": {**_EVERYTHING, "qas": False, "optimizer": "adamw"},
+    "int8 QAS": _EVERYTHING,
+    "lazy: fake int8 over a float copy": {**_EVERYTHING, "graph": "fake"},
+    "int8 QAS, sparse": _SPARSE,
+    "lazy: sparse by masking": _MASKED,
+}
+_DESCENT, _FIXED = (0.03, 0.1, 0.3), (0.1,)
 GRIDS: Mapping[str, Sequence[float]] = {
-    "float SGD": _WIDE,
+    "float SGD": _DESCENT,
     "int8 SGD": (0.1, 0.3, 1.0),
-    "int8 LARS": (0.1, 1.0, 3.0),
-    "int8 Adam": (0.003, 0.01, 0.03),
-    "int8 QAS": _WIDE,
-    "lazy: fake int8 over a float copy": _WIDE,
-    "lazy: all gradients, masked": _NARROW,
+    "int8 LARS": (0.1, 1.0, 5.0),
+    "int8 Adam": (0.003, 0.03, 0.3),
+    "int8 QAS": _DESCENT,
+    "lazy: fake int8 over a float copy": _DESCENT,
+    "int8 QAS, sparse": _FIXED,
+    "lazy: sparse by masking": _FIXED,
 }
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is run. ``source`` is what the factory trains on in float; empty for a net that knows nothing."""
+    """How much is run. The arms are compared on ``task`` and ``model``, which needs no factory; ``pictures`` are what
+    the larger net learns after its factory has seen ``source`` (empty: a net that has seen nothing)."""
 
     task: str
+    model: str
+    pictures: str
     source: str
     factory_epochs: float
     steps: int
@@ -75,13 +88,14 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = {
-    "quick": Preset("digits", "", 0, 12, 8, 200, 100, (0,), 1, (2, 6), (-1,), 60),
+    "quick": Preset("digits", "mcu-net", "digits", "", 0, 12, 8, 200, 100, (0,), 1, (2, 6), (-1,), 40),
     "standard": Preset(
-        "fashion-mnist", "digits", 12, 60, 16, 2000, 300, (0, 1, 2), 3, (4, 10), (-1, -4, -7, -10), 1500
+        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 600, (0, 1, 2), 3, (4, 10, 20),
+        (-1, -2, -4, -5, -7), 1500,
     ),
     "full": Preset(
-        "fashion-mnist", "digits", 24, 600, 16, 10_000, 2000, (0, 1, 2, 3, 4), 3, (4, 8, 12, 16, 22),
-        (-1, -2, -4, -5, -7, -8, -10), 10_000,
+        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 20, 1000, 16, 2000, 1000, (0, 1, 2, 3, 4), 3,
+        (2, 4, 8, 12, 16, 20), (-1, -2, -4, -5, -7, -8, -10), 20_000,
     ),
 }  # fmt: skip
 
@@ -99,59 +113,62 @@ def grids(chosen: Preset) -> dict[str, tuple[float, ...]]:
             GRIDS.items()}  # fmt: skip
 
 
-def arms(optimizer_scheme: Mapping[str, Any] = SCHEME) -> dict[str, dict[str, Any]]:
-    """Every arm over the same tensors."""
-    return {label: {**optimizer_scheme, **settings} for label, settings in ARMS.items()}
-
-
-def bench_for(chosen: Preset, device: str, model: str = "mcu-net") -> Bench:
-    """The bench of the preset's task, over the net as it leaves the factory. Without a budget for this host: the
-    emulation's workspace is not the microcontroller's, whose bytes are planned instead."""
+def bench_for(chosen: Preset, device: str) -> Bench:
+    """The bench on which arms and schemes are compared. Without a budget for this host: the emulation's workspace is
+    not the microcontroller's, whose bytes are planned instead."""
     from workbench.bench import open as opened
-    from workbench.studies.factory import factory_model
 
-    name = model
-    if chosen.source:
-        school = opened(chosen.source, model, budget="64 GiB", batch=32, train=1000, test=300)
-        name = factory_model(school, epochs=chosen.factory_epochs)
     return opened(
-        chosen.task, name, device, "64 GiB", batch=chosen.batch, train=chosen.train, test=chosen.test,
+        chosen.task, chosen.model, device, "64 GiB", batch=chosen.batch, train=chosen.train, test=chosen.test,
         steps=chosen.steps,
     )  # fmt: skip
 
 
-def on_device(bench: Bench, steps: int, **changes: Any) -> Bench:
+def on_device(bench: Bench, steps: int) -> Bench:
     """The same bench with one example a step, as a microcontroller trains."""
-    from dataclasses import replace
-
-    from workbench.session import Schedule
-
-    return replace(bench, batch=1, schedule=Schedule(steps=steps), **changes)
+    return replace(bench, batch=1, schedule=Schedule(steps=steps))
 
 
-def watch_bench(chosen: Preset, device: str) -> Bench:
-    """The smart-watch task on its own small net, one window a step."""
+def pictures_bench(chosen: Preset, device: str) -> Bench:
+    """The larger net as it leaves the factory, on pictures, one a step."""
     from workbench.bench import open as opened
+    from workbench.studies.factory import factory_model
 
-    return opened("watch-exercises", "mcu-watch", device, "64 GiB", batch=1, steps=chosen.device_steps)
+    name = "mcu-net"
+    if chosen.source:
+        school = opened(chosen.source, name, budget="64 GiB", batch=32, train=1000, test=300)
+        name = factory_model(school, epochs=chosen.factory_epochs)
+    return opened(
+        chosen.pictures, name, device, "64 GiB", batch=1, train=chosen.train, test=chosen.test,
+        steps=chosen.device_steps,
+    )  # fmt: skip
 
 
-def learned(
-    benches: Sequence[Bench], schemes: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], lr: float
-) -> list[LearnedArm]:
-    """Every scheme trained on every bench with every seed; runs come from the store where they are there."""
+def plans(benches: Mapping[str, Bench]) -> dict[str, StepPlan]:
+    """The planned step on one example of every scheme on the model of every bench, by a label of both."""
+    from workbench.lens.microcontroller import plan_step
+
+    return {
+        f"{name}, {label}": plan_step(bench.case(METHOD, **scheme))
+        for name, bench in benches.items()
+        for label, scheme in SCHEMES.items()
+    }
+
+
+def learned(benches: Sequence[Bench], seeds: Sequence[int], lr: float) -> list[LearnedArm]:
+    """The head alone and the sparse scheme, trained on every bench with every seed; finished runs are kept."""
     from workbench.lens.microcontroller import plan_step
 
     found = []
     for bench in benches:
-        for label, scheme in schemes.items():
-            records = tuple(bench.run(METHOD, seed, **{**scheme, "lr": lr}) for seed in seeds)
-            found.append(LearnedArm(bench.task, label, plan_step(bench.case(METHOD, **scheme)).sram, records))
+        for label in ("head alone", "sparse"):
+            records = tuple(bench.run(METHOD, seed, **{**SCHEMES[label], "lr": lr}) for seed in seeds)
+            found.append(LearnedArm(bench.task, label, plan_step(bench.case(METHOD, **SCHEMES[label])).sram, records))
     return found
 
 
-def both_orders(bench: Bench, schemes: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Ordering, Ordering]]:
-    """Live bytes of the planned step with updates at their gradients and at the end, by scheme."""
+def both_orders(benches: Mapping[str, Bench]) -> dict[str, tuple[Ordering, Ordering]]:
+    """Live bytes of planned steps with updates at their gradients and at the end, by bench and scheme."""
     from workbench.lens.microcontroller import plan_step
     from workbench.lens.update_order import EARLY, LATE, Ordering
 
@@ -159,10 +176,9 @@ def both_orders(bench: Bench, schemes: Mapping[str, Mapping[str, Any]]) -> dict[
         phases = tuple("backward" if name.startswith("backward") else "forward" for name in plan.instructions)
         return Ordering(label, phases, plan.live, plan.gradients())
 
-    return {
-        name: (
-            order(EARLY, plan_step(bench.case(METHOD, **scheme, updates="early"))),
-            order(LATE, plan_step(bench.case(METHOD, **scheme, updates="late"))),
-        )
-        for name, scheme in schemes.items()
-    }
+    found = {}
+    for name, bench in benches.items():
+        for label in ("sparse", "everything"):
+            early, late = (plan_step(bench.case(METHOD, **SCHEMES[label], updates=u)) for u in ("early", "late"))
+            found[f"{name}, {label}"] = order(EARLY, early), order(LATE, late)
+    return found
