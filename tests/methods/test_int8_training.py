@@ -182,3 +182,31 @@ def test_levers_that_would_do_nothing_are_refused():
     with pytest.raises(Incompatible, match="accumulate"):
         made = case()
         made.step(made.attached())([made.example()[0]] * 2)
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+def test_scaled_gradients_learn_what_float_learns_and_plain_ones_only_the_head(pulled):
+    """Three seeds on real data, everything trained from random weights; each arm's rate is the best of its grid."""
+    from workbench.session import Schedule, Session
+    from workbench.stats import paired_difference
+    from workbench.tasks.base import Sizes
+
+    pulled("watch")
+
+    def scores(lr, **settings):
+        found = {}
+        for seed in range(3):
+            made = Case("watch-exercises", "mcu-watch", "int8-training", 16, settings={**ALL, "lr": lr, **settings})
+            session = Session(made, seed, None, Schedule(steps=150), Sizes(None, 600))
+            session.prepare()
+            for _ in session.steps():
+                pass
+            found[seed] = session.score().value
+        return found
+
+    scaled, plain, real = scores(0.1), scores(1.0, qas=False), scores(0.1, graph="float")
+    gain = paired_difference(scaled, plain)
+    assert gain is not None and gain.low is not None and gain.low > 0.05, gain
+    away = paired_difference(scaled, real)
+    assert away is not None and abs(away.mean) < 0.05, away

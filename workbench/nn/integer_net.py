@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,8 +172,3 @@ def _program(layers: Sequence[tuple[str, nn.Module, tuple[str, ...]]]) -> list[O
         inputs = tuple(numbers[source] for source in sources)
         found.append(Operation(name, inputs, numbers[name], tuple(dict.fromkeys(i for i in inputs if read[i] == name))))
     return found
-
-
-def trained(net: IntegerNet) -> Iterator[tuple[str, IntegerConv]]:
-    """Convolutions of which something trains."""
-    yield from ((n, c) for n, c in net.convolutions if c.trains_bias or c.trains_weight)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from workbench.lens.update_order import Ordering
 
 METHOD = "int8-training"
+RATE = 0.02  #: learning rate of steps on one example
 
 
 @dataclass(frozen=True)
