@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from workbench.core.errors import Incompatible
 from workbench.core.units import format_size
+from workbench.nn.integer_layers import IntegerConv
 
 if TYPE_CHECKING:
     from workbench.case import Case
     from workbench.devices.model import Device
-    from workbench.nn.integer_layers import IntegerConv
     from workbench.nn.integer_net import IntegerNet
 
 #: Bytes of optimizer state for each trained number.
@@ -171,17 +171,17 @@ class _Builder:
         for operation in self.net.program:
             layer = self.net.layers[operation.name]
             height, width, _ = self.sides[operation.inputs[0]]
-            if hasattr(layer, "geometry"):
-                self.sides[operation.output] = (*layer.geometry.outputs(height, width), layer.outputs)  # type: ignore[operator, union-attr]
+            if isinstance(layer, IntegerConv):
+                self.sides[operation.output] = (*layer.geometry.outputs(height, width), layer.outputs)
             else:
                 self.sides[operation.output] = self.sides[operation.inputs[0]]
             self._do(f"forward {operation.name}")
             self._begin(f"map {operation.output}", "map", self._map(operation.output))
             if operation.name in kept:
                 self._begin(f"bits {operation.name}", "bits", -(-self._map(operation.output) // 8))
-                if getattr(layer, "trains_weight", False) or getattr(layer, "whole", False):
-                    share = layer.kept_channels.shape[0] if layer.kept_channels is not None else layer.inputs  # type: ignore[union-attr]
-                    self._begin(f"input of {operation.name}", "saved input", self.batch * height * width * share)  # type: ignore[operator]
+                if isinstance(layer, IntegerConv) and (layer.trains_weight or layer.whole):
+                    share = layer.inputs if layer.kept_channels is None else layer.kept_channels.shape[0]
+                    self._begin(f"input of {operation.name}", "saved input", self.batch * height * width * share)
             for value in operation.last:
                 self._end(f"map {value}")
 
@@ -213,14 +213,14 @@ class _Builder:
             own = held.pop(operation.output)
             wanted = [value for value in operation.inputs if value in visited]
             self._do(f"backward {operation.name}")
-            if not hasattr(layer, "geometry"):
+            if not isinstance(layer, IntegerConv):
                 self._end(f"bits {operation.name}")
                 for value in wanted:  # both inputs have one gradient, which lies where the sum's lay
                     held[value] = own
                 if not wanted:
                     self._end(own)
                 continue
-            self._weight_gradients(operation.name, layer)  # type: ignore[arg-type]
+            self._weight_gradients(operation.name, layer)
             for value in wanted:
                 label = f"gradient {value} from {operation.name}"
                 self._begin(label, "gradient of a map", self._map(value))

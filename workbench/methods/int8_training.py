@@ -12,7 +12,8 @@ from pydantic import AfterValidator
 from workbench.core.card import Card
 from workbench.core.config import setting
 from workbench.core.errors import BadInput
-from workbench.methods.base import Method, MethodConfig, OptimizerName, optimizer_rules, register
+from workbench.methods.base import Method, MethodConfig, OptimizerName, register
+from workbench.parts.optimizer import names as optimizer_rules
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,7 +69,7 @@ class Int8Training(Method):
         family="sparse",
         paper="On-Device Training Under 256KB Memory (2022)",
         summary="Weights and maps are int8 and stay so; a few tensors train, each updated as its gradient appears.",
-        saves="Weights to a quarter, saved maps to an eighth or to one bit an element, gradients to one tensor's.",
+        saves="Weights to a quarter, saved maps to a quarter or one bit an element, gradients to one tensor's.",
         when="The device has kilobytes, and the float net would not even fit for inference.",
         equation="W = s Wbar;  Wbar <- round(Wbar - lr s^-2 dL/dWbar), for W in the scheme",
     )
@@ -110,7 +111,7 @@ class Int8Training(Method):
         if not hasattr(model, "program"):
             return super().adapter_state(model)
         found = {n: p.detach() for n, p in model.named_parameters() if not hasattr(p, "stands_for")}
-        for name, conv in model.convolutions:  # type: ignore[union-attr, operator]
+        for name, conv in model.convolutions:  # type: ignore[union-attr]
             found |= {f"layers.{name}.weight": conv.weight} if conv.trains_weight else {}
             found |= {f"layers.{name}.bias": conv.bias} if conv.trains_bias else {}
         return found

@@ -87,6 +87,8 @@ class IntegerConv(nn.Module):
         self.trains_bias = self.trains_weight = self.whole = False
         self.channels: Tensor | None = None
 
+    weight_handle: nn.Parameter
+    bias_handle: nn.Parameter
     weight: Tensor
     bias: Tensor
     scale_w: Tensor

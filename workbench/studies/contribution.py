@@ -8,7 +8,7 @@ assumption. Bytes are not assumed: each scheme is judged by the SRAM its planned
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -94,33 +94,45 @@ def search_bytes(bench: Bench, found: Contributions, budget: int, *, trials: int
 
     if trials < 1:
         raise BadInput("trials", trials, "a whole number of at least 1")
-    head = require_head(bench.case(METHOD), budget)
-    layers = sorted({i for i, _ in found.weights})
-    shares = {i: [_NONE, *(str(s) for j, s in found.weights if j == i)] for i in layers}
-    sizes: dict[str, int] = {}
-
-    def scheme(chosen: Mapping[str, Any]) -> ByteScheme:
-        weights = {i: Fraction(chosen[str(i)]) for i in layers if chosen[str(i)] != _NONE}
-        gain = found.biases.get(chosen["biases"], 0.0) + sum(found.weights[i, share] for i, share in weights.items())
-        made = ByteScheme(chosen["biases"], weights, gain, head.sram, 0)
-        key = f"{made.settings}"
-        if key not in sizes:
-            sizes[key] = plan_step(bench.case(METHOD, **made.settings)).sram if weights or made.biases else head.sram
-        return ByteScheme(made.biases, weights, gain, sizes[key], 0)
+    judge = _Judge(bench, found, require_head(bench.case(METHOD), budget).sram)
 
     def objective(trial: optuna.Trial) -> float:
-        chosen = {"biases": trial.suggest_categorical("biases", [0, *found.biases])}
-        chosen |= {str(i): trial.suggest_categorical(str(i), shares[i]) for i in layers}
-        made = scheme(chosen)
+        made = judge.scheme({name: trial.suggest_categorical(name, some) for name, some in judge.choices().items()})
         trial.set_constraint("bytes over the budget", float(made.sram - budget))
         return made.gain
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.NSGAIISampler(population_size=min(30, trials), seed=seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    nothing = {"biases": 0, **dict.fromkeys(map(str, layers), _NONE)}
-    study.enqueue_trial(nothing)
+    study.enqueue_trial({name: some[0] for name, some in judge.choices().items()})  # nothing but the head: it fits
     study.optimize(objective, n_trials=trials)
-    fitting = [made for t in study.trials if (made := scheme(t.params)).sram <= budget]
+    fitting = [made for trial in study.trials if (made := judge.scheme(trial.params)).sram <= budget]
     best = max(fitting, key=lambda made: (made.gain, -made.sram))
-    return ByteScheme(best.biases, best.weights, best.gain, best.sram, len(study.trials))
+    return replace(best, tried=len(study.trials))
+
+
+@dataclass
+class _Judge:
+    """What a scheme promises, and what its step needs; each scheme is planned once."""
+
+    bench: Bench
+    found: Contributions
+    head: int
+    _sizes: dict[str, int] = field(default_factory=dict)
+
+    def choices(self) -> dict[str, list[Any]]:
+        """What can be chosen by name, the cheapest first: how many biases, and a share of each layer's channels."""
+        named: dict[str, list[Any]] = {"biases": [0, *self.found.biases]}
+        for layer, share in self.found.weights:
+            named.setdefault(str(layer), [_NONE]).append(str(share))
+        return named
+
+    def scheme(self, chosen: Mapping[str, Any]) -> ByteScheme:
+        picked = {int(name): Fraction(share) for name, share in chosen.items() if name != "biases" and share != _NONE}
+        gain = sum(self.found.weights[i, share] for i, share in picked.items())
+        made = ByteScheme(chosen["biases"], picked, gain + self.found.biases.get(chosen["biases"], 0.0), self.head, 0)
+        key = f"{made.settings}"
+        if key not in self._sizes:
+            empty = not picked and not made.biases
+            self._sizes[key] = self.head if empty else plan_step(self.bench.case(METHOD, **made.settings)).sram
+        return replace(made, sram=self._sizes[key])

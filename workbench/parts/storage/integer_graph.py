@@ -44,7 +44,7 @@ class IntegerGraph:
             self.updates.mark(net, self.everything)
         else:
             self.updates.mark_float(net)
-        net.pintpot_kind = getattr(model, "pintpot_kind", "")  # type: ignore[assignment]
+        net.pintpot_kind = getattr(model, "pintpot_kind", None)
         return net
 
 
