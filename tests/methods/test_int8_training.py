@@ -210,3 +210,27 @@ def test_scaled_gradients_learn_what_float_learns_and_plain_ones_only_the_head(p
     assert gain is not None and gain.low is not None and gain.low > 0.05, gain
     away = paired_difference(scaled, real)
     assert away is not None and abs(away.mean) < 0.05, away
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+def test_a_pretrained_net_survives_quantization_without_data(pulled):
+    """EfficientNet-Lite0's features in integers against those in float, on real pictures."""
+    from workbench.tasks.base import Sizes
+
+    pulled("efficientnet-lite0")
+    pulled("fashion-mnist")
+    kinds = {graph: {"graph": graph, "biases": 0, "update": ""} for graph in ("int8", "float")}
+    made = {graph: Case("fashion-mnist", "efficientnet-lite0", "int8-training", 8, settings=s) for graph, s in
+            kinds.items()}  # fmt: skip
+    first = made["int8"]
+    data = first.task.load(first.spec, Sizes(16, 16), 0)
+    pixels = first.task.collate(data.test[:8], first.spec)["pixel_values"]
+    features = {}
+    for graph, case_ in made.items():
+        net = case_.attached().eval()
+        net.classifier.register_forward_pre_hook(lambda _, inputs, g=graph: features.__setitem__(g, inputs[0]))
+        with torch.no_grad():
+            net(pixels)
+    alike = torch.nn.functional.cosine_similarity(features["int8"], features["float"], dim=1)
+    assert alike.mean() > 0.92 and alike.min() > 0.85, alike
