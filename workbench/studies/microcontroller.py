@@ -91,8 +91,8 @@ class Preset:
 PRESETS: Mapping[str, Preset] = {
     "quick": Preset("digits", "mcu-net", "digits", "", 0, 12, 8, 200, 100, (0,), 1, (2, 6), (-1,), 40),
     "standard": Preset(
-        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 600, (0, 1, 2), 3, (4, 10, 20),
-        (-1, -2, -4, -5, -7), 1500,
+        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 600, (0, 1, 2), 3, (4, 16),
+        (-1, -2, -4, -5), 800,
     ),
     "full": Preset(
         "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 20, 1000, 16, 2000, 1000, (0, 1, 2, 3, 4), 3,
