@@ -294,7 +294,7 @@ def _results(
         "arena": session.arena_use,
         "notes": tuple(session.checkpoints.notes),
         "step_time": Quantity(median(plain), "measured", "median of the steps without instruments") if plain else None,
-        "trainable": sum(p.numel() for p in session.training.parameters),
+        "trainable": sum(getattr(p, "stands_for", p.numel()) for p in session.training.parameters),
         "parameters": sum(p.numel() for p in session.model.parameters()),
         "choices": tuple(choice.to_dict() for choice in getattr(session.training.parts.estimator, "choices", ())),
         "adapter_bytes": adapter_bytes(session.case.method.adapter_state(session.model)),

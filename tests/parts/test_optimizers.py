@@ -10,12 +10,13 @@ from workbench.core.errors import UnknownName
 from workbench.parts.base import Parts, TrainingStep
 from workbench.parts.estimator.backprop import Backprop
 from workbench.parts.optimizer import named, names
+from workbench.parts.optimizer.lars import TRUST
 from workbench.parts.selection.all import All
 from workbench.parts.storage.as_loaded import AsLoaded
 
 #: Bytes of state per trained element, leaving out step counters and quantization tables.
 #: A single row is not projected, so the rules that project keep what the rule inside them keeps.
-STATE = {"sgd": 0, "momentum": 4, "adamw": 8, "adamw8bit": 2, "galore": 8, "natural_galore": 8}
+STATE = {"sgd": 0, "momentum": 4, "adamw": 8, "adamw8bit": 2, "galore": 8, "natural_galore": 8, "lars": 0}
 SIZE = 65536  #: large enough that quantization tables weigh little
 
 
@@ -45,7 +46,7 @@ def test_state_per_element(rule: str) -> None:
 @pytest.mark.parametrize("rule", sorted(STATE))
 def test_the_loss_falls_and_gradients_are_dropped(rule: str) -> None:
     # A rule that moves every element by about its rate needs a small one here, or it oversteps the minimum.
-    step = _step(rule, lr=1e-2 if rule in ("sgd", "momentum") else 1e-5)
+    step = _step(rule, lr=1e-2 if rule in ("sgd", "momentum", "lars") else 1e-5)
     losses = [float(step(_batch())) for _ in range(10)]
     assert losses[-1] < losses[0]
     assert all(p.grad is None for p in step.parameters)
@@ -58,6 +59,23 @@ def test_sgd_is_its_formula() -> None:
     (gradient,) = torch.autograd.grad(loss, step.parameters)
     step(batch)
     torch.testing.assert_close(step.parameters[0].detach(), before - 0.5 * gradient)
+
+
+def test_lars_moves_every_tensor_by_the_same_share_of_its_norm() -> None:
+    model = nn.Linear(8, 4)
+    with torch.no_grad():
+        model.weight.mul_(100)
+        model.bias.zero_()
+    before = [p.detach().clone() for p in model.parameters()]
+    optimizer = named("lars").build(list(model.parameters()), lr=0.5)
+    model(torch.ones(2, 8)).square().sum().backward()
+    gradients = [p.grad.clone() for p in model.parameters()]
+    optimizer.step()
+    for parameter, old, gradient in zip(model.parameters(), before, gradients):
+        moved = old - parameter.detach()
+        norm = old.norm() if old.any() else torch.tensor(1.0)
+        torch.testing.assert_close(moved.norm(), 0.5 * TRUST * norm, rtol=1e-3, atol=0)
+        torch.testing.assert_close(moved / moved.norm(), gradient / gradient.norm(), rtol=1e-3, atol=1e-3)
 
 
 def test_8_bit_stays_close_to_32_bit() -> None:

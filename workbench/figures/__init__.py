@@ -5,6 +5,7 @@ from workbench.figures.categories import categories
 from workbench.figures.compare import compare
 from workbench.figures.curves import curves
 from workbench.figures.errors import errors, errors_answer, errors_table
+from workbench.figures.extra_bytes import extra_bytes
 from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
 from workbench.figures.forgetting import forgetting, forgetting_table
@@ -13,6 +14,16 @@ from workbench.figures.grid import grid
 from workbench.figures.guess import guess
 from workbench.figures.info import FigureInfo
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
+from workbench.figures.microcontroller import (
+    contribution_table,
+    learned_table,
+    microcontroller_answer,
+    planned_order,
+    plans_table,
+    sram_table,
+    tuned_table,
+)
+from workbench.figures.norm_ratios import norm_ratios
 from workbench.figures.operations import operations, operations_table
 from workbench.figures.papers import papers_answer, papers_map, papers_table
 from workbench.figures.pareto import pareto
@@ -33,10 +44,12 @@ __all__ = [
     "beside_published",
     "categories",
     "compare",
+    "contribution_table",
     "curves",
     "errors",
     "errors_answer",
     "errors_table",
+    "extra_bytes",
     "fit",
     "fit_table",
     "forecast",
@@ -47,8 +60,11 @@ __all__ = [
     "gradients",
     "grid",
     "guess",
+    "learned_table",
     "low_state_answer",
     "low_state_table",
+    "microcontroller_answer",
+    "norm_ratios",
     "one_step",
     "operations",
     "operations_table",
@@ -58,6 +74,8 @@ __all__ = [
     "papers_table",
     "pareto",
     "plan_table",
+    "planned_order",
+    "plans_table",
     "prediction",
     "refresh_table",
     "run",
@@ -65,8 +83,10 @@ __all__ = [
     "schedule",
     "scheme",
     "split",
+    "sram_table",
     "table",
     "timeline",
+    "tuned_table",
     "update_order",
     "verdicts_table",
     "visited",

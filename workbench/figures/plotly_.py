@@ -8,11 +8,13 @@ from workbench.core.units import format_size
 from workbench.figures.categories import CategoriesInfo
 from workbench.figures.compare import CompareInfo
 from workbench.figures.curves import CurvesInfo
+from workbench.figures.extra_bytes import ExtraBytesInfo
 from workbench.figures.fit import FitInfo
 from workbench.figures.gradients import GradientsInfo
 from workbench.figures.grid import GridInfo
 from workbench.figures.guess import GuessInfo
 from workbench.figures.info import FigureInfo
+from workbench.figures.norm_ratios import NormRatiosInfo
 from workbench.figures.pareto import ParetoInfo
 from workbench.figures.points import PointsInfo
 from workbench.figures.prediction import PredictionInfo
@@ -270,6 +272,25 @@ def _guess(figure: Any, info: GuessInfo) -> None:
     )
 
 
+def _norm_ratios(figure: Any, info: NormRatiosInfo) -> None:
+    for curve in info.curves:
+        figure.add_scatter(
+            x=[plain(layer) for layer in info.layers], y=curve.logarithms, mode="lines+markers", name=plain(curve.label)
+        )
+    figure.update_yaxes(title="log10 of weight norm / gradient norm")
+
+
+def _extra_bytes(figure: Any, info: ExtraBytesInfo) -> None:
+    for line in info.lines:
+        points = [p for p in line.points if p.score is not None]
+        figure.add_scatter(
+            x=[p.extra / 1024 for p in points], y=[p.score for p in points], mode="lines+markers+text",
+            text=[plain(p.label) for p in points], textposition="top center", name=plain(line.group),
+        )  # fmt: skip
+    figure.update_xaxes(title="SRAM beyond training the head alone, KiB")
+    figure.update_yaxes(title="test score")
+
+
 _DRAW: dict[type[FigureInfo], Any] = {
     ParetoInfo: _pareto,
     CurvesInfo: _curves,
@@ -287,4 +308,6 @@ _DRAW: dict[type[FigureInfo], Any] = {
     CompareInfo: _compare,
     GridInfo: _grid,
     GuessInfo: _guess,
+    NormRatiosInfo: _norm_ratios,
+    ExtraBytesInfo: _extra_bytes,
 }

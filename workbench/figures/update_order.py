@@ -60,15 +60,24 @@ class UpdateOrderInfo(FigureInfo):
         ]
 
 
-def update_order(found: Mapping[str, Sequence[Ordering]]) -> UpdateOrderInfo:
+CAPTURED = (
+    "Bytes made in the step that are alive while each entry of its schedule runs, from the shapes of the captured "
+    "graph; weights, optimizer state and workspace are left out. With large activations the peak stands at the start "
+    "of the backward pass, before any gradient exists, and moving updates cannot lower it."
+)
+PLANNED = (
+    "Bytes of buffers that are alive at each instruction of the planned step; trained tensors and the state of their "
+    "update rule lie beside them. Maps are int8 and gradients of weights int32, so waiting gradients decide the peak."
+)
+
+
+def update_order(found: Mapping[str, Sequence[Ordering]], caption: str = CAPTURED) -> UpdateOrderInfo:
     """The picture of :func:`workbench.lens.update_order.orderings` by way of tuning."""
     pairs = tuple(Pair(way, tuple(map(_line, orders))) for way, orders in found.items())
     said = "; ".join(f"{p.way}: {p.sentence}" for p in pairs)
     return UpdateOrderInfo(
         title="What updating early saves",
-        caption="Bytes made in the step that are alive while each entry of its schedule runs, from the shapes of the "
-        "captured graph; weights, optimizer state and workspace are left out. With large activations the peak stands "
-        "at the start of the backward pass, before any gradient exists, and moving updates cannot lower it.",
+        caption=caption,
         alt=f"Live bytes with early updates against late ones: {said}." if said else "No step was captured.",
         runs=(),
         pairs=pairs,

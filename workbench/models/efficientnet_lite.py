@@ -23,22 +23,30 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=NORM_EPSILON, momentum=NORM_MOMENTUM)
 
 
-def _same_padding(kernel: int, stride: int) -> tuple[nn.Module, int]:
+def _same_padding(kernel: int, stride: int, signal: bool) -> tuple[nn.Module, Any]:
     """Explicit padding module and the convolution's own padding for TensorFlow's SAME on even sizes.
 
     A strided convolution then pads one more at the end than at the start, which a convolution cannot do itself.
     """
     if stride == 1:
-        return nn.Identity(), kernel // 2
+        return nn.Identity(), _extent(kernel // 2, signal, 0)
     total = kernel - stride
     before = total // 2
-    return nn.ZeroPad2d((before, total - before, before, total - before)), 0
+    rows = (0, 0) if signal else (before, total - before)
+    return nn.ZeroPad2d((before, total - before, *rows)), 0
+
+
+def _extent(along: int, signal: bool, across: int = 1) -> Any:
+    """One number for pictures; for signals, which are maps of height 1, a pair."""
+    return (across, along) if signal else along
 
 
 class InvertedResidual(nn.Module):
     """Expand 1x1, depthwise k x k, project 1x1; a skip where shape allows."""
 
-    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int, signal: bool = False
+    ) -> None:
         super().__init__()
         inner = inputs * expansion
         self.skip = stride == 1 and inputs == outputs
@@ -47,8 +55,10 @@ class InvertedResidual(nn.Module):
             self.expand_norm = _norm(inner)
         else:
             self.expand_conv = None
-        self.pad, padding = _same_padding(kernel, stride)
-        self.depthwise_conv = nn.Conv2d(inner, inner, kernel, stride, padding, groups=inner, bias=False)
+        self.pad, padding = _same_padding(kernel, stride, signal)
+        self.depthwise_conv = nn.Conv2d(
+            inner, inner, _extent(kernel, signal), _extent(stride, signal), padding, groups=inner, bias=False
+        )
         self.depthwise_norm = _norm(inner)
         self.project_conv = nn.Conv2d(inner, outputs, 1, bias=False)
         self.project_norm = _norm(outputs)
@@ -67,7 +77,8 @@ class EfficientNetLite(nn.Module):
     """The whole net from plain data: ``stem``, ``stem_stride``, ``stages``, ``head``, ``dropout``.
 
     A stage is (expansion, kernel, stride of its first block, output channels, repeats). Sides of the picture
-    must stay even at every strided stage.
+    must stay even at every strided stage. With ``signal`` inputs are (batch, channels, samples) and kernels run
+    along the samples.
     """
 
     is_gradient_checkpointing = False
@@ -75,13 +86,16 @@ class EfficientNetLite(nn.Module):
     def __init__(self, config: Mapping[str, Any], classes: int, channels: int = 3) -> None:
         super().__init__()
         width = config["stem"]
-        self.stem_pad, padding = _same_padding(3, config["stem_stride"])
-        self.stem_conv = nn.Conv2d(channels, width, 3, config["stem_stride"], padding, bias=False)
+        self.signal = signal = bool(config.get("signal", False))
+        self.stem_pad, padding = _same_padding(3, config["stem_stride"], signal)
+        strides = _extent(config["stem_stride"], signal)
+        self.stem_conv = nn.Conv2d(channels, width, _extent(3, signal), strides, padding, bias=False)
         self.stem_norm = _norm(width)
         self.blocks = nn.ModuleList()
         for expansion, kernel, stride, outputs, repeats in config["stages"]:
             for index in range(repeats):
-                self.blocks.append(InvertedResidual(width, outputs, expansion, kernel, stride if index == 0 else 1))
+                step = stride if index == 0 else 1
+                self.blocks.append(InvertedResidual(width, outputs, expansion, kernel, step, signal))
                 width = outputs
         self.head_conv = nn.Conv2d(width, config["head"], 1, bias=False)
         self.head_norm = _norm(config["head"])
@@ -92,7 +106,8 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None, **unused: Any) -> ImageClassifierOutput:
         """Logits of shape (batch, classes) from pictures of shape (batch, channels, height, width)."""
-        x = self.activation(self.stem_norm(self.stem_conv(self.stem_pad(pixel_values))))
+        x = pixel_values.unsqueeze(2) if self.signal else pixel_values
+        x = self.activation(self.stem_norm(self.stem_conv(self.stem_pad(x))))
         for block in self.blocks:
             x = block(x)
         x = self.pool(self.activation(self.head_norm(self.head_conv(x)))).flatten(1)
@@ -119,7 +134,9 @@ _BLOCK = {
 
 
 def from_released_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The released state dict under this module's names."""
+    """The released state dict under this module's names; one that has them already stays as it is."""
+    if "stem_conv.weight" in state:
+        return dict(state)
     renamed = {}
     for key, value in state.items():
         parts = key.split(".")

@@ -88,6 +88,8 @@ def _kind(config: dict[str, Any]) -> Kind:
 def _spec(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+    if config["model_type"] == "efficientnet-lite":
+        return _inverted_residual(name, config, asset)
     if config["model_type"] not in CONFIG_MAPPING_NAMES:
         raise BadInput("model", name, f"a model_type transformers knows, not {config['model_type']!r}")
     kind = _kind(config)
@@ -107,4 +109,22 @@ def _spec(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
             "model", name, f"a configuration transformers can build ({type(error).__name__}: {error})"
         ) from error
     head = sum(p.numel() for p in model.classifier.parameters()) if kind != "causal-lm" else 0
+    return replace(spec, parameters=sum(p.numel() for p in model.parameters()) - head)
+
+
+def _inverted_residual(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
+    """A net of our own kind; beside its fields the configuration says in ``shape`` what one example looks like."""
+    kind: Kind = "sensor-classifier" if config.get("signal") else "image-classifier"
+    shape = config.get("shape")
+    expected = 2 if config.get("signal") else 3
+    if not (isinstance(shape, list) and len(shape) == expected and all(isinstance(n, int) and n > 0 for n in shape)):
+        raise BadInput("model", name, f"a config.json whose shape is {expected} positive whole numbers")
+    own = {key: value for key, value in config.items() if key != "shape"}
+    title = str(config.get("title") or "Inverted-residual net from a folder")
+    spec = ModelSpec(name, title, kind, 0, "as stated by its owner", title, asset=asset, shape=tuple(shape), config=own)
+    try:
+        model = spec.build(2, device="meta", weights=False)
+    except Exception as error:  # a field that is missing or of a wrong type fails anywhere inside
+        raise BadInput("model", name, f"an inverted-residual net ({type(error).__name__}: {error})") from error
+    head = sum(p.numel() for p in model.classifier.parameters())
     return replace(spec, parameters=sum(p.numel() for p in model.parameters()) - head)

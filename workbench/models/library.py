@@ -74,6 +74,24 @@ _TINY_CNN = {
     "head": 96,
     "dropout": 0.0,
 }
+#: Inverted residuals for a microcontroller: the widest map of one picture is 18 KiB in int8.
+_MCU_NET = {
+    "model_type": "efficientnet-lite",
+    "stem": 16,
+    "stem_stride": 2,
+    "stages": ((1, 3, 1, 16, 1), (6, 3, 1, 24, 2), (6, 5, 2, 40, 3), (6, 3, 1, 56, 3)),
+    "head": 192,
+    "dropout": 0.0,
+}
+_MCU_WATCH = {
+    "model_type": "efficientnet-lite",
+    "signal": True,
+    "stem": 16,
+    "stem_stride": 2,
+    "stages": ((1, 5, 1, 16, 1), (4, 5, 2, 24, 2), (4, 5, 2, 40, 2), (4, 3, 1, 56, 2)),
+    "head": 128,
+    "dropout": 0.0,
+}
 _TINY_VIT = {
     "model_type": "vit",
     "hidden_size": 64,
@@ -149,6 +167,16 @@ _MODELS = (
         "tiny-sensor", "Small 1-D convolutional net", "sensor-classifier", 24_432, _SELF,
         "Three convolutions over 6 channels of 100 samples, random weights; a microcontroller-sized classifier.",
         shape=(6, 100), config=_TINY_SENSOR,
+    ),
+    ModelSpec(
+        "mcu-net", "Inverted-residual net for a microcontroller", "image-classifier", 202_192, _SELF,
+        "Nine inverted residuals on grey pictures of 28 pixels, random weights; in int8 it trains within 256 KB.",
+        shape=(1, 28, 28), config=_MCU_NET,
+    ),
+    ModelSpec(
+        "mcu-watch", "Inverted-residual net for sensor windows", "sensor-classifier", 81_616, _SELF,
+        "Seven inverted residuals along 6 channels of 100 samples, random weights; in int8 it trains within 256 KB.",
+        shape=(6, 100), config=_MCU_WATCH,
     ),
     ModelSpec(
         "llama-2-7b", "Llama 2 7B (shapes only)", "causal-lm", 6_738_415_616, "configuration only, no weights",

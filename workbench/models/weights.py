@@ -82,8 +82,8 @@ def _first(error: Exception) -> str:
 
 def _head_to_replace(model: nn.Module, state: dict[str, torch.Tensor]) -> set[str]:
     own = model.state_dict()
-    heads = {key for key in state if key.startswith("classifier.")}
-    return heads if any(own[key].shape != state[key].shape for key in heads) else set()
+    heads = {key for key in own if key.startswith("classifier.")}
+    return heads if any(key not in state or own[key].shape != state[key].shape for key in heads) else set()
 
 
 def _aligned(state: dict[str, torch.Tensor], target: nn.Module) -> dict[str, torch.Tensor]:
