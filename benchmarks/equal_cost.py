@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/equal_cost.py [--only CONTEST] [--minutes M] [--fresh] [--page]
 
 Everyone is paid what a number of steps of full tuning costs, in each currency; every way is trained once for each seed
-and scored where a half and all of each amount is used up. Rates of forward-only ways are chosen on another seed. Time is
-measured on one thread, work counted, energy simulated: a roofline of the Raspberry Pi 4's data sheet. What is stored is
-not run again; ``--minutes`` stops after so long and the next call goes on.
+and scored where a half and all of each amount is used up. Rates of forward-only ways are chosen on another seed. Time
+is measured on one thread, work counted, energy simulated: a roofline of the Raspberry Pi 4's data sheet. What is
+stored is not run again; ``--minutes`` stops after so long and the next call goes on.
 """
 
 from __future__ import annotations
