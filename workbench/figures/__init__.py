@@ -2,8 +2,10 @@
 
 from workbench.figures.answer import answer
 from workbench.figures.categories import categories
+from workbench.figures.courses import courses, courses_answer, courses_table
 from workbench.figures.curves import curves
 from workbench.figures.errors import errors, errors_answer, errors_table
+from workbench.figures.estimates import estimates
 from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
 from workbench.figures.gradients import gradients
@@ -25,10 +27,14 @@ __all__ = [
     "answer",
     "beside_published",
     "categories",
+    "courses",
+    "courses_answer",
+    "courses_table",
     "curves",
     "errors",
     "errors_answer",
     "errors_table",
+    "estimates",
     "fit",
     "fit_table",
     "forecast",

@@ -6,7 +6,9 @@ from typing import Any
 
 from workbench.core.units import format_size
 from workbench.figures.categories import CategoriesInfo
+from workbench.figures.courses import LABELS, CoursesInfo
 from workbench.figures.curves import CurvesInfo
+from workbench.figures.estimates import EstimatesInfo
 from workbench.figures.fit import FitInfo
 from workbench.figures.gradients import GradientsInfo
 from workbench.figures.info import FigureInfo
@@ -199,6 +201,29 @@ def _run(figure: Any, info: RunInfo) -> None:
     figure.update_yaxes(title="training loss", selector={"overlaying": None})
 
 
+def _courses(figure: Any, info: CoursesInfo) -> None:
+    """Every currency on one axis of shares; the legend turns lines on and off."""
+    for way in info.ways:
+        for track in way.tracks:
+            figure.add_scatter(
+                x=track.shares,
+                y=track.means,
+                mode="lines+markers",
+                name=f"{plain(way.label)}, {LABELS[track.currency]}",
+                legendgroup=plain(way.label),
+                marker={"color": way.colour, "symbol": _SYMBOLS[way.marker]},
+                hovertext=f"peak {format_size(way.peak)}",
+            )
+    figure.update_xaxes(title="share of the amount that is used up")
+    figure.update_yaxes(title=plain(info.metric))
+
+
+def _estimates(figure: Any, info: EstimatesInfo) -> None:
+    for probes, line in zip(info.probes, info.cosines):
+        figure.add_scatter(x=line, y=info.layers, mode="markers", name=f"{probes} probes")
+    figure.update_xaxes(title="cosine to the true gradient")
+
+
 _DRAW: dict[type[FigureInfo], Any] = {
     ParetoInfo: _pareto,
     CurvesInfo: _curves,
@@ -211,4 +236,6 @@ _DRAW: dict[type[FigureInfo], Any] = {
     UpdateOrderInfo: _update_order,
     VisitedInfo: _visited,
     RunInfo: _run,
+    CoursesInfo: _courses,
+    EstimatesInfo: _estimates,
 }

@@ -7,7 +7,6 @@ rate warms up and then stays, so that a run scored half-way is what a run of hal
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -65,7 +64,9 @@ class Course:
 
     def at(self, by: str, amount: float) -> Mark | None:
         """The last mark that ``amount`` of a currency pays for."""
-        price = self.prices[by].value or math.inf
+        price = self.prices[by].value
+        if not price:
+            return None
         return max((m for m in self.marks if m.step * price <= amount * (1 + 1e-9)), key=lambda m: m.step, default=None)
 
 

@@ -14,7 +14,7 @@ from workbench.figures.info import FigureInfo
 #: Drawing module of each kind of figure; each has ``draw(info) -> matplotlib Figure``.
 KINDS = (
     "pareto", "curves", "timeline", "gradients", "saved", "prediction", "categories", "fit", "papers", "errors",
-    "visited", "update_order", "run",
+    "visited", "update_order", "run", "courses", "estimates",
 )  # fmt: skip
 
 _SETTINGS: dict[str, Any] = {
