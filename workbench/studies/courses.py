@@ -130,8 +130,11 @@ class Contest:
         return Course(way, seed, tuple(found), self.prices()[way], peak, session.case.task.metric, end)
 
     def _scored(self, session: Session, step: int) -> Mark:
-        loss = held_out_loss(session)
-        return Mark(step, loss, session.score().value if self.by_metric else None)
+        if not self.by_metric:
+            return Mark(step, held_out_loss(session))
+        metrics = session.score()
+        known = metrics.details.get("loss")  # most tasks have it from the same pass
+        return Mark(step, held_out_loss(session) if known is None else known, metrics.value)
 
 
 def held_out_loss(session: Session, batch: int = 8) -> float:
