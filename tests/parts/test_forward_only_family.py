@@ -37,6 +37,7 @@ FAMILY: tuple[dict[str, Any], ...] = (
     {"accept": "best-of-three"},
     {"accept": "best-of-three", "gradient": "forward"},
     {"scope": "block-wise"},
+    {"scope": "block-wise", "optimizer": "adamw", "model": "tiny-cnn"},
     {"scope": "block-wise", "optimizer": "adamw", "gradient": "one-sided"},
     {"backprop_blocks": 1},
     {"backprop_blocks": 1, "optimizer": "momentum"},
@@ -54,7 +55,8 @@ def copied(model: nn.Module) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("settings", FAMILY, ids=str)
 def test_every_member_is_predicted_to_the_byte(settings: dict[str, Any]) -> None:
-    subject = Subject("mezo", "tiny-bert", settings)
+    settings = dict(settings)
+    subject = Subject("mezo", settings.pop("model", "tiny-bert"), settings)
     predicted = subject.case.predict()
     measured = measure(subject.case.step(subject.attached()), subject.case.example())
     assert predicted.peak == measured.peak

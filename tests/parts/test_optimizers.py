@@ -15,7 +15,7 @@ from workbench.parts.storage.as_loaded import AsLoaded
 
 #: Bytes of state per trained element, leaving out step counters and quantization tables.
 #: A single row is not projected, so the rules that project keep what the rule inside them keeps.
-STATE = {"sgd": 0, "momentum": 4, "adamw": 8, "adamw8bit": 2, "galore": 8, "natural_galore": 8}
+STATE = {"sgd": 0, "momentum": 4, "adamw": 8, "adamw8bit": 2, "galore": 8, "natural_galore": 8, "sign": 0}
 SIZE = 65536  #: large enough that quantization tables weigh little
 
 
@@ -58,6 +58,14 @@ def test_sgd_is_its_formula() -> None:
     (gradient,) = torch.autograd.grad(loss, step.parameters)
     step(batch)
     torch.testing.assert_close(step.parameters[0].detach(), before - 0.5 * gradient)
+
+
+def test_signs_move_every_element_by_the_rate() -> None:
+    step, batch = _step("sign", 0.5), _batch()
+    before = step.parameters[0].detach().clone()
+    (gradient,) = torch.autograd.grad(step.loss_of(step.model, batch), step.parameters)
+    step(batch)
+    assert torch.equal(step.parameters[0].detach(), before.add(gradient.sign(), alpha=-0.5))
 
 
 def test_8_bit_stays_close_to_32_bit() -> None:

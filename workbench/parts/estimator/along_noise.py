@@ -62,9 +62,10 @@ class AlongNoise:
             if self.best_of_three:
                 with in_phase(Phase.FORWARD):
                     slopes = self._best(step, seeds, slopes)
-            if any(slopes):
-                with in_phase(Phase.UPDATE):
-                    self._update(step, seeds, slopes)
+                if not any(slopes):
+                    return loss
+            with in_phase(Phase.UPDATE):  # also with a slope of zero: rules with state have it from the first step on
+                self._update(step, seeds, slopes)
             return loss
         finally:
             step.model.train(was_training)
