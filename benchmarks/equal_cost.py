@@ -125,12 +125,11 @@ def run(plan: Plan, store: dict[str, Any], keep: Any, stop: float) -> None:
             key = f"{way} | {seed}"
             if key in courses:
                 continue
+            courses[key] = contest.course(way, seed).to_dict()
+            print(key, courses[key]["marks"][-1], flush=True)
+            keep()
             if time.monotonic() > stop:
                 return
-            courses[key] = contest.course(way, seed).to_dict()
-            last = courses[key]["marks"][-1]
-            print(key, last, flush=True)
-            keep()
 
 
 def courses_of(store: dict[str, Any]) -> list[Course]:
