@@ -23,6 +23,7 @@ import torch
 
 from workbench.case import Case
 from workbench.engine.noise import Noise, numbered
+from workbench.methods.base import levers
 
 CASES = (("minilm", 1, 32), ("minilm", 8, 128), ("smollm2", 1, 32), ("smollm2", 8, 128))
 HEAD = (
@@ -64,7 +65,7 @@ def variants(model_name: str, batch_size: int, length: int) -> tuple[dict[str, C
     model = case.attached(weights=False).eval()
     (batch,) = case.example()
     step, signed = case.step(model), signs.step(model)
-    signed.parts = signs.method.parts(signs.config)
+    signed.parts = levers.applied(signs.method.parts(signs.config), signs.config)
     weights = [p.detach() for p in step.parameters]
     layers = [i for i, w in enumerate(weights) if not (w.ndim == 2 and len(w) > 10_000)]
     kept = torch.empty(max(w.numel() for w in weights))

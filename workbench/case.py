@@ -128,7 +128,8 @@ class Case:
         """The training step over an attached model."""
         from workbench.parts.base import TrainingStep
 
-        return TrainingStep(model, model.pintpot_parts, self.task.loss, self.config.lr)  # type: ignore[arg-type]
+        objective = self.task.error if self.config.objective == "error" else self.task.loss
+        return TrainingStep(model, model.pintpot_parts, objective, self.config.lr)  # type: ignore[arg-type]
 
     def example(self) -> list[Batch]:
         """Micro-batches with the shapes of real ones; needs no data."""

@@ -16,7 +16,9 @@ from workbench.parts.storage.as_loaded import AsLoaded
 
 #: Bytes of state per trained element, leaving out step counters and quantization tables.
 #: A single row is not projected, so the rules that project keep what the rule inside them keeps.
-STATE = {"sgd": 0, "momentum": 4, "adamw": 8, "adamw8bit": 2, "galore": 8, "natural_galore": 8, "lars": 0}
+STATE = {
+    "sgd": 0, "momentum": 4, "adamw": 8, "adamw8bit": 2, "galore": 8, "natural_galore": 8, "lars": 0, "sign": 0,
+}  # fmt: skip
 SIZE = 65536  #: large enough that quantization tables weigh little
 
 
@@ -76,6 +78,14 @@ def test_lars_moves_every_tensor_by_the_same_share_of_its_norm() -> None:
         norm = old.norm() if old.any() else torch.tensor(1.0)
         torch.testing.assert_close(moved.norm(), 0.5 * TRUST * norm, rtol=1e-3, atol=0)
         torch.testing.assert_close(moved / moved.norm(), gradient / gradient.norm(), rtol=1e-3, atol=1e-3)
+
+
+def test_signs_move_every_element_by_the_rate() -> None:
+    step, batch = _step("sign", 0.5), _batch()
+    before = step.parameters[0].detach().clone()
+    (gradient,) = torch.autograd.grad(step.loss_of(step.model, batch), step.parameters)
+    step(batch)
+    assert torch.equal(step.parameters[0].detach(), before.add(gradient.sign(), alpha=-0.5))
 
 
 def test_8_bit_stays_close_to_32_bit() -> None:

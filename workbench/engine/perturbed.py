@@ -3,7 +3,8 @@
 Every torch call that is given a weight gets a perturbed copy of it instead, made just before the call and
 dropped just after: a layer's weights at a time, still in cache when they are used. The weights are exact
 afterwards because they were never changed, whatever their number format. An embedding perturbs only the rows it
-looks up; linear layers write their copies to one block of memory, a large one in several turns.
+looks up; linear layers write their copies to one block of memory, a large one in several turns. Biases and scales
+of norms are so small that their copies are made together, once a forward.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -20,6 +21,7 @@ from workbench.core.phase import paid
 from workbench.engine.noise import Noise, numbered
 
 BLOCK = 4 << 20  #: most bytes of a linear layer's copy; of a larger one that many rows are done at a time
+SMALL = 4096  #: elements of a vector up to which its copy is made with the others', before the forward
 
 #: Questions that values do not answer; their number makes it worth not perturbing for them.
 _FACTS = {getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda")}
@@ -29,18 +31,45 @@ _FACTS |= {Tensor.size, Tensor.dim, Tensor.stride, Tensor.numel, Tensor.is_float
 class Perturbed(TorchFunctionMode):
     """``with Perturbed(weights).by(noise): ...`` lets calls see ``weights[i]`` plus the noise at place ``i``.
 
-    For forwards without gradients. The block of memory is kept from one forward to the next.
+    For forwards without gradients. The block of memory is kept from one forward to the next. Plain parameters take
+    another class meanwhile, so that only calls that are given one are looked at; a mode, which sees every call, serves
+    where the weights are of a class of their own (fake ones).
     """
+
+    small = SMALL
 
     def __init__(self, weights: Sequence[Tensor]) -> None:
         super().__init__()
         self._block = torch.empty(0)
         self._weights = tuple(weights)  # alive as long as their identities are looked up
         self._numbers = {id(w): i for i, w in enumerate(self._weights)}
+        self._places = numbered(range(len(self._weights)))
+        self._little = [w for w in self._weights if w.ndim < 2 and w.numel() <= self.small]
+        self._ready: dict[int, Tensor] = {}
+        self._watched = self._weights if all(type(w) is nn.Parameter for w in self._weights) else ()
 
     def by(self, noise: Noise) -> Perturbed:
         self.noise = noise
         return self
+
+    def __enter__(self) -> Perturbed:
+        self._ready = dict(zip(map(id, self._little), self._copies(self._little))) if self._little else {}
+        if not self._watched:
+            super().__enter__()
+            return self
+        _active.append(self)
+        for weight in self._watched:
+            weight.__class__ = _Watched
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._ready = {}
+        if not self._watched:
+            super().__exit__(*error)
+            return
+        for weight in self._watched:
+            weight.__class__ = nn.Parameter
+        _active.remove(self)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -58,7 +87,7 @@ class Perturbed(TorchFunctionMode):
             return self._embedding(*args, **kwargs)
         if func is F.linear and len(args) > 1 and id(args[1]) in found and args[1].is_contiguous():
             return self._linear(*args, **kwargs)
-        copies = dict(zip(found, self._copies(list(found.values()))))
+        copies = self._copied_once(found)
         return func(*_replaced(args, copies), **{k: _replaced(v, copies) for k, v in kwargs.items()})
 
     def _find(self, values: Any, found: dict[int, Tensor]) -> None:
@@ -69,6 +98,12 @@ class Perturbed(TorchFunctionMode):
             elif isinstance(value, list | tuple):
                 self._find(value, found)
 
+    def _copied_once(self, found: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Copies by identity: those that are ready, the others made now."""
+        missing = [w for i, w in found.items() if i not in self._ready]
+        made = dict(zip(map(id, missing), self._copies(missing))) if missing else {}
+        return {i: made[i] if i in made else self._ready[i] for i in found}
+
     def _copies(self, weights: list[Tensor]) -> list[Tensor]:
         return self.noise.added_to(weights, numbered(self._numbers[id(w)] for w in weights))
 
@@ -78,7 +113,7 @@ class Perturbed(TorchFunctionMode):
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """``input @ (weight + noise).T + bias``; its result never shares memory with the copy, which is overwritten."""
         if bias is not None and id(bias) in self._numbers:
-            (bias,) = self._copies([bias])
+            bias = self._copied_once({id(bias): bias})[id(bias)]
         rows, width = weight.shape
         count = -(-rows // -(-weight.nbytes // BLOCK))
         if count == rows:
@@ -96,12 +131,29 @@ class Perturbed(TorchFunctionMode):
 
     def _copied(self, weight: Tensor, first: int, last: int) -> Tensor:
         """Perturbed rows ``first`` to ``last`` in the block of memory."""
-        rows, width = weight[first:last], weight.shape[1]
+        height, width = weight.shape
+        whole = last - first == height
+        rows, number = weight if whole else weight[first:last], self._numbers[id(weight)]
         if self._block.dtype is not weight.dtype or self._block.numel() < rows.numel():
             self._block = weight.new_empty(rows.numel())
         copied = self._block[: rows.numel()].view(rows.shape)
-        self.noise.write_to(copied, rows, numbered([self._numbers[id(weight)]], [first * width]))
+        place = self._places[number : number + 1] if whole else numbered([number], [first * width])
+        self.noise.write_to(copied, rows, place)
         return copied
+
+
+_active: list[Perturbed] = []  #: entered and not yet left, of this process's one training
+
+
+class _Watched(nn.Parameter):
+    """A weight in whose place calls are given a copy."""
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            return _active[-1].__torch_function__(func, types, args, kwargs)
 
 
 def _plain_lookup(

@@ -24,6 +24,8 @@ class Tangent(Perturbed):
     for a backward pass.
     """
 
+    small = 0  # a copy made outside the dual level would have no tangent
+
     def along(self, function: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
         """Value and directional derivative of a function that gives one number.
 

@@ -3,8 +3,10 @@
 from workbench.figures.answer import answer
 from workbench.figures.categories import categories
 from workbench.figures.compare import compare
+from workbench.figures.courses import courses, courses_answer, courses_table
 from workbench.figures.curves import curves
 from workbench.figures.errors import errors, errors_answer, errors_table
+from workbench.figures.estimates import estimates
 from workbench.figures.extra_bytes import extra_bytes
 from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
@@ -45,10 +47,14 @@ __all__ = [
     "categories",
     "compare",
     "contribution_table",
+    "courses",
+    "courses_answer",
+    "courses_table",
     "curves",
     "errors",
     "errors_answer",
     "errors_table",
+    "estimates",
     "extra_bytes",
     "fit",
     "fit_table",

@@ -7,7 +7,9 @@ from typing import Any
 from workbench.core.units import format_size
 from workbench.figures.categories import CategoriesInfo
 from workbench.figures.compare import CompareInfo
+from workbench.figures.courses import LABELS, CoursesInfo
 from workbench.figures.curves import CurvesInfo
+from workbench.figures.estimates import EstimatesInfo
 from workbench.figures.extra_bytes import ExtraBytesInfo
 from workbench.figures.fit import FitInfo
 from workbench.figures.gradients import GradientsInfo
@@ -291,6 +293,29 @@ def _extra_bytes(figure: Any, info: ExtraBytesInfo) -> None:
     figure.update_yaxes(title="test score")
 
 
+def _courses(figure: Any, info: CoursesInfo) -> None:
+    """Every currency on one axis of shares; the legend turns lines on and off."""
+    for way in info.ways:
+        for track in way.tracks:
+            figure.add_scatter(
+                x=track.shares,
+                y=track.means,
+                mode="lines+markers",
+                name=f"{plain(way.label)}, {LABELS[track.currency]}",
+                legendgroup=plain(way.label),
+                marker={"color": way.colour, "symbol": _SYMBOLS[way.marker]},
+                hovertext=f"peak {format_size(way.peak)}",
+            )
+    figure.update_xaxes(title="share of the amount that is used up")
+    figure.update_yaxes(title=plain(info.metric))
+
+
+def _estimates(figure: Any, info: EstimatesInfo) -> None:
+    for probes, line in zip(info.probes, info.cosines):
+        figure.add_scatter(x=line, y=info.layers, mode="markers", name=f"{probes} probes")
+    figure.update_xaxes(title="cosine to the true gradient")
+
+
 _DRAW: dict[type[FigureInfo], Any] = {
     ParetoInfo: _pareto,
     CurvesInfo: _curves,
@@ -310,4 +335,6 @@ _DRAW: dict[type[FigureInfo], Any] = {
     GuessInfo: _guess,
     NormRatiosInfo: _norm_ratios,
     ExtraBytesInfo: _extra_bytes,
+    CoursesInfo: _courses,
+    EstimatesInfo: _estimates,
 }

@@ -7,7 +7,7 @@ top of the method's own parts when it is attached. Reading this file needs no to
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.config import Config, setting
 from workbench.core.errors import Incompatible
@@ -58,6 +58,21 @@ class Levers(Config):
     perturbation: float = setting(1e-3, "size of the perturbation, where slopes are differences", gt=0, le=1)
     noise: Literal["gaussian", "sign"] = setting(
         "gaussian", "standard normal, or plus and minus ones, where gradients are slopes"
+    )
+    slope: Literal["measured", "sign"] = setting(
+        "measured", "where gradients are slopes: the slope, or only its sign (signs of elements: optimizer=sign)"
+    )
+    accept: Literal["always", "best-of-three"] = setting(
+        "always", "where gradients are slopes: take the step, or the best of staying, the step and its opposite"
+    )
+    scope: Literal["together", "block-wise"] = setting(
+        "together", "where gradients are slopes: noise in all trained tensors, or in one block after another"
+    )
+    backprop_blocks: int = setting(
+        0, "where gradients are slopes: so many of the deepest blocks have an ordinary one", ge=0, le=200, unit="blocks"
+    )
+    objective: Literal["loss", "error"] = setting(
+        "loss", "what training lowers: the loss, or the share of wrong answers, which only differences can follow"
     )
 
 
@@ -110,6 +125,10 @@ def _executed(parts: Parts, levers: Levers) -> Parts:
 def _forward_only(parts: Parts, levers: Levers) -> Parts:
     """The parts with an estimator that needs no backward pass, when ``gradient`` asks for one."""
     if levers.gradient == "own":
+        for name in ("slope", "accept", "scope", "backprop_blocks"):
+            if getattr(levers, name) != Levers.model_fields[name].default:
+                reason = "this gradient is no slope; set gradient=two-sided, one-sided or forward"
+                raise Incompatible(name, getattr(levers, name), reason)
         return parts
     from workbench.parts.estimator.backprop import Backprop
     from workbench.parts.estimator.forward_gradient import ForwardGradient
@@ -117,10 +136,28 @@ def _forward_only(parts: Parts, levers: Levers) -> Parts:
 
     if type(parts.estimator) is not Backprop:
         raise Incompatible("gradient", levers.gradient, "this method takes its gradient in a way of its own")
+    more: dict[str, Any] = {"signed": levers.slope == "sign", "best_of_three": levers.accept == "best-of-three"}
+    estimator: Any
     if levers.gradient == "forward":
-        return replace(parts, estimator=ForwardGradient(levers.probes, levers.noise), per_parameter=True)
-    differences = ZerothOrder(levers.probes, levers.noise, levers.perturbation, levers.gradient == "two-sided")
-    return replace(parts, estimator=differences, per_parameter=True)
+        estimator = ForwardGradient(levers.probes, levers.noise, **more)
+    else:
+        two_sided = levers.gradient == "two-sided"
+        estimator = ZerothOrder(levers.probes, levers.noise, levers.perturbation, two_sided, **more)
+    return replace(parts, estimator=_scoped(estimator, levers), per_parameter=True)
+
+
+def _scoped(estimator: Any, levers: Levers) -> Any:
+    if levers.scope == "block-wise" and levers.backprop_blocks:
+        raise Incompatible("backprop_blocks", levers.backprop_blocks, "with scope=block-wise: choose one of the two")
+    if levers.scope == "block-wise":
+        from workbench.parts.estimator.block_wise import BlockWise
+
+        return BlockWise(estimator)
+    if levers.backprop_blocks:
+        from workbench.parts.estimator.hybrid import Hybrid
+
+        return Hybrid(estimator, levers.backprop_blocks)
+    return estimator
 
 
 def _check(parts: Parts, levers: Levers) -> None:
@@ -131,6 +168,9 @@ def _check(parts: Parts, levers: Levers) -> None:
             raise Incompatible(name, getattr(levers, name), "this method keeps nothing for a backward pass")
     if levers.update_in_backward and type(parts.estimator) is not Backprop:
         raise Incompatible("update_in_backward", True, "this method takes its gradient in a way of its own")
+    if levers.objective == "error" and (parts.estimator.uses_backward or levers.gradient == "forward"):
+        reason = "a count of wrong answers has no derivative; set gradient=two-sided or one-sided"
+        raise Incompatible("objective", "error", reason)
     if levers.saved == "bf16" and levers.weights == "bf16":
         raise Incompatible("saved", "bf16", "with bf16 weights everything is saved in bf16 already")
 

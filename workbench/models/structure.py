@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from workbench.core.errors import BadInput
+
 HEAD_NAMES = ("classifier", "score", "head", "fc", "lm_head", "_fc")
 
 
@@ -35,6 +37,33 @@ def head(model: nn.Module) -> tuple[str, nn.Module] | None:
         if name.rpartition(".")[2] in HEAD_NAMES and any(True for _ in module.parameters())
     ]
     return min(found, key=lambda item: item[0].count("."), default=None)
+
+
+def upper(model: nn.Module, count: int, field: str = "blocks") -> set[int]:
+    """Identities of the parameters in the deepest ``count`` blocks, after the last block and in the head.
+
+    Embeddings are not among them, so neither is a head that is tied to one. Raises ``BadInput`` naming ``field``.
+    """
+    found = blocks(model)
+    if not 0 <= count <= len(found):
+        raise BadInput(field, count, f"a whole number from 0 to {len(found)} for this model")
+    chosen = [module for _, module in found[len(found) - count :]]
+    output = head(model)
+    chosen += [output[1]] if output else []
+    embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    return ({id(p) for module in chosen for p in module.parameters()} | _after(model, found)) - embeddings
+
+
+def _after(model: nn.Module, found: list[tuple[str, nn.Module]]) -> set[int]:
+    """Parameters defined after the last block (a final norm, a last convolution)."""
+    if not found:
+        return set()
+    last = found[-1][0] + "."
+    names = [n for n, _ in model.named_parameters()]
+    inside = [i for i, n in enumerate(names) if n.startswith(last)]
+    if not inside:
+        return set()
+    return {id(p) for i, (_, p) in enumerate(model.named_parameters()) if i > inside[-1]}
 
 
 def role(name: str, module: nn.Module) -> str:

@@ -71,6 +71,11 @@ def shares(bench: Bench, ways: Sequence[str], by: By, amount: float) -> list[Sha
     return found
 
 
+def priced(bench: Bench, ways: Sequence[str], by: By) -> list[Quantity]:
+    """Price of one step of each way; a quantity without a value says why there is none."""
+    return _prices(bench, [_case(bench, way) for way in ways], by)
+
+
 def equal(
     bench: Bench,
     ways: Sequence[str],

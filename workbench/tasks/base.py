@@ -97,6 +97,12 @@ class Task(abc.ABC):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Scalar loss of one batch, mean over counted labels."""
 
+    def error(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Share of wrong answers in one batch: an objective without a gradient."""
+        from workbench.core.errors import Incompatible
+
+        raise Incompatible("objective", "error", f"task {self.name} has no count of wrong answers")
+
     @abc.abstractmethod
     def score(self, model: nn.Module, data: TaskData, spec: ModelSpec, *, batch: int = 32) -> Metrics:
         """Evaluate on ``data.test``."""

@@ -40,6 +40,12 @@ def label_loss(model: nn.Module, batch: Batch) -> Tensor:
     return cross_entropy(model(**inputs).logits, batch["labels"])
 
 
+def label_error(model: nn.Module, batch: Batch) -> Tensor:
+    """Share of examples whose label is not the likeliest one."""
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    return (model(**inputs).logits.argmax(-1) != batch["labels"]).float().mean()
+
+
 class Classification(Task):
     """Cross-entropy over classes; the metric is accuracy on the held-out examples."""
 
@@ -47,6 +53,9 @@ class Classification(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         return label_loss(model, batch)
+
+    def error(self, model: nn.Module, batch: Batch) -> Tensor:
+        return label_error(model, batch)
 
     def score(self, model: nn.Module, data: TaskData, spec: ModelSpec, *, batch: int = 32) -> Metrics:
         from torch.nn.functional import cross_entropy

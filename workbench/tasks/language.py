@@ -44,6 +44,14 @@ def next_token_loss(model: nn.Module, batch: Batch, reduction: str = "mean") -> 
     )
 
 
+def exact_match_error(model: nn.Module, batch: Batch) -> Tensor:
+    """Share of examples of which the model, given what stands before, would get any counted token wrong."""
+    labels = batch["labels"]
+    guesses = model(input_ids=batch["input_ids"]).logits[:, -labels.shape[1] :].argmax(-1)
+    wrong = (guesses[:, :-1] != labels[:, 1:]) & (labels[:, 1:] != IGNORED)
+    return wrong.any(1).float().mean()
+
+
 class LanguageModelling(Task):
     """Base of tasks for causal language models: examples hold ``input_ids``, ``attention_mask``, ``labels``."""
 
@@ -62,6 +70,9 @@ class LanguageModelling(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         return next_token_loss(model, batch)
+
+    def error(self, model: nn.Module, batch: Batch) -> Tensor:
+        return exact_match_error(model, batch)
 
     def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:
         return synthetic_text(model, batch, text_length(self.name, length, self.default_length, model), None)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.seeds import derive
 from workbench.tasks.base import Batch, Metrics, Sizes, TaskData, register
-from workbench.tasks.classification import evaluating, label_loss
+from workbench.tasks.classification import evaluating, label_error, label_loss
 from workbench.tasks.content import fingerprint
-from workbench.tasks.language import LanguageModelling, next_token_loss
+from workbench.tasks.language import LanguageModelling, exact_match_error, next_token_loss
 from workbench.tasks.text import synthetic_text, text_length
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ class Tokens(LanguageModelling):
         if batch["labels"].dim() == 1:
             return label_loss(model, batch)
         return next_token_loss(model, batch)
+
+    def error(self, model: nn.Module, batch: Batch) -> Tensor:
+        return (label_error if batch["labels"].dim() == 1 else exact_match_error)(model, batch)
 
     def score(self, model: nn.Module, data: TaskData, spec: ModelSpec, *, batch: int = 32) -> Metrics:
         total = 0.0

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from workbench.core.errors import Incompatible
 from workbench.core.phase import in_phase
 from workbench.core.profile import Phase
 from workbench.core.seeds import derive
 from workbench.engine.noise import Noise, numbered
+from workbench.engine.perturbed import Perturbed
 from workbench.parts.base import Step
 
 
@@ -22,16 +24,23 @@ class AlongNoise:
 
     z is made again from the step's seed wherever it is needed and never held for more than one tensor. The weights
     are written by the update only. Forwards run in evaluation mode (dropout off, norm statistics frozen). When a
-    slope is not finite the weights stay as they are.
+    slope is not finite the weights stay as they are and the loss given back is not finite either, so training stops.
+
+    ``signed`` takes only the sign of each slope; the sign of each element of the estimate is a rule's matter
+    (``optimizer=sign``). ``best_of_three`` is the conservative rule: the loss is also asked where the weights are,
+    a step down the estimate and a step up, and the best of the three is kept.
     """
 
     uses_backward: ClassVar[bool] = False
 
     probes: int = 1
     noise: str = "gaussian"
+    signed: bool = field(default=False, kw_only=True)
+    best_of_three: bool = field(default=False, kw_only=True)
 
     def prepare(self, model: nn.Module) -> None:
-        """Nothing to change."""
+        if self.probes < 1:
+            raise Incompatible("probes", self.probes, "a gradient needs at least one probe")
 
     def slopes(self, step: Step, seeds: list[int]) -> tuple[Tensor, list[float]]:
         """The step's loss, and the slope of the loss along the noise of each seed."""
@@ -47,13 +56,38 @@ class AlongNoise:
             seeds = [derive(step.seed, "probe", probe) for probe in range(self.probes)]
             with in_phase(Phase.FORWARD):
                 loss, slopes = self.slopes(step, seeds)
-            if all(map(math.isfinite, slopes)):
-                with in_phase(Phase.UPDATE):
-                    self._update(step, seeds, [slope / self.probes for slope in slopes])
+            if not all(map(math.isfinite, (*slopes, float(loss)))):
+                return torch.full_like(loss, math.nan)
+            if self.signed:
+                slopes = [math.copysign(1.0, slope) if slope else 0.0 for slope in slopes]
+            slopes = [slope / self.probes for slope in slopes]
+            if self.best_of_three:
+                with in_phase(Phase.FORWARD):
+                    slopes = self._best(step, seeds, slopes)
+                if not any(slopes):
+                    return loss
+            with in_phase(Phase.UPDATE):  # also with a slope of zero: rules with state have it from the first step on
+                self._update(step, seeds, slopes)
             return loss
         finally:
             for module in training:
                 module.training = True
+
+    def _best(self, step: Step, seeds: list[int], slopes: list[float]) -> list[float]:
+        """The slopes, their opposites, or zeros: whichever leads to the least loss of this batch.
+
+        The copies that the loss is asked of have the bits that the update will write.
+        """
+        if not step.rule_adds:
+            raise Incompatible("accept", "best-of-three", "the rule must only add, so that its step can be tried: sgd")
+        perturbed, found = Perturbed(step.parameters), {}
+        for sign in (1.0, -1.0):
+            scales = [-sign * step.lr * slope for slope in slopes]
+            with perturbed.by(Noise(seeds, scales, self.noise)):
+                found[sign] = float(step.loss())
+        found[0.0] = float(step.loss())
+        best = min(found, key=lambda sign: found[sign] if math.isfinite(found[sign]) else math.inf)
+        return [best * slope for slope in slopes]
 
     def _update(self, step: Step, seeds: list[int], slopes: list[float]) -> None:
         """Give each parameter its estimate and update it before the next one is drawn.

@@ -29,7 +29,8 @@ class ZerothOrder(AlongNoise):
     two_sided: bool = True
 
     def prepare(self, model: nn.Module) -> None:
-        if self.eps <= 0:
+        super().prepare(model)
+        if not self.eps > 0:
             raise Incompatible("perturbation", self.eps, "a perturbation must be larger than 0")
 
     def slopes(self, step: Step, seeds: list[int]) -> tuple[Tensor, list[float]]:
