@@ -27,6 +27,7 @@ from torch import nn
 from workbench.case import Case
 from workbench.core.errors import PintpotError
 from workbench.core.profile import Category
+from workbench.core.schedule import Schedule
 from workbench.core.seeds import derive
 from workbench.environment import environment, now
 from workbench.memory.measure import measure
@@ -37,7 +38,7 @@ from workbench.parts.base import TrainingStep
 from workbench.parts.optimizer import named
 from workbench.parts.optimizer.galore import GaLore
 from workbench.parts.optimizer.natural_galore import NaturalGaLore
-from workbench.session import Schedule, Session
+from workbench.session import Session
 from workbench.tasks.base import Sizes
 
 RESULTS = Path(__file__).resolve().parent / "results" / "low_state.json"

@@ -25,7 +25,7 @@ _WHERE = {
     "Bench": "workbench.bench",
     "Case": "workbench.case",
     "Session": "workbench.session",
-    "Schedule": "workbench.session",
+    "Schedule": "workbench.core.schedule",
     "Sizes": "workbench.tasks.base",
     "RunRecord": "workbench.records.schema",
     "RunStore": "workbench.records.store",

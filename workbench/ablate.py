@@ -14,10 +14,11 @@ from workbench.case import Case
 from workbench.checkpoints.keeper import Checkpoints
 from workbench.core.errors import BadInput, Interrupted
 from workbench.core.profile import MemoryProfile
+from workbench.core.schedule import Schedule
 from workbench.plan.refusal import SECONDS
 from workbench.records.schema import FINISHED, RunRecord, State, StepRecord
 from workbench.records.store import RunStore, content_key
-from workbench.session import Schedule, Session, run
+from workbench.session import Session, run
 from workbench.tasks.base import Sizes
 
 

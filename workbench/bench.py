@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.ablate import Cell, Progress, combinations, sweep
 from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, UnknownName
+from workbench.core.schedule import Schedule
 from workbench.core.units import parse_size
 from workbench.plan.fit_table import FitTable, Verdicts, fit, fit_table
 from workbench.plan.planned import Plan
@@ -23,7 +24,6 @@ from workbench.records.schema import RunRecord, State
 from workbench.records.store import RunStore
 from workbench.reproduce import Reproducible
 from workbench.request import Request, asked
-from workbench.session import Schedule
 from workbench.tasks.base import Sizes
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.units import format_exactly
 
 if TYPE_CHECKING:
+    from workbench.core.schedule import Schedule
     from workbench.devices.model import Device
     from workbench.profiles import RunProfile
-    from workbench.session import Schedule
     from workbench.tasks.base import Sizes
 
 

@@ -14,6 +14,7 @@ from workbench.case import Case
 from workbench.checkpoints.keeper import Checkpoints
 from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, ResourceMissing
 from workbench.core.profile import MemoryProfile
+from workbench.core.schedule import Schedule
 from workbench.core.seeds import derive
 from workbench.plan.refusal import SECONDS, passes, with_ways, with_ways_out
 from workbench.records.schema import Quantity, RunRecord, State, StepRecord
@@ -35,27 +36,6 @@ NORM_STEPS = 24
 
 #: With an arena a step with instruments is one that is not planned, so they are at most every this many steps.
 NORM_EVERY_WITH_ARENA = 4
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long to train. ``epochs`` counts passes over the training split; ``steps`` overrides it."""
-
-    epochs: float = 2.0
-    steps: int | None = None
-    warmup: float = 0.1
-
-    def total(self, examples: int, per_step: int) -> int:
-        if self.steps is not None:
-            return self.steps
-        return max(1, round(self.epochs * (examples // per_step)))
-
-    def factor(self, step: int, total: int) -> float:
-        """Linear warm-up, then linear decay to zero."""
-        rise = max(1, round(self.warmup * total))
-        if step < rise:
-            return (step + 1) / rise
-        return max(0.0, (total - step) / max(1, total - rise))
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import IO
 
 from workbench.ablate import Cell
 from workbench.case import Case
-from workbench.session import Schedule
+from workbench.core.schedule import Schedule
 from workbench.tasks.base import Sizes
 from workbench.workers.queue import Lease
 

@@ -12,8 +12,9 @@ import torch
 from workbench.case import Case
 from workbench.checkpoints import content
 from workbench.checkpoints.keeper import Checkpoints
+from workbench.core.schedule import Schedule
 from workbench.engine.journal import Journal
-from workbench.session import Schedule, Session
+from workbench.session import Session
 from workbench.tasks.base import Sizes
 
 STEPS, EVERY = 24, 3

@@ -19,9 +19,10 @@ from workbench.checkpoints import content
 from workbench.checkpoints.keeper import Checkpoints
 from workbench.checkpoints.trees import grown, planted
 from workbench.core.errors import BadInput, Interrupted, ResourceMissing
+from workbench.core.schedule import Schedule
 from workbench.records.schema import State
 from workbench.records.store import RunStore
-from workbench.session import Schedule, Session, run
+from workbench.session import Session, run
 from workbench.tasks.base import Sizes
 
 #: name: model, task, method, settings

@@ -71,7 +71,8 @@ def test_elsewhere_it_is_a_roofline() -> None:
 
 
 def test_a_run_records_the_step_on_the_chosen_device() -> None:
-    from workbench.session import Schedule, Session, run
+    from workbench.core.schedule import Schedule
+    from workbench.session import Session, run
     from workbench.tasks.base import Sizes
 
     session = Session(CASE, schedule=Schedule(steps=2), sizes=Sizes(train=8, test=4))

@@ -88,3 +88,12 @@ def test_updates_stand_beside_the_norms():
     layer = next(i for i, frozen in enumerate(one.frozen) if not frozen)
     assert one.updates[layer][0] == pytest.approx(one.norms[layer][0] / 100)
     assert all(v is None for i, row in enumerate(one.updates) if one.frozen[i] for v in row)
+
+
+def test_a_score_that_is_no_share_is_never_per_cent():
+    record = run("lora", 0)
+    loss = replace(record, score={"name": "bits per byte", "value": 0.83, "lower_is_better": True, "share": False})
+    (line,) = [line for line in figures.compare([loss]).lines if line.name == "bits per byte"]
+    assert line.values == ("0.83",)
+    info = figures.grid([GridPoint({"method": "lora"}, 0, loss)])
+    assert info.metrics[0].unit == "number" and info.metrics[0].lower_is_better and "0.83" in info.alt

@@ -220,7 +220,8 @@ def test_plan_leaves_out_what_escapes_and_what_is_older():
 
 @needs_ledger
 def test_a_session_trains_the_same_in_an_arena_and_its_record_says_how_it_went():
-    from workbench.session import Schedule, Session, run
+    from workbench.core.schedule import Schedule
+    from workbench.session import Session, run
     from workbench.tasks.base import Sizes
 
     case = Case("tokens", "tiny-bert", "full", 4, 16)

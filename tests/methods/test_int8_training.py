@@ -188,7 +188,8 @@ def test_levers_that_would_do_nothing_are_refused():
 @pytest.mark.assets
 def test_scaled_gradients_learn_what_float_learns_and_plain_ones_only_the_head(pulled):
     """Three seeds on real data, everything trained from random weights; each arm's rate is the best of its grid."""
-    from workbench.session import Schedule, Session
+    from workbench.core.schedule import Schedule
+    from workbench.session import Session
     from workbench.stats import paired_difference
     from workbench.tasks.base import Sizes
 

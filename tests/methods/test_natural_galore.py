@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from workbench.case import Case
 from workbench.core.profile import Category
+from workbench.core.schedule import Schedule
 from workbench.memory.measure import measure
 from workbench.parts.optimizer.galore import GaLore
 from workbench.parts.optimizer.natural_galore import NaturalGaLore, inner_products, natural
-from workbench.session import Schedule, Session, run
+from workbench.session import Session, run
 from workbench.stats import paired_difference
 from workbench.tasks.base import Sizes
 from workbench.testing import Subject

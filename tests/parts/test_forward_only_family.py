@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.core.errors import BadInput, Incompatible
+from workbench.core.schedule import Schedule
 from workbench.core.seeds import derive
 from workbench.engine.journal import Journal
 from workbench.engine.noise import Noise, numbered
@@ -27,7 +28,7 @@ from workbench.parts.optimizer import named
 from workbench.parts.selection.all import All
 from workbench.parts.storage.as_loaded import AsLoaded
 from workbench.records.schema import State, StepRecord
-from workbench.session import Schedule, Session, run
+from workbench.session import Session, run
 from workbench.tasks.base import Sizes
 from workbench.testing import Subject, subject_of
 

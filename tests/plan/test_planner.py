@@ -229,7 +229,8 @@ def test_no_planned_step_passes_its_budget_when_run(small, board, share, lever):
 )
 def test_no_run_ever_records_a_peak_above_its_budget(method, share, batch, accumulate, lever, arena):
     """Whatever happens to a run under the guard, what it recorded stays within the budget it was given."""
-    from workbench.session import Schedule, Session, run
+    from workbench.core.schedule import Schedule
+    from workbench.session import Session, run
     from workbench.tasks.base import Sizes
 
     try:

@@ -60,7 +60,8 @@ def test_the_error_of_the_guard_says_all_that_it_knows():
 
 @pytest.mark.skipif(not ledger.available(), reason="without the ledger core the tracker enforces")
 def test_training_in_python_raises_with_all_that_is_known_and_can_go_on():
-    from workbench.session import Schedule, Session
+    from workbench.core.schedule import Schedule
+    from workbench.session import Session
     from workbench.tasks.base import Sizes
 
     case = Case("docstring-topic", "tiny-bert", "full", 4, 16)

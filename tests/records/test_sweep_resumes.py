@@ -11,9 +11,9 @@ import pytest
 from workbench.ablate import Cell, Progress, combinations, sweep
 from workbench.case import Case
 from workbench.core.errors import BadInput, Interrupted
+from workbench.core.schedule import Schedule
 from workbench.records.schema import State
 from workbench.records.store import RunStore
-from workbench.session import Schedule
 from workbench.tasks.base import Sizes
 
 CASE = Case("tokens", "tiny-bert", "head", 4, 8)

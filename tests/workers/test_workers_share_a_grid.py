@@ -18,9 +18,9 @@ import pytest
 from workbench.ablate import Cell, Progress, sweep
 from workbench.case import Case
 from workbench.core.errors import BadInput, Interrupted
+from workbench.core.schedule import Schedule
 from workbench.records.schema import State
 from workbench.records.store import RunStore
-from workbench.session import Schedule
 from workbench.tasks.base import Sizes
 from workbench.workers import queue as queues
 from workbench.workers.crew import sweep_with

@@ -23,7 +23,7 @@ function scaled(value, units, base) {
 }
 
 const PRINT = {
-  score: (v) => (v >= 0 && v <= 1 ? `${(v * 100).toFixed(1)} %` : v.toPrecision(4)),
+  score: (v) => `${(v * 100).toFixed(1)} %`,
   bytes: (v) => scaled(v, ["B", "KiB", "MiB", "GiB", "TiB"], 1024),
   seconds: (v) => (v < 1 ? `${+(v * 1000).toPrecision(3)} ms` : `${+v.toPrecision(3)} s`),
   joules: (v) => (v < 1 ? `${+(v * 1000).toPrecision(3)} mJ` : `${+v.toPrecision(3)} J`),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workbench.core.units import format_size
-from workbench.figures.info import FigureInfo, caption_of, percent
+from workbench.figures.groups import metric_of
+from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.table import show_value
 from workbench.records.schema import Quantity, RunRecord
 
@@ -123,7 +124,7 @@ def _result(record: RunRecord) -> dict[str, Any]:
     return {
         "state": record.state.value,
         "reason": record.reason,
-        str(record.score.get("name", "score")): None if score is None else percent(score),
+        str(record.score.get("name", "score")): None if score is None else metric_of([record]).shown(score),
         "steps done": len(record.steps),
         "first loss": record.steps[0].loss if record.steps else None,
         "last loss": record.steps[-1].loss if record.steps else None,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.figures.groups import group, metric_of
-from workbench.figures.info import caption_of, percent
+from workbench.figures.groups import Metric, group, metric_of
+from workbench.figures.info import caption_of
 from workbench.figures.points import Place, PointsInfo, places
 from workbench.figures.table import Column, Table, score_text
 from workbench.records.schema import RunRecord
@@ -15,7 +15,7 @@ from workbench.records.schema import RunRecord
 def forgetting(records: Sequence[RunRecord]) -> PointsInfo:
     """The picture of every run that was asked about another task."""
     known = [r for r in records if r.held_out]
-    groups, (metric, _) = group(known), metric_of(known)
+    groups, metric = group(known), metric_of(known)
     found = places(groups, lambda r: r.accuracy, lambda r: r.held_out["value"])
     task, name, lower, before = _asked(known)
     runs = tuple(r.id for g in groups for r in g.runs)
@@ -26,9 +26,9 @@ def forgetting(records: Sequence[RunRecord]) -> PointsInfo:
             "the model before tuning. Large marks are means, small ones seeds, bars 95 % t intervals over seeds.",
             runs,
         ),
-        alt=_alt(found, task, before),
+        alt=_alt(found, metric, task, before),
         runs=runs,
-        x_label=metric,
+        x_label=metric.name,
         y_label=f"{name} on {task} ({'lower' if lower else 'higher'} is better)" if task else "held-out score",
         y_is_share=not lower,
         x_from_zero=False,
@@ -89,8 +89,8 @@ def _asked(records: Sequence[RunRecord]) -> tuple[str, str, bool, float | None]:
     return held["task"], held["name"], bool(held["lower_is_better"]), held["before"]
 
 
-def _alt(found: Sequence[Place], task: str, before: float | None) -> str:
+def _alt(found: Sequence[Place], metric: Metric, task: str, before: float | None) -> str:
     if not found or before is None:
         return "No run was asked about another task."
-    parts = [f"{p.label} learns {percent(p.x)} and keeps {p.y:.4g}" for p in found]
+    parts = [f"{p.label} learns {metric.shown(p.x)} and keeps {p.y:.4g}" for p in found]
     return f"{'; '.join(parts)} on {task}, against {before:.4g} before tuning."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workbench.core.units import format_size
+from workbench.figures.groups import metric_of
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.style import PALETTE
 from workbench.figures.table import show_value
@@ -232,10 +233,10 @@ def _of(name: str) -> Read:
 
 def _metrics(records: Sequence[RunRecord]) -> list[tuple[GridMetric, Read]]:
     """The metrics that at least one run knows; the score first."""
-    scored = next((r.score for r in records if r.score), {})
-    name = str(scored.get("name", "score"))
+    scored = metric_of(records)
+    unit = "score" if scored.share else "number"
     known: list[tuple[GridMetric, Read]] = [
-        (GridMetric("score", name, "score", bool(scored.get("lower_is_better", False))), _score),
+        (GridMetric("score", scored.name, unit, scored.lower_is_better), _score),
         (GridMetric("peak", "peak memory", "bytes", True), _peak),
         (GridMetric("step_time", "step time on this host", "seconds", True), _of("step_time")),
         (GridMetric("device_step_time", "step time on the device", "seconds", True), _of("device_step_time")),
@@ -261,7 +262,7 @@ def _alt(
     if scored:
         metric = metrics[0][0]
         best = (min if metric.lower_is_better else max)(scored, key=lambda pair: pair[1])
-        text += f" The best mean {metric.title} is {show_value(best[1], 'score')}, of {best[0].label}."
+        text += f" The best mean {metric.title} is {printed(best[1], metric.unit)}, of {best[0].label}."
     over = sum(c.over for c in cells)
     return text + (f" {over} cells do not keep the budget." if over else "")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from workbench.figures.groups import group, metric_of
-from workbench.figures.info import caption_of, percent
+from workbench.figures.groups import Metric, group, metric_of
+from workbench.figures.info import caption_of
 from workbench.figures.points import Place, PointsInfo, places
 from workbench.figures.table import Column, Table, score_text
 from workbench.records.schema import RunRecord
@@ -26,11 +26,11 @@ class Spent(Protocol):
 def operations(records: Sequence[RunRecord], spent: Mapping[str, Spent]) -> PointsInfo:
     """The picture; ``spent`` by run id."""
     known = [r for r in records if r.id in spent]
-    groups, (metric, lower) = group(known), metric_of(known)
+    groups, metric = group(known), metric_of(known)
     found = places(groups, lambda r: (spent[r.id].training + spent[r.id].choosing) / 1e12, lambda r: r.accuracy)
     runs = tuple(r.id for g in groups for r in g.runs)
     return PointsInfo(
-        title=f"{metric.capitalize()} against operations",
+        title=f"{metric.name.capitalize()} against operations",
         caption=caption_of(
             "Operations of all steps as torch's own counter counts them, with the two passes of each choice. Large "
             "marks are means, small ones seeds, bars 95 % t intervals over seeds.",
@@ -39,8 +39,8 @@ def operations(records: Sequence[RunRecord], spent: Mapping[str, Spent]) -> Poin
         alt=_alt(found, metric, "TFLOP"),
         runs=runs,
         x_label="operations of the training, TFLOP",
-        y_label=f"{metric} ({'lower' if lower else 'higher'} is better)",
-        y_is_share=not lower,
+        y_label=f"{metric.name} ({'lower' if metric.lower_is_better else 'higher'} is better)",
+        y_is_share=metric.share,
         x_from_zero=True,
         rule=None,
         rule_label="",
@@ -86,7 +86,7 @@ def _chooses(record: RunRecord, step: int) -> bool:
     return step in {int(c["step"]) for c in record.choices if c.get("selecting")}
 
 
-def _alt(found: Sequence[Place], metric: str, unit: str) -> str:
+def _alt(found: Sequence[Place], metric: Metric, unit: str) -> str:
     if not found:
         return "No run has its operations counted."
-    return "; ".join(f"{p.label} {percent(p.y)} {metric} for {p.x:.3g} {unit}" for p in found) + "."
+    return "; ".join(f"{p.label} {metric.shown(p.y)} {metric.name} for {p.x:.3g} {unit}" for p in found) + "."

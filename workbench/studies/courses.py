@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import BadInput
+from workbench.core.schedule import Schedule
 from workbench.core.spelling import parsed_way
 from workbench.records.schema import Quantity
-from workbench.session import Schedule, Session
+from workbench.session import Session
 from workbench.studies.equal import By, priced
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import UnknownName
+from workbench.core.schedule import Schedule
 from workbench.records.schema import RunRecord
-from workbench.session import Schedule
 
 if TYPE_CHECKING:
     from workbench.bench import Bench
