@@ -28,8 +28,10 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write into.")] = None,
     cell_timeout: Annotated[float, typer.Option(min=1, help="Seconds a cell may run.")] = CELL_TIMEOUT,
     memory: Annotated[str, typer.Option(help="Memory the notebook may take, such as 4GiB; else the machine's.")] = "",
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print it to PDF as well, by an installed Chromium.")] = False,
 ) -> None:
-    """Run a notebook and write one self-contained HTML file."""
+    """Run a notebook and write one self-contained HTML file. With `all`, each takes of the parameters those it has."""
+    from workbench.report.pdf import print_to_pdf
     from workbench.report.run import available, render
 
     if not name:
@@ -39,9 +41,11 @@ def report(
     values = options.pairs(parameters, "-p")
     limits = Limits(cell_timeout, parse_size(memory, "memory") if memory else None)
     failed = over = False
-    for each in sorted(available()) if name == "all" else [name]:
-        made = render(each, values, out=out, check=_meaningful, progress=sys.stderr.isatty(), limits=limits)
+    for each, own in (_own(values) if name == "all" else {name: values}).items():
+        made = render(each, own, out=out, check=_meaningful, progress=sys.stderr.isatty(), limits=limits)
         say(str(made.html))
+        if pdf:
+            say(str(print_to_pdf(made.html)))
         if made.ended == "interrupted":
             raise Interrupted(f"{each} was stopped; the page shows how far it came and the same command makes it anew")
         if made.failed:
@@ -52,6 +56,19 @@ def report(
         raise typer.Exit(BudgetExceeded.exit_code)
     if failed:
         raise typer.Exit(1)
+
+
+def _own(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of the values those that each report has a parameter for. Raises ``UnknownName`` for one that none has."""
+    from workbench.core.errors import UnknownName
+    from workbench.report.run import available, parameters
+
+    known = {name: parameters(name) for name in sorted(available())}
+    everything = {parameter for found in known.values() for parameter in found}
+    for given in values:
+        if given not in everything:
+            raise UnknownName("parameter", given, everything)
+    return {name: {k: v for k, v in values.items() if k in found} for name, found in known.items()}
 
 
 def _meaningful(values: dict[str, Any]) -> None:
