@@ -1,6 +1,6 @@
 """Forward-only tuning beside first-order tuning at equal memory, work, time and energy; stores courses, writes a page.
 
-    OMP_NUM_THREADS=1 python benchmarks/equal_cost.py [--only CONTEST] [--minutes M] [--fresh] [--page]
+    OMP_NUM_THREADS=1 python benchmarks/equal_cost.py [--only CONTEST] [--way WAY] [--minutes M] [--fresh] [--page]
 
 Everyone is paid what a number of steps of full tuning costs, in each currency; every way is trained once for each seed
 and scored where a half and all of each amount is used up. A rate written ``{lr}`` is chosen on another seed. Time
@@ -108,8 +108,8 @@ def tuned(plan: Plan, way: str, store: dict[str, Any], stop: float) -> str | Non
     return way.format(lr=min(tried, key=tried.__getitem__))
 
 
-def run(plan: Plan, store: dict[str, Any], keep: Any, stop: float) -> None:
-    """Fill in what is missing of one contest, a course at a time, storing after each."""
+def run(plan: Plan, store: dict[str, Any], keep: Any, stop: float, wanted: str = "") -> None:
+    """Fill in what is missing of one contest, a course at a time, storing after each; only of the ``wanted`` ways."""
     ways = []
     for way in plan.ways:
         chosen = tuned(plan, way, store, stop)
@@ -123,7 +123,7 @@ def run(plan: Plan, store: dict[str, Any], keep: Any, stop: float) -> None:
     for seed in SEEDS:
         for way in ways:
             key = f"{way} | {seed}"
-            if key in courses:
+            if key in courses or wanted not in way:
                 continue
             courses[key] = contest.course(way, seed).to_dict()
             print(key, courses[key]["marks"][-1], flush=True)
@@ -176,6 +176,7 @@ def _rates(store: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="contests whose name contains this")
+    parser.add_argument("--way", default="", help="ways whose text contains this")
     parser.add_argument("--minutes", type=float, default=60.0, help="start no further run after so long")
     parser.add_argument("--fresh", action="store_true", help="forget what is stored of the chosen contests")
     parser.add_argument("--page", action="store_true", help="only write the page from what is stored")
@@ -191,7 +192,7 @@ def main() -> None:
         if given.only in name:
             if given.fresh:
                 stored["contests"].pop(name, None)
-            run(plan, stored["contests"].setdefault(name, {}), keep, stop)
+            run(plan, stored["contests"].setdefault(name, {}), keep, stop, given.way)
     write_page(stored)
 
 
