@@ -165,7 +165,8 @@ def settle(
             from workbench.probes.held_out import held_out
 
             record = replace(record, held_out=held_out(cell.case, session.model, cell.held_out))
-        store.put(key, record)
+        if not store.put(key, record):  # another process finished the same cell meanwhile, and its record counts
+            record = store.finished(key) or record
     if record.state in FINISHED:
         checkpoints.discard()
     return record, stored

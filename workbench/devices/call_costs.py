@@ -27,7 +27,7 @@ from workbench.devices.replay import PHASES, compiled, stand_ins, timed
 _BOUNDS = {
     "view": (-1, 6), "forward": (-2, 10), "backward": (-3, 10), "optimizer": (-3, 10),
     "update": (10, 400), "step": (5, 200), "parameter": (0, 15), "module": (0.5, 10), "block": (0.5, 60),
-    "intercepted": (0.5, 10), "perturbed": (0, 60),
+    "perturbed": (0, 60),
     "cold module": (0, 40), "cold block": (0, 120), "cold backward": (0, 40), "cold update": (0, 900),
 }  # fmt: skip
 _TINY = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 99}

@@ -24,12 +24,12 @@ from workbench.devices.tape import Tape
 
 #: What a step pays for beside its operators' own time: per view; per other operator by phase; once where it updates at
 #: all, per step of an optimizer, per parameter in it; per call of a module of torch's own, of one of a library; per
-#: call that a function mode looks at, and of them per call whose weights are perturbed on the way. The cold ones are
-#: paid on top where an operator has just moved so much that code is no longer in the caches: per module called after
-#: it, per such operator of a backward pass, for the update of a step with such operators.
+#: call whose weights are perturbed on the way. The cold ones are paid on top where an operator has just moved so much
+#: that code is no longer in the caches: per module called after it, per such operator of a backward pass, for the
+#: update of a step with such operators.
 CLASSES = (
     "view", "forward", "backward", "optimizer", "update", "step", "parameter", "module", "block",
-    "intercepted", "perturbed", "cold module", "cold block", "cold backward", "cold update",
+    "perturbed", "cold module", "cold block", "cold backward", "cold update",
 )  # fmt: skip
 WIDE = 1 << 19  #: bytes: half of the second-level cache of most cores, which code and tensors share
 

@@ -75,7 +75,6 @@ class Perturbed(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        paid("intercepted")
         if func in _FACTS:
             return func(*args, **kwargs)
         found: dict[int, Tensor] = {}
