@@ -12,7 +12,7 @@ from typing import Any
 
 from workbench.case import Case
 from workbench.core.errors import PintpotError
-from workbench.core.profile import Category, MemoryProfile, Tier
+from workbench.core.profile import Category, MemoryProfile, Phase, Tier
 from workbench.plan.fitting import predicted_step, shape_of, sizes_of
 
 _BATCH = frozenset({Category.SAVED, Category.WORKSPACE, Category.INPUTS})
@@ -20,19 +20,20 @@ _STATE = frozenset({Category.OPTIMIZER, Category.WORKSPACE})
 _TUNED = _BATCH | _STATE | {Category.GRADIENTS, Category.WEIGHTS}
 
 #: Settings that lower the peak, in the order of what they cost: what leaves the result as it is, then what packs
-#: approximately, then less optimizer state, then less tuned. Each with the values to try, the words, and the
-#: categories it can lower at all. A config that lacks the field, or has it on already, is passed over.
-_LEVERS: tuple[tuple[str, tuple[Any, ...], str, frozenset[Category]], ...] = (
-    ("bit_masks", (True,), "one-bit masks", _BATCH),
-    ("update_in_backward", (True,), "update in backward", frozenset({Category.GRADIENTS, Category.WORKSPACE})),
-    ("chunked_loss", (128,), "loss 128 tokens at a time", _BATCH),
-    ("recompute", (1,), "recompute every block", _BATCH),
-    ("saved", ("bf16", "int8"), "saved tensors in {}", _BATCH),
-    ("weights", ("frozen-bf16", "nf4", "bf16"), "weights {}", frozenset(Category)),
-    ("optimizer", ("adamw8bit", "sgd"), "optimizer {}", _STATE),
-    ("r", (1,), "rank 1", _TUNED),
-    ("num_virtual_tokens", (1,), "1 virtual token", _TUNED),
-    ("blocks", (0,), "no block, the head alone", _TUNED),
+#: approximately, then less optimizer state, then less tuned. Each with the values to try, the words, the categories it
+#: can lower at all, and for each value the largest share of them that it could take away: what cannot take away enough
+#: is not even predicted. A config that lacks the field, or has it on already, is passed over.
+_LEVERS: tuple[tuple[str, tuple[Any, ...], str, frozenset[Category], tuple[float, ...]], ...] = (
+    ("bit_masks", (True,), "one-bit masks", _BATCH, (0.6,)),
+    ("update_in_backward", (True,), "update in backward", frozenset({Category.GRADIENTS, Category.WORKSPACE}), (1.0,)),
+    ("chunked_loss", (128,), "loss 128 tokens at a time", _BATCH, (1.0,)),
+    ("recompute", (1,), "recompute every block", _BATCH, (1.0,)),
+    ("saved", ("bf16", "int8"), "saved tensors in {}", _BATCH, (0.5, 0.75)),
+    ("weights", ("frozen-bf16", "nf4", "bf16"), "weights {}", frozenset(Category), (0.5, 0.9, 0.5)),
+    ("optimizer", ("adamw8bit", "sgd"), "optimizer {}", _STATE, (0.75, 1.0)),
+    ("r", (1,), "rank 1", _TUNED, (1.0,)),
+    ("num_virtual_tokens", (1,), "1 virtual token", _TUNED, (1.0,)),
+    ("blocks", (0,), "no block, the head alone", _TUNED, (1.0,)),
 )
 #: Values that are less state than the key's; a change never goes the other way.
 _LIGHTER: Mapping[str, tuple[str, ...]] = {
@@ -40,6 +41,9 @@ _LIGHTER: Mapping[str, tuple[str, ...]] = {
     "momentum": ("sgd",),
     "adamw8bit": ("sgd",),
 }
+
+#: A change alone: its words, the changed case, and what it can lower by which share at most.
+_Single = tuple[str, Case, frozenset[Category], float]
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,13 @@ def ways_out(
     profile = profile or case.predict(tier)
     look = _Look(budget, case.tier(tier), patience or Patience())
     singles = list(_singles(case))
-    able = [s for s in singles if _rest(profile, s[2]) <= budget]
+    able = [s for s in singles if _least(profile, s) <= budget]
     found = 0
     batch = _smaller_batch(case, look, profile)
     if batch is not None:
         yield batch
         found += 1
-    for sentence, changed, _ in able:
+    for sentence, changed, *_ in able:
         if found >= most:
             return
         peak = look.peak(changed)
@@ -161,22 +165,22 @@ class _Look:
         return None if profile is None else profile.peak
 
 
-def _together(case: Case, look: _Look, singles: list[tuple[str, Case, frozenset[Category]]]) -> Iterator[Change]:
+def _together(case: Case, look: _Look, singles: list[_Single]) -> Iterator[Change]:
     """The first fitting combination: the smallest batch with one change, then with ever more of them."""
     start, words = with_batch(case, 1), batch_words(with_batch(case, 1))
     if case.batch > 1:
         alone = look.profile(start)
         if alone is None:
             return
-        for sentence, changed, lowers in singles:
-            one = with_batch(changed, 1)
-            peak = look.peak(one) if _rest(alone, lowers) <= look.budget else None
+        for single in singles:
+            sentence, one = single[0], with_batch(single[1], 1)
+            peak = look.peak(one) if _least(alone, single) <= look.budget else None
             if peak is not None and peak <= look.budget:
                 yield Change(f"{sentence} and {words}", one, peak)
                 return
     said, all_of = [words] if case.batch > 1 else [], start
     for name in ("recompute", "optimizer", "weights", "saved"):
-        options = [(s, c) for s, c, _ in singles if c.settings.get(name) != case.settings.get(name)]
+        options = [(s, c) for s, c, *_ in singles if c.settings.get(name) != case.settings.get(name)]
         for sentence, changed in options[-1:]:
             tried = _with(all_of, **{name: changed.settings[name]})
             peak = look.peak(tried)
@@ -188,12 +192,12 @@ def _together(case: Case, look: _Look, singles: list[tuple[str, Case, frozenset[
                 return
 
 
-def _singles(case: Case) -> Iterator[tuple[str, Case, frozenset[Category]]]:
-    for name, values, words, lowers in _LEVERS:
+def _singles(case: Case) -> Iterator[_Single]:
+    for name, values, words, lowers, shares in _LEVERS:
         if name not in type(case.config).model_fields:
             continue
         now, default = getattr(case.config, name), type(case.config).model_fields[name].default
-        for value in values:
+        for value, share in zip(values, shares, strict=True):
             if name == "optimizer" and value not in _LIGHTER.get(now, ()):
                 continue
             if name in ("r", "num_virtual_tokens", "blocks"):
@@ -204,14 +208,14 @@ def _singles(case: Case) -> Iterator[tuple[str, Case, frozenset[Category]]]:
             try:
                 changed = _with(case, **{name: value})
                 if changed.refusal() is None:
-                    yield words.format(value), changed, lowers
+                    yield words.format(value), changed, lowers, share
             except PintpotError:
                 continue  # a value that this config refuses
 
 
 def _smaller_batch(case: Case, look: _Look, profile: MemoryProfile) -> Change | None:
     """The largest batch that fits, begun where the fitted sizes say and verified by predictions."""
-    if case.batch == 1 or _rest(profile, _BATCH) > look.budget:
+    if case.batch == 1 or _rest(profile, _BATCH) > look.budget or _between(case, profile) > look.budget:
         return None
     size, slope = _likely_batch(case, look, profile)
     if not size:
@@ -255,6 +259,20 @@ def with_batch(case: Case, batch: int) -> Case:
 
 def batch_words(case: Case) -> str:
     return f"batch {case.batch}" + (f" accumulated {case.accumulate} times" if case.accumulate > 1 else "")
+
+
+def _between(case: Case, profile: MemoryProfile) -> int:
+    """Bytes that stay between micro-batches: weights, optimizer state, and every gradient where any is accumulated."""
+    held = profile.by_category.get(Category.WEIGHTS, 0) + profile.by_category.get(Category.OPTIMIZER, 0)
+    if case.config.update_in_backward:
+        return held
+    return held + profile.by_phase.get(Phase.UPDATE, {}).get(Category.GRADIENTS, 0)
+
+
+def _least(profile: MemoryProfile, single: _Single) -> int:
+    """Bytes that a change leaves at the peak even where it takes away as much as it ever could."""
+    _, _, lowers, share = single
+    return profile.peak - int(share * (profile.peak - _rest(profile, lowers)))
 
 
 def _rest(profile: MemoryProfile, lowers: frozenset[Category]) -> int:
