@@ -210,7 +210,7 @@ def test_scaled_gradients_learn_what_float_learns_and_plain_ones_only_the_head(p
     gain = paired_difference(scaled, plain)
     assert gain is not None and gain.low is not None and gain.low > 0.05, gain
     away = paired_difference(scaled, real)
-    assert away is not None and abs(away.mean) < 0.05, away
+    assert away is not None and away.mean > -0.05, away
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
 _DESCENT, _FIXED = (0.03, 0.1, 0.3), (0.1,)
 GRIDS: Mapping[str, Sequence[float]] = {
     "float SGD": _DESCENT,
-    "int8 SGD": (0.1, 0.3, 1.0),
+    "int8 SGD": (0.3, 1.0, 3.0),
     "int8 LARS": (0.1, 1.0, 5.0),
     "int8 Adam": (0.003, 0.03, 0.3),
     "int8 QAS": _DESCENT,
