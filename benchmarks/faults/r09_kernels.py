@@ -18,7 +18,7 @@ FAULTS = {
     "deaf": "import signal, time\nfor n in (2, 15): signal.signal(n, signal.SIG_IGN)\n"
     "while True:\n    try: time.sleep(600)\n    except BaseException: pass",
     "dying": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
-    "out of memory": "kept = []\nwhile True: kept.append(bytearray(b'x') * 2**24)",
+    "out of memory": "kept = []\nwhile True: kept.append(bytearray(2**24))",
 }
 ENDS = {"hung": "timed out", "deaf": "timed out", "dying": "kernel died", "out of memory": "out of memory"}
 

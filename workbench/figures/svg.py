@@ -39,6 +39,9 @@ _LOCAL = re.compile(r"url\(\s*['\"]?#([\w.-]+)['\"]?\s*\)")
 _PNG = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]+\Z")
 
 
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
 def clean(text: str, prefix: str) -> str:
     """The SVG without scripts, styles, handlers and links, its ids prefixed so that many share one page.
 
@@ -46,6 +49,7 @@ def clean(text: str, prefix: str) -> str:
     """
     if "<!ENTITY" in text:
         raise ValueError("an SVG with entity declarations is not accepted")
+    text = _NO_XML.sub("", text)  # a label may hold what no XML document can
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
