@@ -46,12 +46,16 @@ def _exact(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     key = "plain model with the adapter is the tuned checkpoint"
     lines += [
-        f"| {r['what trains']} | {r['logits moved by the permutation']:.1e} | {r['the same in float64']:.1e} | "
+        f"| {r['what trains']} | {r['logits moved by the permutation']:.1e} | {_small(r.get('the same in float64'))} | "
         f"{'to the bit' if r[key] else 'NO'} | "
         f"{format_size(r['adapter'])} | {format_size(r['measured'])} | {r['predicted'] - r['measured']:+} B |"
         for r in rows
     ]
     return lines
+
+
+def _small(value: float | None) -> str:
+    return "not run" if value is None else f"{value:.1e}"
 
 
 def _bytes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -138,7 +142,7 @@ def _spread(values: Sequence[float]) -> str:
     if len(values) < 2:
         return f"{values[0]:.4g} (one seed)"
     found: Interval = t_interval(values)
-    return f"{mean(values):.4g} ({found.low:.4g} to {found.high:.4g})"
+    return f"{mean(values):.4g} ({found.low:.4g} to {found.high:.4g}; {len(values)} seeds)"
 
 
 #: What the papers claim, as (one arm, another, of what, how it is told).
@@ -154,7 +158,7 @@ _CLAIMS = (
 
 
 def _said(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    lines = ["\nPaired differences over seeds with 95 % t intervals, the first arm minus the second:\n"]
+    lines: list[str] = []
     for one, other, what, claim in _CLAIMS:
         first, second = _find(groups, one), _find(groups, other)
         if not first or not second:
@@ -164,8 +168,10 @@ def _said(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
             continue
         verdict = "not told apart at this scale" if found.low <= 0 <= found.high else "told apart"
         lower = " (lower is better)" if first[0][what]["lower_is_better"] else ""
-        lines.append(f"- {claim}: {found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}), {verdict}{lower}.")
-    return lines
+        span = f"{found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}; {found.count} seeds)"
+        lines.append(f"- {claim}: {span}, {verdict}{lower}.")
+    head = "\nPaired differences over seeds with 95 % t intervals, the first arm minus the second:\n"
+    return [head, *lines] if lines else ["\nToo few seeds are stored for paired differences."]
 
 
 def _find(groups: Mapping[str, Sequence[Mapping[str, Any]]], words: str) -> Sequence[Mapping[str, Any]]:
