@@ -144,8 +144,6 @@ def write_page(stored: dict[str, Any]) -> None:
         if not found:
             continue
         seeds = sorted({c.seed for c in found})
-        whole = [w for w in dict.fromkeys(c.way for c in found) if len({c.seed for c in found if c.way == w}) > 1]
-        found = [c for c in found if c.way in whole] or found
         picture = f"equal-cost-{list(PLANS).index(name) + 1}.svg"
         drawn = to_svg(figures.courses(found, store["amounts"])).replace("currentColor", "#7D8590")
         (PAGE.parent / picture).write_text(drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n")

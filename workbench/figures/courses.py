@@ -69,12 +69,13 @@ def courses(found: Sequence[Course], amounts: Mapping[str, float], title: str = 
         for way, look in zip(ways, looks([way.split()[0] for way in ways]))
     ]
     finals = "; ".join(f"{w.label} {w.final:.3g} at {format_size(w.peak)}" for w in drawn if w.final is not None)
-    seeds = len({c.seed for c in found})
+    counts = sorted({sum(c.way == way for c in found) for way in ways})
+    seeds = " to ".join(map(str, counts[:1] + counts[1:][-1:])) or "no"
     return CoursesInfo(
         title=title or "At equal work, time, energy and memory",
-        caption=f"Means over {seeds} seeds with 95 % intervals; the last panel has measured peaks, and scores "
-        "where the amount of work is used up. Work is counted, time measured on one thread of this host, energy "
-        "simulated from the device's roofline.",
+        caption=f"Means over {seeds} seed{'s'[: seeds != '1']} with 95 % intervals; the last panel has measured peaks, "
+        "and scores where the amount of work is used up. Work is counted, time measured on one thread of this host, "
+        "energy simulated from the device's roofline.",
         alt=f"{metric} where the work is used up: {finals}." if finals else "Nothing was trained.",
         runs=(),
         metric=metric,
@@ -110,7 +111,7 @@ def courses_table(found: Sequence[Course], amounts: Mapping[str, float], referen
     ways = list(dict.fromkeys(c.way for c in found))
     reference = reference or (ways[0] if ways else "")
     by_metric = all(m.metric is not None for c in found for m in c.marks)
-    columns = [Column("way", "Way"), Column("peak", "Peak, measured", "bytes")]
+    columns = [Column("way", "Way"), Column("seeds", "Seeds", "count"), Column("peak", "Peak, measured", "bytes")]
     for currency in amounts:
         columns += [
             Column(f"{currency} steps", f"Steps ({LABELS[currency]})", "count"),
@@ -120,7 +121,7 @@ def courses_table(found: Sequence[Course], amounts: Mapping[str, float], referen
     rows = []
     for way in ways:
         runs = [c for c in found if c.way == way]
-        row: dict[str, Any] = {"way": way, "peak": max(r.peak for r in runs)}
+        row: dict[str, Any] = {"way": way, "seeds": len(runs), "peak": max(r.peak for r in runs)}
         for currency, amount in amounts.items():
             own = _at(runs, currency, amount, by_metric)
             other = _at([c for c in found if c.way == reference], currency, amount, by_metric)
@@ -132,7 +133,7 @@ def courses_table(found: Sequence[Course], amounts: Mapping[str, float], referen
     kind = "the task's metric" if by_metric else "loss on held-out examples, lower is better"
     text = (
         f"Score is {kind}, at the last mark that the amount pays for; differences are paired by seed with a 95 % "
-        "interval, and *not told apart* says that it holds zero."
+        "interval; those that are not told apart hold zero."
     )
     return Table(tuple(columns), tuple(rows), text)
 
