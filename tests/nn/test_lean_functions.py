@@ -1,0 +1,115 @@
+"""Lean functions: the same gradients as torch where they claim it, and only the bytes they claim are kept."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from workbench.core.errors import BadInput
+from workbench.nn.lean_frozen import ShiftOnlyNorm, freeze_convolution, hardswish_with_bits
+from workbench.nn.lean_static import packed_gelu, packed_product, packed_softmax, pruned_layer_norm
+
+
+def draw(*shape, dtype=torch.float64, seed=0):
+    made = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return made.requires_grad_()
+
+
+def kept_bytes(run, *own):
+    """Bytes of saved storages, each once, without those of ``own``."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in own}
+    seen = {}
+
+    def note(tensor):
+        if tensor.untyped_storage().data_ptr() not in known:
+            seen[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        result = run()
+    assert result.requires_grad
+    return sum(tensor.untyped_storage().nbytes() for tensor in seen.values())
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_frozen_convolution_is_exact_and_keeps_no_map(groups):
+    module = nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=groups).double()
+    module.weight.requires_grad_(False)
+    x = draw(2, 4, 7, 7)
+    assert kept_bytes(lambda: module(x), module.weight) == x.nbytes  # stock keeps it all the same
+    wanted = torch.autograd.grad(module(x).square().sum(), (x, module.bias))
+    freeze_convolution(module)
+    assert kept_bytes(lambda: module(x), module.weight) == 0
+    for found, right in zip(torch.autograd.grad(module(x).square().sum(), (x, module.bias)), wanted, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(module, (x,))
+    module.weight.requires_grad_(True)
+    with pytest.raises(BadInput):
+        module(x)
+
+
+def test_shift_only_norm_equals_a_frozen_norm_and_keeps_its_scale_alone():
+    source = nn.BatchNorm2d(5).double()
+    source(draw(4, 5, 3, 3, seed=3) * 2 + 1)
+    with torch.no_grad():
+        source.weight.uniform_(0.5, 2)
+        source.bias.uniform_(-1, 1)
+    source.eval().weight.requires_grad_(False)
+    lean, x = ShiftOnlyNorm(source), draw(2, 5, 6, 6)
+    torch.testing.assert_close(lean(x), source(x), rtol=1e-12, atol=1e-12)
+    wanted = torch.autograd.grad(source(x).square().sum(), (x, source.bias))
+    found = torch.autograd.grad(lean(x).square().sum(), (x, lean.bias))
+    for ours, right in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, right, rtol=1e-12, atol=1e-12)
+    assert kept_bytes(lambda: lean(x), lean.scale) == 0
+    assert kept_bytes(lambda: source(x), source.weight, source.running_mean, source.running_var) >= x.nbytes
+
+
+def test_gated_hardswish_keeps_a_bit_and_points_the_right_way():
+    x = draw(64, 33, dtype=torch.float32)
+    x = (x.detach() * 1.5).requires_grad_()
+    assert torch.equal(hardswish_with_bits(x), nn.functional.hardswish(x))
+    assert kept_bytes(lambda: hardswish_with_bits(x)) == -(-x.numel() // 8)
+    outer = torch.randn(64, 33, generator=torch.Generator().manual_seed(4))
+    exact = torch.autograd.grad(nn.functional.hardswish(x), x, outer)[0].flatten()
+    assert torch.cosine_similarity(torch.autograd.grad(hardswish_with_bits(x), x, outer)[0].flatten(), exact, 0) > 0.85
+
+
+def test_packed_gelu_keeps_half_a_byte_with_the_known_error():
+    x = draw(100, 101, dtype=torch.float32)
+    assert torch.equal(packed_gelu(x), nn.functional.gelu(x))
+    assert kept_bytes(lambda: packed_gelu(x)) == -(-x.numel() // 2)
+    outer = torch.ones_like(x)
+    exact = torch.autograd.grad(nn.functional.gelu(x), x, outer)[0]
+    found = torch.autograd.grad(packed_gelu(x), x, outer)[0]
+    assert 0.08 < (found - exact).norm() / exact.norm() < 0.14
+    on_grid = (torch.arange(-8, 8, dtype=torch.float64) / 2).requires_grad_()
+    assert torch.autograd.gradcheck(packed_gelu, (on_grid,), eps=1e-6)
+
+
+def test_packed_softmax_and_product_keep_a_byte_each():
+    x = draw(2, 3, 9, 9, dtype=torch.float32)
+    assert kept_bytes(lambda: packed_softmax(x)) == x.numel()
+    outer = torch.randn(x.shape, generator=torch.Generator().manual_seed(6))
+    exact = torch.autograd.grad(x.softmax(-1), x, outer)[0]
+    found = torch.autograd.grad(packed_softmax(x), x, outer)[0]
+    assert (found - exact).norm() / exact.norm() < 0.02
+    left, right = ((draw(2, 4, 5, seed=s).detach() * 16).round().div(16).requires_grad_() for s in (1, 2))
+    right = right.detach().mT.contiguous().requires_grad_()
+    assert kept_bytes(lambda: packed_product(left, right)) == left.numel() + right.numel()
+    assert torch.autograd.gradcheck(packed_product, (left, right))  # exact on the grid of sixteenths
+    with pytest.raises(BadInput):
+        packed_product(left, right[0])
+
+
+def test_pruned_layer_norm_is_exact_when_all_is_kept_and_counts_its_places():
+    x, bias = draw(6, 20), draw(20, seed=2)
+    weight = draw(20, seed=1).detach()
+    assert torch.autograd.gradcheck(lambda a, b: pruned_layer_norm(a, weight, b, keep=1.0), (x, bias))
+    kept = kept_bytes(lambda: pruned_layer_norm(x, weight, bias, keep=0.1), weight)
+    assert kept == 12 * (8 + 4) + 6 * 8
+    for wrong in (0.0, 1.5):
+        with pytest.raises(BadInput):
+            pruned_layer_norm(x, weight, bias, keep=wrong)

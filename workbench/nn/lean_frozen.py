@@ -1,0 +1,112 @@
+"""Frozen norms and convolutions that keep no map for the backward pass.
+
+Stock autograd keeps the whole input of a convolution or batch norm even when nothing in it is trained, because the
+backward kernel takes it as an argument. Neither gradient here reads it. A frozen ``nn.Linear`` needs no counterpart:
+torch already drops its input.
+
+The gated hard-swish and the shift-only norm are those of MobileTL (Chiang et al., 2023).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, hardswish
+
+from workbench.core.errors import BadInput
+from workbench.nn.bit_masks import Bits, pack_bits, unpack_bits
+
+
+class ShiftOnlyNorm(nn.Module):
+    """A batch norm with fixed statistics and scale: ``y = a x + bias``, of which only ``bias`` may train.
+
+    ``a = weight / sqrt(running_var + eps)``. Keeps ``a``, one number per channel.
+    """
+
+    scale: Tensor
+
+    def __init__(self, source: nn.BatchNorm2d) -> None:
+        super().__init__()
+        mean, variance = source.running_mean, source.running_var
+        if mean is None or variance is None:
+            raise BadInput("source", str(source), "a batch norm with running statistics")
+        scale = (variance + source.eps).rsqrt()
+        if source.weight is not None:
+            scale = scale * source.weight.detach()
+        shift = -scale * mean
+        if source.bias is not None:
+            shift = shift + source.bias.detach()
+        self.register_buffer("scale", scale)
+        self.bias = nn.Parameter(shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes (batch, channels, height, width) to the same."""
+        return x * self.scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+
+
+class FrozenConv2d(nn.Conv2d):
+    """A convolution whose weight does not train; keeps the weight alone. Its bias may train."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes (batch, in channels, height, width) to (batch, out channels, ...)."""
+        if self.weight.requires_grad:
+            raise BadInput("weight", "trained", "a weight with requires_grad=False in a frozen convolution")
+        geometry = (list(self.stride), list(self.padding), list(self.dilation), self.groups)
+        result: Tensor = _FrozenConvolution.apply(x, self.weight, self.bias, geometry)
+        return result
+
+
+def freeze_convolution(module: nn.Conv2d) -> FrozenConv2d:
+    """Turn ``module`` itself into its lean counterpart: same tensors, same names; its weight stops training."""
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        raise BadInput("module", str(module), "a convolution with numbers of zeros as padding")
+    module.weight.requires_grad_(False)
+    module.__class__ = FrozenConv2d
+    assert isinstance(module, FrozenConv2d)
+    return module
+
+
+class _FrozenConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Any) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.geometry, ctx.shape = geometry, x.shape
+        stride, padding, dilation, groups = geometry
+        return conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        (weight,) = ctx.saved_tensors
+        stride, padding, dilation, groups = ctx.geometry
+        dx = None
+        if ctx.needs_input_grad[0]:
+            # The kernel asks for the input but reads only its shape.
+            empty = grad.new_empty(ctx.shape)
+            rest = (None, stride, padding, dilation, False, [0, 0], groups, [True, False, False])
+            dx = torch.ops.aten.convolution_backward(grad, empty, weight, *rest)[0]
+        return dx, None, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None
+
+
+class _GatedHardswish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, threshold: float) -> Tensor:
+        x = x if torch.ops.aten.is_non_overlapping_and_dense.default(x) else x.contiguous()
+        packed, ctx.size, ctx.strides = pack_bits(x <= threshold)
+        ctx.save_for_backward(packed)
+        return hardswish(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        (packed,) = ctx.saved_tensors
+        return grad.masked_fill(unpack_bits(Bits(packed, ctx.size, ctx.strides)), 0), None
+
+
+def hardswish_with_bits(x: Tensor, threshold: float = 0.0) -> Tensor:
+    """Hard-swish with an exact forward pass; its derivative is taken as 1 above ``threshold`` and 0 below.
+
+    Keeps one bit per element. The gradient is an approximation, unlike that of ``clamp_with_bits``.
+    """
+    result: Tensor = _GatedHardswish.apply(x, threshold)
+    return result
