@@ -1,7 +1,10 @@
 """Notebooks run with checked parameters, from anywhere, and leave one report whatever happens."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -187,3 +190,33 @@ def test_the_notebook_names_no_place_of_this_machine(house, monkeypatch):
         assert "planted-secret-value" not in text and str(Path.home()) + "/x" not in text
         assert "<SOME_TOKEN>" in text or "&lt;SOME_TOKEN&gt;" in text
     assert "output_path" not in json.loads(done.notebook.read_text())["metadata"]["papermill"]
+
+
+RENDER = """
+import sys
+from pathlib import Path
+from workbench.core import paths
+paths.notebooks = lambda: Path(sys.argv[1])
+from workbench.report.run import render
+made = render("toy", progress=False)
+print(made.ended, made.failed, made.html)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_was_printed_and_prints_no_trace(house, tmp_path, number):
+    told = tmp_path / "begun"
+    code = (
+        f"open({str(told)!r}, 'w').close()\nfor i in range(600):\n    print('line', i, flush=True)\n    time.sleep(0.1)"
+    )
+    house("10_toy.ipynb", "import time", code)
+    words = [sys.executable, "-c", RENDER, str(tmp_path / "notebooks")]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 90
+    while not told.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(1)
+    child.send_signal(number)
+    out, err = child.communicate(timeout=40)
+    assert out.startswith("interrupted (3,)") and err == "", (out, err)
+    assert "line 3" in Path(out.split(") ", 1)[1].strip()).read_text(encoding="utf-8")
