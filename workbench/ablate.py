@@ -87,7 +87,7 @@ class Progress:
 
 
 #: Seconds that all refused cells of a sweep together may look for ways out; a sweep is not about those.
-PATIENCE = 16.0
+PATIENCE = 24.0
 
 #: Axes that change the shape of a step rather than a setting of the method.
 SHAPE = ("batch", "length", "accumulate")

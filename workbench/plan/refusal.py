@@ -12,7 +12,7 @@ from workbench.core.units import format_size
 from workbench.plan.ways import Patience, ways_out
 from workbench.records.schema import RunRecord
 
-SECONDS = 8.0  #: a search for ways out may begin no prediction after this many
+SECONDS = 12.0  #: a search for ways out may begin no prediction after this many
 
 
 def ways_found(
