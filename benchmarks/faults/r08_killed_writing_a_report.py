@@ -29,13 +29,13 @@ def _whole(file: Path) -> bool:
 
 def _writing(write: Write, file: Path, ready: int, busy: int) -> None:
     """Write one report after the other; a byte goes out once, when the first is done, and around each write."""
-    write(file, _page(0))
+    pages = [_page(n) for n in range(5)]
+    write(file, pages[0])
     os.write(ready, b"r")
     number = 0
-    pages = [_page(n) for n in range(1, 5)]
     while True:
         os.write(busy, b"<")
-        write(file, pages[number % 4])
+        write(file, pages[number % 5])
         os.write(busy, b">")
         number += 1
 
@@ -55,6 +55,7 @@ def _killed(setting: Setting, write: Write) -> Figures:
         child.join()
         os.close(busy[1])
         marks = b""
+        # What was written before the kill is still in the pipe.
         while chunk := os.read(busy[0], 65536):
             marks += chunk
         for end in (*ready, busy[0]):

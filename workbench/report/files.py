@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import re
 import tempfile
 from pathlib import Path
 
+_UNFINISHED = re.compile(r"\.writing-(\d+)-\w+")
+
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write beside the target, flush to the disk, rename into place."""
+    """Write beside the target, flush to the disk, rename into place. What killed writers left there is swept."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+    _sweep(path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".writing-{os.getpid()}-", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -25,15 +27,11 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
-def _prefix(path: Path) -> str:
-    return f".{path.name[:100]}.{os.getpid()}."
-
-
-def _sweep(path: Path) -> None:
-    """Remove what a killed writer left beside ``path``; a file of a process that lives is let be."""
-    if not Path("/proc/self").exists():  # no way to tell who lives
+def _sweep(folder: Path) -> None:
+    """Remove unfinished files whose writer is gone; without ``/proc`` nobody can tell, and they stay."""
+    if not Path("/proc/self").exists():
         return
-    for orphan in path.parent.glob(f".{glob.escape(path.name[:100])}.*.*"):
-        owner = orphan.name.removeprefix(f".{path.name[:100]}.").partition(".")[0]
-        if owner.isdigit() and int(owner) != os.getpid() and not Path(f"/proc/{owner}").exists():
-            orphan.unlink(missing_ok=True)
+    for file in folder.glob(".writing-*"):
+        owner = _UNFINISHED.fullmatch(file.name)
+        if owner and not Path(f"/proc/{owner.group(1)}").exists():
+            file.unlink(missing_ok=True)
