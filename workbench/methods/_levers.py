@@ -39,6 +39,7 @@ class Levers(Config):
         "as-is", "how tensors saved for backward are kept; packed ones make gradients approximate"
     )
     bit_masks: bool = setting(False, "keep one bit per element for ReLU, ReLU6 and dropout")
+    lean_frozen: bool = setting(False, "keep no input for convolutions that do not train")
     channels_last: bool = setting(False, "lay convolutions out channels-last")
     chunked_loss: int = setting(
         0, "compute a language model's loss this many tokens at a time; 0: all", ge=0, le=2**20, unit="tokens"
@@ -163,7 +164,7 @@ def _scoped(estimator: Any, levers: Levers) -> Any:
 def _check(parts: Parts, levers: Levers) -> None:
     from workbench.parts.estimator.backprop import Backprop
 
-    for name in ("saved", "bit_masks", "recompute", "recompute_first", "update_in_backward"):
+    for name in ("saved", "bit_masks", "lean_frozen", "recompute", "recompute_first", "update_in_backward"):
         if getattr(levers, name) not in ("as-is", 0) and not parts.estimator.uses_backward:
             raise Incompatible(name, getattr(levers, name), "this method keeps nothing for a backward pass")
     if levers.update_in_backward and type(parts.estimator) is not Backprop:
@@ -202,6 +203,10 @@ def _storages(levers: Levers) -> Iterator[Storage]:
         from workbench.parts.storage.bit_masks import BitMasks
 
         yield BitMasks()
+    if levers.lean_frozen:
+        from workbench.parts.storage.lean_frozen import LeanFrozen
+
+        yield LeanFrozen()
     if levers.chunked_loss:
         from workbench.parts.storage.chunked_loss import ChunkedLoss
 
