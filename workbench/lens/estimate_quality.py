@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -77,7 +77,7 @@ def estimate_quality(
 class _Sums:
     """Observer of a step that adds up, by layer, products of estimate and gradient; nothing else is kept."""
 
-    def __init__(self, gradients: dict[nn.Parameter, Tensor | None], layers: dict[nn.Parameter, str]) -> None:
+    def __init__(self, gradients: Mapping[nn.Parameter, Tensor | None], layers: dict[nn.Parameter, str]) -> None:
         self._gradients, self._layers = gradients, layers
         self._names = [*dict.fromkeys(layers.values()), WHOLE]
         self._elements = dict.fromkeys(self._names, 0)
