@@ -1,6 +1,6 @@
 """Break things on purpose and count: kills, damaged files, full disks, jumping clocks. Stores figures, writes a page.
 
-    OMP_NUM_THREADS=1 python benchmarks/reliability.py [NAME ...] [--short] [--seed N] [--page]
+    OMP_NUM_THREADS=1 python benchmarks/reliability.py [NAME ...] [--short] [--size N] [--seed N] [--page]
 
 Without names every experiment runs (an hour or two). Figures go to ``results/reliability.json`` and from there to
 ``docs/reliability.md``; ``--page`` only writes the page, ``--short`` runs the small sizes and stores nothing.
@@ -13,7 +13,7 @@ import argparse
 import json
 import secrets
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="R1, R2, ...; all if none")
     parser.add_argument("--short", action="store_true", help="the small sizes; nothing is stored")
+    parser.add_argument("--size", type=int, help="another number of faults than the full one; stored as such")
     parser.add_argument("--seed", type=int, help="of what is killed and damaged; a fresh one if not given")
     parser.add_argument("--peers", choices=("too", "not", "alone"), default="too", help="alone: beside a stored run")
     parser.add_argument("--page", action="store_true", help="only write the page from what is stored")
@@ -44,6 +45,8 @@ def main() -> int:
     seed = secrets.randbits(31) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     chosen = [known[name] for name in given.names or known]
+    if given.size is not None:
+        chosen = [replace(experiment, long=given.size) for experiment in chosen]
     if given.peers == "alone":
         for experiment in chosen:
             keep_peers(experiment, seed)
@@ -77,7 +80,9 @@ def examine(experiment: Experiment, seed: int, *, long: bool, peers: bool) -> bo
 
 def keep(experiment: Experiment, outcome: Outcome, seed: int) -> None:
     """Store the figures, beside those of other experiments."""
-    command = f"python benchmarks/reliability.py {experiment.name} --seed {seed}"
+    full = experiments()[experiment.name].long
+    size = "" if experiment.long == full else f" --size {experiment.long}"
+    command = f"python benchmarks/reliability.py {experiment.name}{size} --seed {seed}"
     row = {"when": now(), "command": command, "size": experiment.long, "host": environment(), **asdict(outcome)}
     if not outcome.peers:
         row["peers"] = stored().get(experiment.name, {}).get("peers", {})

@@ -18,12 +18,12 @@ Every figure here is counted by a run of
 make faults        # OMP_NUM_THREADS=1 python benchmarks/reliability.py
 ```
 
-or, for one row, by the command beside it; the same experiments at a small size are part of `make test`. *Control* is
-a deliberately weakened variant that must miss the target: where one passed, the test would see nothing, and the
-command fails. Peers ran in the same harness on the same machine, at the versions installed. A kill is `SIGKILL` at a
-random moment, which proves the death of a process, not the loss of power: that rests on SQLite's `synchronous=FULL`
-and on the order of `fsync` and rename, and is not tested here. The same bits are promised on one machine with the
-same versions and thread count.
+or, for one row, by the command beside it; the same experiments at a small size are part of `make test`. Some rows were
+run at less than the full size; the second table says which. *Control* is a deliberately weakened variant that must miss
+the target: where one passed, the test would see nothing, and the command fails. Peers ran in the same harness on the
+same machine, at the versions installed. A kill is `SIGKILL` at a random moment, which proves the death of a process,
+not the loss of power: that rests on SQLite's `synchronous=FULL` and on the order of `fsync` and rename, and is not
+tested here. The same bits are promised on one machine with the same versions and thread count.
 """
 
 
@@ -41,7 +41,8 @@ def page(rows: Mapping[str, Any], known: Mapping[str, Experiment]) -> list[str]:
     for name, experiment in known.items():
         if name in rows:
             row = rows[name]
-            size = f"{row['size']:,} {experiment.unit}"
+            part = "" if row["size"] == experiment.long else f" of the full run's {experiment.long:,}"
+            size = f"{row['size']:,}{part} {experiment.unit}"
             lines.append(f"| {name} | {row['when']} | `{row['command']}` | {row['seconds'] / 60:.1f} | {size} |")
     hosts = sorted({_host(rows[name]["host"]) for name in known if name in rows})
     lines += [f"\nOn {host}." for host in hosts]

@@ -141,7 +141,8 @@ def settle(
     if record is None:
         session = cell.session(cancel, checkpoints)
         record = run(session, on_step=lambda step: on_step(step, session), profile=cell.profile, device=cell.device)
-        store.put(key, record)
+        if not store.put(key, record):  # another process finished the same cell meanwhile, and its record counts
+            record = store.finished(key) or record
     if record.state in FINISHED:
         checkpoints.discard()
     return record, stored

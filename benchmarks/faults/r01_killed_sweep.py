@@ -16,9 +16,9 @@ from faults.frame import Experiment, Figures, Setting
 from faults.sweeping import LEASE, Crew, cells
 from workbench.records.store import RunStore
 
-CHUNK = 80  #: cells of one grid; when they are done the next grid begins in the same store
-EVERYTHING = 50  #: every so many kills, all processes of the sweep at once
-PATIENCE = 60.0  #: seconds that the last grid may take after the last kill
+CHUNK = 60  #: cells of one grid; when they are done the next grid begins in the same store
+EVERYTHING = 100  #: every so many kills, all processes of the sweep at once
+PATIENCE = 150.0  #: seconds that the last grid may take after the last kill
 
 
 def _kill(setting: Setting, *, weak: str = "", url: str = "") -> Figures:
@@ -124,7 +124,7 @@ def _optuna(setting: Setting, kind: str) -> Figures:
 
 EXPERIMENT = Experiment(
     name="R1",
-    test="workers of a two-worker sweep are killed, every 50th time all its processes at once",
+    test="workers of a two-worker sweep are killed, every 100th time all its processes at once",
     target="none acknowledged is lost, none counted twice, none left running after one lease, the listing works, at "
     "least one trial done per two kills",
     unit="kills",

@@ -54,7 +54,8 @@ def _read(says: Connection, folder: Path, seconds: float) -> None:
 
 def ours(setting: Setting) -> Figures:
     with tempfile.TemporaryFile() as complaints:
-        crews = [Crew(setting.folder, 10_000 * i, 5_000, workers=1, steps=20, stderr=complaints) for i in range(2)]
+        enough = 50 + 2 * setting.size
+        crews = [Crew(setting.folder, 10_000 * i, enough, workers=1, steps=20, stderr=complaints) for i in range(2)]
         acknowledged: list[str] = []
         while len({i for i, crew in enumerate(crews) if crew.workers}) < 2:
             time.sleep(0.1)

@@ -126,7 +126,7 @@ def _weaken(how: str) -> None:
 
     beating = {"heartbeat_interval": LEASE.beat, "grace_period": int(LEASE.length) + 1}
     own = {"alone": {}, "clock": {**beating, "heartbeat_stale_trial_callback": RetryHeartbeatStaleTrialCallback()}}[how]
-    queue.ObservedStorage = lambda url, lease: RDBStorage(url, **own)  # type: ignore[assignment, misc]
+    queue.ObservedStorage = lambda url, lease, checked=False: RDBStorage(url, **own)  # type: ignore[assignment, misc]
     once = crew._Crew._put_back
     done: list[bool] = []
 

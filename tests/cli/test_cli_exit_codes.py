@@ -31,9 +31,16 @@ def test_0_predict_and_measure_agree(pintpot) -> None:
     assert not any(data["difference_by_category"].values())
 
 
-def test_1_a_fault_is_a_sentence_and_a_log(pintpot, folders) -> None:
-    """A store that is no database is nobody's bad input; the trace goes to a file."""
+def test_4_a_store_that_is_no_database_is_one_sentence(pintpot, folders) -> None:
     (folders.root / "runs" / "runs.sqlite").write_text("this is no database" * 100)
+    outcome = pintpot("runs")
+    assert outcome.code == 4 and "cannot be read: file is not a database" in outcome.err
+    assert not (folders.root / "runs" / "runs-copy.sqlite").exists()
+
+
+def test_1_a_fault_is_a_sentence_and_a_log(pintpot, folders, monkeypatch) -> None:
+    """What nobody foresaw is nobody's bad input; the trace goes to a file."""
+    monkeypatch.delattr("workbench.records.store.RunStore.lines")
     outcome = pintpot("runs")
     assert outcome.code == 1
     assert "Traceback" not in outcome.err and "fault of pintpot" in outcome.err

@@ -73,3 +73,15 @@ def test_the_grid_names_what_it_cannot_use() -> None:
             list(combinations({"method": ["full"], "seed": seeds}))
     with pytest.raises(BadInput, match="rank"):
         Case("tokens", "tiny-bert", "lora", settings={"rank": 4})
+
+
+def test_a_cell_that_another_process_finished_meanwhile_gives_that_record(tmp_path: Path) -> None:
+    store, (cell,) = RunStore(tmp_path), _cells(3, seeds=1)
+    (other,) = sweep([cell], store=RunStore(tmp_path / "elsewhere"))
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.step is not None and progress.step.step == 1:
+            RunStore(tmp_path).put(cell.key(), other)
+
+    (record,) = sweep([cell], store=store, observe=meanwhile)
+    assert record == other and [line.id for line in store.lines()] == [other.id]

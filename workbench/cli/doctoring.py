@@ -156,6 +156,8 @@ def _store() -> Finding:
         return Finding("runs", "problem", f"{len(health.damaged)} damaged records, the others are fine: {names}")
     if health.complaints:
         words = "; ".join(health.complaints)
+        if not health.runs:
+            return Finding("runs", "problem", f"no run can be read: {words}")
         return Finding("runs", "problem", f"all {health.runs} runs are there, but {words}; run: pintpot doctor --mend")
     return Finding("runs", "ok", f"{health.runs} runs")
 

@@ -114,11 +114,7 @@ class Shelf:
                     raise
                 # Text that is no text any more is damage in one row, which its checksum tells; the others are read.
                 rows = _read_leniently(connection, query)
-            found = []
-            for sequence, *values, said in rows:
-                kept = tuple(values)
-                found.append(Kept(sequence, kept, said, checksum(kept) == said))
-            return found
+            return [Kept(row[0], row[1:-1], row[-1], checksum(row[1:-1]) == row[-1]) for row in rows]
 
     def states(self) -> Iterator[tuple[str, str]]:
         """Key and state of every run."""

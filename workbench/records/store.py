@@ -69,13 +69,13 @@ class RunStore:
         """URL of the database from which workers take what is still to be run: the server's own, or a file beside."""
         return self.url if self._copy is None else f"sqlite:///{self.folder / 'sweeps.sqlite'}"
 
-    @property
-    def _absent(self) -> bool:
-        """Whether nobody has stored anything yet; looking must not make a store."""
-        return self._copy is not None and not self.file.exists() and not (self.folder / "runs-copy.sqlite").exists()
-
     def _shelves(self) -> list[Shelf]:
+        """All that a run is written to."""
         return [self._main] if self._copy is None else [self._main, self._copy]
+
+    def _there(self) -> list[Shelf]:
+        """Those that somebody has written to already; looking must not make one."""
+        return [s for s in self._shelves() if self._copy is None or Path(s.url.removeprefix("sqlite:///")).exists()]
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -140,14 +140,12 @@ class RunStore:
 
     def finished(self, key: str) -> RunRecord | None:
         """The completed run with this content key, if there is one: an unchanged cell costs nothing."""
-        if self._absent:
-            return None
         line = self._line_of(key)
         return self._read(line) if line is not None and line.finished else None
 
     def of_key(self, key: str) -> RunRecord | None:
         """The run with this content key in whatever state, if there is one."""
-        line = None if self._absent else self._line_of(key)
+        line = self._line_of(key)
         return None if line is None else self._read(line)
 
     def finished_keys(self) -> set[str]:
@@ -180,11 +178,12 @@ class RunStore:
 
     def health(self) -> Health:
         """A thorough look at every byte; takes as long as reading the whole store."""
-        if self._absent:
-            return Health(0, (), ())
-        complaints = [f"{_name(s)}: {words}" for s in self._shelves() if (words := s.complaint())]
+        shelves = self._there()
+        complaints = [f"{_name(s)}: {words}" for s in shelves if (words := s.complaint())]
+        if shelves and len(complaints) == len(shelves):
+            return Health(0, (), tuple(complaints))
         lines = self._lines()
-        for shelf in self._shelves():
+        for shelf in shelves:
             try:
                 here = {line.id for line in shelf.lines() if line.sound and _sound_body(shelf, line)}
                 missing = len({line.id for line in lines if line.sound} - here)
@@ -198,7 +197,7 @@ class RunStore:
 
         Nothing else may have the store open meanwhile.
         """
-        if self._copy is None or self._absent:
+        if self._copy is None or not self._there():
             return []
         readable = [(line, self._body(line)) for line in reversed(self._lines()) if line.sound]
         done = []
@@ -213,7 +212,7 @@ class RunStore:
         return done
 
     def _found(self, run: str) -> Kept:
-        lines = [] if self._absent else self._first_answer(lambda shelf: shelf.beginning(run))
+        lines = self._first_answer(lambda shelf: shelf.beginning(run))
         sound = {line.id: line for line in lines if line.sound}
         if len(sound) != 1:
             raise UnknownName("run", run, [line.id for line in self.lines(50)])
@@ -235,25 +234,29 @@ class RunStore:
     def _answers(self, ask: Callable[[Shelf], list[Kept]]) -> Iterator[list[Kept]]:
         """Of every file that can be read; raises ``ResourceMissing`` when that is none of them."""
         complaints = []
-        for shelf in self._shelves():
+        shelves = self._there()
+        for shelf in shelves:
             try:
                 answer = ask(shelf)
             except Unreadable as error:
                 complaints.append(str(error))
                 continue
             yield answer
-        if len(complaints) == len(self._shelves()):
+        if complaints and len(complaints) == len(shelves):
             raise ResourceMissing(f"the run store cannot be read: {complaints[0]}; run: pintpot doctor")
 
     def _lines(self, limit: int | None = None) -> list[Kept]:
         """Newest first: the main file's, if it holds what its copy holds; else of each run what is sound in either."""
-        if self._absent:
+        there = self._there()
+        if not there:
             return []
         try:
-            if self._copy is None or self._main.total() == self._copy.total():
-                lines = self._main.lines(limit)
-                if self._copy is None or all(line.sound for line in lines):
-                    return lines
+            lines = there[0].lines(limit)
+            whole = (len(lines), sum(line.checksum for line in lines)) if limit is None else None
+            if len(there) == 1:
+                return lines
+            if there[1].total() == (whole or there[0].total()) and all(line.sound for line in lines):
+                return lines
         except Unreadable as error:
             self.notice = f"a file of the run store is damaged ({error}); this comes from its copy; see: pintpot doctor"
         lines = self._joined()
@@ -275,7 +278,7 @@ class RunStore:
         return sorted(chosen, key=lambda line: -line.sequence)
 
     def _read(self, line: Kept) -> RunRecord | None:
-        for shelf in self._shelves():
+        for shelf in self._there():
             try:
                 body = shelf.body(line.id)
             except Unreadable:
@@ -286,7 +289,7 @@ class RunStore:
         return None
 
     def _body(self, line: Kept) -> bytes | None:
-        for shelf in self._shelves():
+        for shelf in self._there():
             try:
                 if _sound_body(shelf, line):
                     return shelf.body(line.id)

@@ -42,19 +42,21 @@ class Lease:
 
 
 class ObservedStorage(RDBStorage):
-    """Optuna's storage, with staleness as this process observes it."""
+    """Optuna's storage, with staleness as this process observes it; ``checked`` when its tables are there for sure."""
 
-    def __init__(self, url: str, lease: Lease) -> None:
+    def __init__(self, url: str, lease: Lease, *, checked: bool = False) -> None:
         options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if url.startswith("sqlite") else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             super().__init__(
                 url,
                 engine_kwargs=options,
+                skip_table_creation=checked,
+                skip_compatibility_check=checked,
                 heartbeat_interval=lease.beat,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=lease.retries),
             )
-        if url.startswith("sqlite"):
+        if url.startswith("sqlite") and not checked:
             with self.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         self._length = lease.length
@@ -76,22 +78,20 @@ class ObservedStorage(RDBStorage):
 
 
 class Queue:
-    """The study of one grid. ``keys`` are the content keys of its cells; equal grids share a study."""
+    """The study of one grid. ``keys`` are the content keys of its cells; equal grids share a study.
 
-    def __init__(self, url: str, keys: Iterable[str], lease: Lease | None = None) -> None:
+    Joining one that somebody has opened looks at nothing twice: a worker is to begin at once.
+    """
+
+    def __init__(self, url: str, keys: Iterable[str], lease: Lease | None = None, *, joining: bool = False) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.lease = lease or Lease()
         self.keys = tuple(keys)
-        if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = content_key({"cells": sorted(self.keys)})[:16]
-        engine = create_engine(url)
-        with alone(engine):  # two that begin at once would both make the tables
-            storage = ObservedStorage(url, self.lease)
-            self.study = optuna.create_study(
-                study_name=name, storage=storage, load_if_exists=True, direction="maximize"
-            )
-        engine.dispose()
+        if joining:
+            self.study = optuna.load_study(study_name=name, storage=ObservedStorage(url, self.lease, checked=True))
+        else:
+            self.study = _opened(url, self.lease, name)
         ended = self.study.get_trials(deepcopy=False, states=ENDED)
         self._before = {trial.number for trial in ended}
 
@@ -128,3 +128,14 @@ class Queue:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(self.study)
+
+
+def _opened(url: str, lease: Lease, name: str) -> optuna.Study:
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(url)
+    with alone(engine):  # two that begin at once would both make the tables
+        storage = ObservedStorage(url, lease)
+        study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction="maximize")
+    engine.dispose()
+    return study

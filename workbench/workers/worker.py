@@ -46,7 +46,7 @@ class _Worker:
             signal.signal(number, self._stop)
         torch.set_num_threads(orders.threads)
         self._says, self._orders = says, orders
-        self._queue = Queue(orders.queue, orders.cells, orders.lease)
+        self._queue = Queue(orders.queue, orders.cells, orders.lease, joining=True)
         self._told, self._now = 0.0, ""
 
     def _stop(self, number: int, _: Any) -> None:
