@@ -160,6 +160,7 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         "cached_examples": 1024,
         "saved": "as-is",
         "bit_masks": False,
+        "lean_frozen": False,
         "channels_last": False,
         "chunked_loss": 0,
         "recompute": 0,
@@ -170,6 +171,11 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         "probes": 1,
         "perturbation": 1e-3,
         "noise": "gaussian",
+        "slope": "measured",
+        "accept": "always",
+        "scope": "together",
+        "backprop_blocks": 0,
+        "objective": "loss",
     }
     own = {
         "checkpointing": {"recompute": 1},

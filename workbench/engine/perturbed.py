@@ -10,7 +10,7 @@ of norms are so small that their copies are made together, once a forward.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -48,11 +48,11 @@ class Perturbed(TorchFunctionMode):
         self._ready: dict[int, Tensor] = {}
         self._watched = self._weights if all(type(w) is nn.Parameter for w in self._weights) else ()
 
-    def by(self, noise: Noise) -> Perturbed:
+    def by(self, noise: Noise) -> Self:
         self.noise = noise
         return self
 
-    def __enter__(self) -> Perturbed:
+    def __enter__(self) -> Self:
         self._ready = dict(zip(map(id, self._little), self._copies(self._little))) if self._little else {}
         if not self._watched:
             super().__enter__()

@@ -50,7 +50,7 @@ class LayerNorms:
         moved: dict[str, list[float]] = {}
         for name, parameter, before in self._before:
             after = _sample(parameter)
-            if after is None:
+            if after is None or after.size != before.size:  # a handle that holds numbers during its update only
                 continue
             # Every sampled number stands for as many as its tensor has for each of them.
             weight = parameter.numel() / max(1, before.size)

@@ -72,9 +72,11 @@ class Shelf:
     def put(self, line: dict[str, Any], body: dict[str, Any], instead: str = "") -> bool:
         """Keep a run unless one of its key is finished already; whether it was kept. On disk on return.
 
-        A run of the key that is not finished is replaced, and so is the one with the id ``instead``.
+        A run of the key that is not finished is replaced, and so is the one with the id ``instead``, and the same run
+        of which more is known now.
         """
-        replaced = and_(_LINES.c.key == line["key"], or_(_LINES.c.state.not_in(FINISHED), _LINES.c.id == instead))
+        same = _LINES.c.id.in_([line["id"], instead])
+        replaced = and_(_LINES.c.key == line["key"], or_(_LINES.c.state.not_in(FINISHED), same))
         their_bodies = _BODIES.c.id.in_(select(_LINES.c.id).where(replaced))
         with _told(), self.engine.begin() as connection:
             insertion = _inserting(self.engine, _LINES).on_conflict_do_nothing(index_elements=["key"])
