@@ -167,6 +167,7 @@ def _rates(store: dict[str, Any]) -> str:
     said = [
         f"- `{way}`: " + ", ".join(f"{rate} gave {loss:.3f}" for rate, loss in tried.items())
         for way, tried in store.get("tuning", {}).items()
+        if tried
     ]
     return "Rates tried on another seed, by loss on held-out examples:\n\n" + "\n".join(said) + "\n"
 
