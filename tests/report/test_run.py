@@ -193,7 +193,9 @@ def test_the_notebook_names_no_place_of_this_machine(house, monkeypatch):
 
 
 RENDER = """
-import sys
+import signal, sys
+# Whatever started the tests may have told its children to ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from workbench.core import paths
 paths.notebooks = lambda: Path(sys.argv[1])
