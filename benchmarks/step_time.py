@@ -227,6 +227,8 @@ the pace of a fixed piece of work in their own minute. *Repeat* is how far the t
 prediction can be judged more finely than that. Cases held out were first run after the method was fixed. On devices
 other than the host a time is a roofline on counted work, marked extrapolated, and is not part of this table.
 
+{len(result["rows"])} of {len(list(cases()))} cases had been run when this was written; `--resume` runs the others.
+
 Target: median absolute error at most {TARGET["median"]:.0%}, 90th percentile at most {TARGET["p90"]:.0%}.
 {"Met" if met else "Missed"} over all cases.
 
