@@ -212,11 +212,12 @@ def page(result: dict[str, Any]) -> str:
         f"| {r['repeat']:+.1%} | {'-' if r['energy'] is None else format(r['energy'], '.3g')} |"
         for r in result["rows"]
     ]
+    untimed = [f"{r['case']} ({r['note'].partition('; ')[2]})" for r in result["rows"] if "not timed" in r["note"]]
     met = all(result["summary"]["all"]["error"][k] <= v for k, v in TARGET.items())
     power = "its own energy counters" if host["power"] else "no counter: energy is absent, not guessed"
     return f"""# Step time: predicted beside measured
 
-Made by `OMP_NUM_THREADS=1 python benchmarks/step_time.py --write`; do not edit. {result["made"]},
+Made by `OMP_NUM_THREADS=1 python benchmarks/step_time.py --write`, in pieces with `--resume`; do not edit. {result["made"]},
 {host["cores"]} cores of {host["title"]} ({host["processor"]}), {host["threads"]} thread(s), torch {host["torch"]},
 load {loads[0]} at the start and {loads[1]} at the end. Energy of this host: {power}.
 
@@ -228,6 +229,7 @@ prediction can be judged more finely than that. Cases held out were first run af
 other than the host a time is a roofline on counted work, marked extrapolated, and is not part of this table.
 
 {len(result["rows"])} of {len(list(cases()))} cases had been run when this was written; `--resume` runs the others.
+Operators that could not be timed: {"; ".join(untimed) or "none"}.
 
 Target: median absolute error at most {TARGET["median"]:.0%}, 90th percentile at most {TARGET["p90"]:.0%}.
 {"Met" if met else "Missed"} over all cases.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -57,13 +58,31 @@ class AblationPanel(GridView):
                 self._show("Stopping after the step under way.")
 
     def wait(self) -> GridInfo:
-        """Run what is missing and return the whole grid; an interrupt cancels."""
+        """Run what is missing and return the whole grid; an interrupt cancels.
+
+        A cell that waits like this keeps the kernel from hearing *Stop*; in a notebook ``await`` the panel.
+        """
         self.start()
         try:
             self._over.wait()
         except KeyboardInterrupt:
             self.cancel()
             self._over.wait()
+        self._refresh()
+        return self._figure()
+
+    def __await__(self) -> Generator[Any, None, GridInfo]:
+        """``info = await panel``: as :meth:`wait`, but the kernel stays free to hear the panel's buttons."""
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> GridInfo:
+        self.start()
+        try:
+            while not self._over.is_set():
+                await asyncio.sleep(PERIOD)
+        except asyncio.CancelledError:  # how a kernel passes an interrupt on
+            self.cancel()
+            raise
         self._refresh()
         return self._figure()
 
@@ -74,7 +93,8 @@ class AblationPanel(GridView):
         super().close()
 
     def finished(self) -> GridInfo:
-        """The grid as it stands, without a button that needs a kernel."""
+        """The whole grid, run first where nobody can press the button, and without the button."""
+        self.wait()
         return figures.grid(self.bench.grid(self.axes), self.bench.budget, command=self.bench.ablate_command(self.axes))
 
     def _figure(self) -> GridInfo:

@@ -79,3 +79,18 @@ def test_a_run_records_the_step_on_the_chosen_device() -> None:
     record = run(session, device="raspberry-pi-4")
     assert record.device_step_time == on_device(CASE, get("raspberry-pi-4"))[0]
     assert record.device_step_energy.value > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"), [("mezo", {}), ("last-blocks", {"weights": "prefix-int8"})], ids=["noise", "int8"]
+)
+def test_operators_of_our_own_are_timed_in_the_other_process_too(method, settings) -> None:
+    from workbench.core.errors import Incompatible
+
+    calibrated()
+    case = Case("tokens", "tiny-bert", method, 2, 8, settings=settings)
+    try:
+        case.predict()
+    except Incompatible as error:
+        pytest.skip(str(error))  # a processor without int8 products
+    assert "not timed" not in predicted_step_time(case).note

@@ -1,5 +1,6 @@
 """The panel of a grid: real runs of the quick profile, begun, stopped and gone on with from the panel."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,24 @@ def test_stopping_keeps_what_is_done(bench):
     assert 0 < info.missing < 6 and info.doing == "" and info.problem == ""
     panel.unobserve(stop, "info")
     assert panel.wait().missing == 0
+
+
+def test_awaiting_runs_the_rest_while_the_loop_stays_free(bench):
+    async def ask():
+        panel, beats = widgets.AblationPanel(bench, method=["lora"], seed=[0, 1]), []
+
+        async def beat():
+            while True:
+                beats.append(panel.info["doing"])
+                await asyncio.sleep(0.05)
+
+        beating = asyncio.ensure_future(beat())
+        info = await panel
+        beating.cancel()
+        return info, beats
+
+    info, beats = asyncio.run(ask())
+    assert info.missing == 0 and len(beats) > 3 and any("runs done" in text for text in beats)
 
 
 def test_an_axis_that_means_nothing_is_refused_before_anything_runs(bench):

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from workbench.core.errors import ResourceMissing
+from workbench.core.operators import fetch
 from workbench.core.units import format_size
 from workbench.devices.pace import pace, step_clock
 from workbench.devices.tape import GENERATOR, Given, Line, Program
@@ -77,6 +78,8 @@ def compiled(program: Program, given: list[torch.Tensor]) -> tuple[Callable[...,
     A call that cannot be made here is replaced by what it would have left behind; the names of those operators
     and the bytes their calls move come with it.
     """
+    for home in sorted(program.homes):
+        fetch(home)
     names: dict[str, Any] = {f"o{i}": _operator(name) for i, name in enumerate(program.operators)}
     for i, value in enumerate(program.constants):
         names[f"c{i}"] = torch.Generator() if isinstance(value, str) and value == GENERATOR else value

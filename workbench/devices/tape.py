@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
+from workbench.core.operators import home_of
+
 GENERATOR = "generator"  #: stands for a random number generator among the constants
 
 
@@ -50,12 +52,16 @@ class Line:
 
 @dataclass
 class Program:
-    """A step as statements over named tensors; ``peak`` is the most bytes live in it, given ones included."""
+    """A step as statements over named tensors; ``peak`` is the most bytes live in it, given ones included.
+
+    ``homes`` bring the operators that are not torch's own.
+    """
 
     given: list[Given] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     operators: list[str] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)
+    homes: set[str] = field(default_factory=set)
     peak: int = 0
 
     @property
@@ -101,6 +107,7 @@ class Tape:
         if operator is None:
             operator = self._operators[func] = f"o{len(self.program.operators)}"
             self.program.operators.append(func.name())
+            self.program.homes |= {home_of(func.name())} - {""}
         given = [self._text(a, phase) for a in args]
         given += [f"{k}={self._text(v, phase)}" for k, v in kwargs.items()]
         target = self._target(results)

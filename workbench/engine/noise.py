@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from workbench.core.errors import BadInput, ResourceMissing
+from workbench.core.operators import brought_by
 from workbench.engine import noise_reference
 
 KINDS = ("gaussian", "sign")
@@ -90,6 +91,8 @@ torch.library.define("pintpot::with_noise", f"(Tensor[] weights, Tensor places, 
 torch.library.define("pintpot::write_with_noise_", f"(Tensor(a!) out, Tensor weight, Tensor place, {_TERMS}) -> ()")
 torch.library.define("pintpot::gather_noise", f"(Tensor weight, Tensor place, Tensor rows, {_TERMS}) -> Tensor")
 torch.library.define("pintpot::gather_with_noise", f"(Tensor weight, Tensor place, Tensor rows, {_TERMS}) -> Tensor")
+_NAMES = ("add_noise_", "with_noise", "write_with_noise_", "gather_noise", "gather_with_noise")
+brought_by(__name__, *(f"pintpot::{name}" for name in _NAMES))
 
 
 @torch.library.impl("pintpot::add_noise_", "cpu")

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from workbench.core.operators import brought_by
+
 _bare_max_pool1d = torch.max_pool1d
 
 
@@ -18,6 +20,9 @@ def _max_pool1d(
     input: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> Tensor:
     return _bare_max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+brought_by(__name__, "pintpot::max_pool1d")
 
 
 @_max_pool1d.register_fake

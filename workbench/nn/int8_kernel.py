@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from workbench.core.errors import ResourceMissing
+from workbench.core.operators import brought_by
 
 #: How the loops around the integer product are vectorised, by what torch says this processor has.
 _FLAGS = {
@@ -33,6 +34,7 @@ def missing() -> str:
         torch.ops.load_library(str(compiled(source, ("c10", "torch_cpu"), ("-O3", *flags))))
     except (ResourceMissing, OSError) as error:
         return f"the int8 kernel cannot be made: {error}"
+    brought_by(f"{__name__}:kernel", "pintpot_int8::linear", "pintpot_int8::linear_backward")
     torch.library.register_fake("pintpot_int8::linear", _linear_shape)
     torch.library.register_fake("pintpot_int8::linear_backward", _gradient_shape)
     register_flop_formula([torch.ops.pintpot_int8.linear, torch.ops.pintpot_int8.linear_backward])(_operations)
