@@ -218,7 +218,8 @@ def page(result: dict[str, Any]) -> str:
     return f"""# Step time: predicted beside measured
 
 Made by `OMP_NUM_THREADS=1 python benchmarks/step_time.py --write`, in pieces with `--resume`; do not edit.
-{result["made"]}, {host["cores"]} cores of {host["title"]} ({host["processor"]}), {host["threads"]} thread(s), torch {host["torch"]},
+{result["made"]}, {host["cores"]} cores of {host["title"]} ({host["processor"]}),
+{host["threads"]} thread(s), torch {host["torch"]},
 load {loads[0]} at the start and {loads[1]} at the end. Energy of this host: {power}.
 
 **Predicted**: the step's operators, recorded on fake tensors, are run in their order on stand-in tensors and timed;
