@@ -35,3 +35,15 @@ def test_settings_and_names_together(pintpot) -> None:
 def test_an_open_server_is_refused(words, pintpot) -> None:
     outcome = pintpot("lab", "--no-browser", *words)
     assert outcome.code == 3 and "other machines" in outcome.err
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5"])
+def test_an_app_beyond_this_machine_is_refused(address, pintpot) -> None:
+    outcome = pintpot("app", "--no-browser", "--address", address)
+    assert outcome.code == 3 and "other machines" in outcome.err
+
+
+@pytest.mark.parametrize("words", [("first-rum",), ("first-run", "-p", "epocs=1"), ("first-run", "-p", "seed=x")])
+def test_an_app_of_bad_values_is_not_started(words, pintpot, folders) -> None:
+    outcome = pintpot("app", "--no-browser", *words)
+    assert outcome.code == 2 and outcome.err.startswith("pintpot: ") and not folders.files()

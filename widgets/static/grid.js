@@ -39,7 +39,7 @@ function told(metric, value) {
 
 const kept = new WeakMap();
 
-function draw({ model, el }) {
+function draw({ model, el }, gone) {
   const info = model.get("info");
   el.replaceChildren();
   el.classList.add("pp-panel");
@@ -214,7 +214,9 @@ function draw({ model, el }) {
   }
 
   if (info.problem) html("p", { className: "pp-why", role: "alert", textContent: info.problem }, el);
-  if (info.doing) {
+  if (info.live && gone) {
+    html("span", { className: "pp-verdict", role: "status", textContent: "The kernel was restarted; run this cell again." }, foot);
+  } else if (info.doing) {
     html("progress", { className: "pp-progress" }, foot).setAttribute("aria-label", "Running what is missing");
     html("span", { className: "pp-verdict", textContent: info.doing }, foot);
     html("button", { type: "button", textContent: "Stop" }, foot).addEventListener("click", () => model.send({ do: "cancel" }));
@@ -230,10 +232,14 @@ function draw({ model, el }) {
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
-  const again = () => draw({ model, el });
-  draw({ model, el });
+  let gone = false;
+  const again = () => draw({ model, el }, gone);
+  // The front end lost the kernel behind this panel: nothing that needs one may look as if it worked.
+  const lose = () => { gone = true; again(); };
+  again();
   model.on("change:info", again);
-  return () => { model.off("change:info", again); el.replaceChildren(); };
+  model.on("comm_live_update", lose);
+  return () => { model.off("change:info", again); model.off("comm_live_update", lose); el.replaceChildren(); };
 }
 
 export default { render };
