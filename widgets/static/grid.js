@@ -115,8 +115,19 @@ function draw({ model, el }, gone) {
         }
         const words = [cell.over ? "over the budget" : "", cell.state !== "done" ? cell.state : value ? "" : "no value", cell.done && cell.done < cell.planned ? `${cell.done} of ${cell.planned} runs` : ""].filter(Boolean).join(", ");
         if (words) html("em", { textContent: words }, box);
-        box.addEventListener("pointerenter", () => tell(cell));
+        box.tabIndex = r + c ? -1 : 0;
+        for (const event of ["pointerenter", "focus"]) box.addEventListener(event, () => tell(cell));
       });
+    });
+    t.addEventListener("keydown", (event) => {
+      const here = event.target.closest("td"), row = here?.parentElement;
+      const rows = { ArrowUp: row?.previousElementSibling, ArrowDown: row?.nextElementSibling }[event.key];
+      const next = { ArrowLeft: here?.previousElementSibling, ArrowRight: here?.nextElementSibling }[event.key] ?? rows?.cells[here.cellIndex];
+      if (next?.tagName !== "TD") return;
+      event.preventDefault();
+      here.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
     });
     place.replaceChildren(frame);
     const none = info.cells.filter((c) => c.done < c.planned).length;
