@@ -231,7 +231,8 @@ def write(rows: list[dict[str, Any]], missing: dict[tuple[str, str], int], not_s
     RESULTS.mkdir(parents=True, exist_ok=True)
     left = {f"{model} {optimizer}": count for (model, optimizer), count in missing.items()}
     told = json.dumps({**found, "not run": left})
-    text = f'{{"summary": {told},\n"not served": {json.dumps(not_served)},\n"columns": {json.dumps(columns)},\n"rows": [\n{lines}\n]}}\n'
+    head = f'{{"summary": {told},\n"not served": {json.dumps(not_served)},\n"columns": {json.dumps(columns)},\n'
+    text = f'{head}"rows": [\n{lines}\n]}}\n'
     (RESULTS / "exactness.json").write_text(text)
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "docs" / "exactness.md").write_text("\n".join(page(rows, found, missing)) + "\n")
