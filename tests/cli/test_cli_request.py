@@ -60,7 +60,7 @@ def test_a_file_says_a_whole_sweep_and_options_win(tmp_path, pintpot) -> None:
     assert outcome.code == 0, outcome.err
     records = json.loads(outcome.out)
     assert [r["method"] for r in records] == ["head", "full"]
-    assert all(len(r["steps"]) == 2 and r["metrics"]["count"] == 20 for r in records)
+    assert all(len(r["steps"]) == 2 and r["score"]["count"] == 20 for r in records)
 
 
 BAD_FILES = {
