@@ -87,7 +87,8 @@ class Visit:
 
     def open(self, path):
         self.page.goto(path.as_uri())
-        self.page.wait_for_function("document.documentElement.dataset.ready === 'yes'")
+        # A waiting expression would be evaluated in the page, which its policy forbids.
+        self.page.wait_for_selector("html[data-ready=yes]", state="attached")
         return self.page
 
     @property

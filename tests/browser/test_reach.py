@@ -1,8 +1,9 @@
-"""Every panel and a report, for eyes, keys and readers of every kind: axe-core, contrast, focus, narrow and enlarged."""
+"""Every panel and a report, for eyes and keys of every kind: axe-core, contrast, focus, narrow and enlarged."""
 
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import synthetic
@@ -70,38 +71,11 @@ EXAMPLES = {
     ],
 }
 
-#: Words in pictures against the page behind them, and how far apart they are; words on a coloured shape have a halo.
-FAINT = """() => {
-  const shade = (c) => { const v = c.match(/[\\d.]+/g).map(Number); return [v.slice(0, 3), v[3] ?? 1]; };
-  const light = (rgb) => { const [r, g, b] = rgb.map((v) => { v /= 255; return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; }); return .2126 * r + .7152 * g + .0722 * b; };
-  const paper = shade(getComputedStyle(document.body).backgroundColor)[0];
-  const found = [];
-  for (const t of document.querySelectorAll('svg text')) {
-    if (!t.textContent || getComputedStyle(t).visibility === 'hidden') continue;
-    let [ink, alpha] = shade(getComputedStyle(t).fill);
-    for (let e = t; e instanceof Element; e = e.parentElement) alpha *= getComputedStyle(e).opacity;
-    const mixed = ink.map((v, i) => v * alpha + paper[i] * (1 - alpha));
-    const [a, b] = [light(mixed), light(paper)];
-    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-    if (ratio < 4.5) found.push(`${t.textContent}: ${ratio.toFixed(2)}`);
-  }
-  return found;
-}"""
-#: What can be used and is shown, numbered so that each can be told apart.
-CONTROLS = """() => {
-  const used = 'a[href], button, input, select, summary, textarea, [tabindex="0"]';
-  const all = [...host.querySelectorAll(used)].filter((e) => e.checkVisibility() && !e.disabled);
-  const radios = new Set();
-  const reached = all.filter((e) => e.type !== 'radio' || (!radios.has(e.name) && radios.add(e.name)));
-  reached.forEach((e, i) => { e.dataset.number = i; });
-  return reached.length;
-}"""
-FOCUSED = """() => {
-  const e = document.activeElement, style = getComputedStyle(e), ring = e.querySelector('.pp-focus');
-  const seen = (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1) || (ring && getComputedStyle(ring).stroke !== 'none');
-  const group = e.type === 'radio' ? [...document.getElementsByName(e.name)].find((r) => r.dataset.number) : e;
-  return [group?.dataset.number ?? null, Boolean(seen), e.outerHTML.slice(0, 120)];
-}"""
+JS = (Path(__file__).parent / "reach.js").read_text("utf-8")
+
+
+def ask(page, what, *values):
+    return page.evaluate(f"{JS.strip()}.{what}({', '.join(map(str, values))})")
 
 
 def placed(page, kind, info, place):
@@ -143,19 +117,19 @@ def test_a_panel_is_within_everybodys_reach(visit, kind):
                 page.screenshot(path=f"{shots}/{kind}-{i}-{place}.png", full_page=True)
             # Names and roles are the same everywhere; colours are not.
             assert violations(page, *([] if place == "report-light" else ["color-contrast"])) == [], place
-            assert page.evaluate(FAINT) == [], place
+            assert ask(page, "faint") == [], place
 
 
 @pytest.mark.parametrize("kind", sorted(EXAMPLES))
 def test_a_panel_is_used_by_keys_and_shows_where_they_are(visit, kind):
     page = visit.page
     placed(page, kind, EXAMPLES[kind]()[0], "report-light")
-    count = page.evaluate(CONTROLS)
+    count = ask(page, "controls")
     assert count
     reached = set()
     for _ in range(count):
         page.keyboard.press("Tab")
-        number, seen, where = page.evaluate(FOCUSED)
+        number, seen, where = ask(page, "focused")
         assert seen, f"no visible focus: {where}"
         reached.add(number)
     assert reached == {str(i) for i in range(count)}
@@ -171,18 +145,10 @@ def test_a_panel_is_read_in_a_narrow_window_and_enlarged(visit, kind):
             page.set_viewport_size({"width": width, "height": 900})
             if shots:
                 page.screenshot(path=f"{shots}/{kind}-{width}-{place}.png", full_page=True)
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (place, width)
-            cut = "[...document.querySelectorAll('.pp-scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
-            if width == 360:
-                continue
-            assert page.evaluate(cut) == 0, f"a table has to be scrolled sideways, {place}, {width}"
-            out = "[...document.querySelectorAll('svg text')].filter(t => t.getBoundingClientRect().right > innerWidth).map(t => t.textContent)"
-            assert page.evaluate(out) == [], f"words are cut, {place}, {width}"
-            small = page.evaluate(
-                "[...document.querySelectorAll('svg text')].filter(t => t.textContent && t.getBoundingClientRect().height)"
-                ".map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a).filter(s => s < 9.5)"
-            )
-            assert small == [], f"words of a picture in pixels, {place}, {width}"
+            assert not ask(page, "sideways"), (place, width)
+            if width > 360:
+                assert ask(page, "cut") == [], (place, width)
+                assert ask(page, "small", 9.5) == [], (place, width)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -193,8 +159,8 @@ def test_a_report_is_within_everybodys_reach(visit, tmp_path, scheme):
     assert violations(page) == []
     page.get_by_role("button", name="Show code").click()
     assert violations(page) == []
-    assert page.evaluate(FAINT) == []
+    assert ask(page, "faint") == []
     for width in (768, 640):
         page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        assert not ask(page, "sideways"), width
     assert visit.complaints == []
