@@ -110,8 +110,11 @@ def with_pinned(variable: str) -> str:
 def serve(server: Server, ready: Callable[[str], None]) -> int:
     """Run the server until it ends; its exit code. ``ready`` is told the address once it can be opened.
 
-    Ctrl-C reaches the server as it reaches this process, and the server answers it; TERM is passed on.
+    Ctrl-C reaches the server as it reaches this process, and the server answers it; TERM is passed on. Raises
+    ``BadInput`` for a port that is taken: whoever listens there would be sent the token.
     """
+    if _answers(server):
+        raise BadInput("port", str(server.port), "one that nothing listens on; choose with --port")
     with subprocess.Popen(server.command(), env=server.environment()) as process:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         before_term = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
