@@ -43,6 +43,7 @@ def test_an_open_server_is_refused(words, pintpot) -> None:
 SWEEP = """
 task = "digits"
 profile = "quick"
+budget = "1GiB"
 train = 60
 test = 30
 steps = 2

@@ -13,7 +13,7 @@ import typer
 
 from workbench.cli import options
 from workbench.cli.printing import note, show_json, show_table
-from workbench.core.errors import BadInput, together
+from workbench.core.errors import BadInput, ResourceMissing, together
 from workbench.core.spelling import parsed
 from workbench.core.units import format_size, format_time
 
@@ -108,6 +108,8 @@ def run(
                 note(sentence)
     if record.state in (State.REFUSED, State.OVER_BUDGET):
         raise typer.Exit(BudgetExceeded.exit_code)
+    if record.state is State.OUT_OF_MEMORY:
+        raise typer.Exit(ResourceMissing.exit_code)
     if record.state is not State.DONE:
         raise typer.Exit(1)
 
