@@ -53,7 +53,7 @@ def test_what_cannot_be_says_why_and_a_way_back_is_left(visit, info):
     page.get_by_role("radio", name="last-blocks blocks=1").check()
     page.get_by_role("radio", name="int8").check()
     alert = page.get_by_role("alert").text_content()
-    assert alert == "last-blocks blocks=1, kept as: int8: cannot be. no <b>packing</b> here"
+    assert alert == "last-blocks blocks=1, kept as: int8: not possible, as no <b>packing</b> here"
     assert page.locator("svg[role=application]:visible").count() == 0
     page.get_by_role("radio", name="made").check()
     assert page.locator("svg[role=application]:visible").count() == 1

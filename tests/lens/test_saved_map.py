@@ -76,6 +76,16 @@ def test_recomputing_costs_a_forward_and_packing_none(words) -> None:
     assert {kind for _, kind in packed.kept} >= {"packed or cast", "norms"}
 
 
+def test_what_stands_beside_it_is_all_of_it(words) -> None:
+    model = words.bench.case("full").attached(device="meta", weights=False)
+    trained = sum(p.numel() * p.element_size() for p in model.parameters())
+    beside = words.state("full").beside
+    assert beside["gradients"] == sum(words.state("full").gradients.values()) == trained <= beside["weights"]
+    assert 2 * trained <= beside["optimizer state"] < 2.02 * trained
+    # A step's moments of most bytes do not show it: the embedding's gradient comes last and goes first.
+    assert words.state("full", recompute=1).beside == beside
+
+
 def test_what_is_asked_for_is_known_or_refused_in_a_sentence(words) -> None:
     bench = words.bench
     assert usual_levers(bench).keys() == {"recompute", "saved"}

@@ -113,8 +113,8 @@ function draw({ model, el }) {
   const why = html("p", { className: "pp-why" }, el);
   why.setAttribute("role", "alert");
   const picture = html("div", {}, el);
-  html("p", { textContent: "All that the step holds, each at its highest" }, picture);
-  const place = html("div", { className: "pp-scroll pp-wide" }, picture);
+  const all = html("p", {}, picture);
+  const place = html("div", {}, picture);
   const besideFills = textures(el, info.beside.map((b) => b[1]), `${id}-b`);
   const besideSizes = legend(picture, info.beside.map((b) => b[0]), besideFills);
   html("p", { textContent: "Kept for backward, by layer. Dot: the layer gets a gradient. Dashed: where the toggles begin." }, picture);
@@ -157,14 +157,14 @@ function draw({ model, el }) {
     const state = current();
     why.hidden = !state.reason;
     picture.hidden = tail.hidden = Boolean(state.reason);
-    why.textContent = state.reason ? `${named()}: cannot be. ${state.reason}` : "";
+    why.textContent = state.reason ? `${named()}: not possible, as ${state.reason}` : "";
     said.hidden = Boolean(state.reason);
     if (state.reason) { said.textContent = ""; return; }
     const strip = svg("svg", { viewBox: `0 0 ${WIDTH} ${BESIDE}`, role: "img" });
     const held = [...state.beside, total(state)];
     strip.setAttribute("aria-label", info.beside.map(([name], i) => `${name} ${size(held[i])}`).join(", "));
-    const end = stack(strip, held, besideFills, highest / (WIDTH - END), { x: 0, y: 2, height: BESIDE - 6 });
-    svg("text", { x: end + 6, y: 18 }, strip, size(sum(held)));
+    stack(strip, held, besideFills, highest / WIDTH, { x: 0, y: 2, height: BESIDE - 6 });
+    all.textContent = `All that the step holds, each part at its own highest moment: ${size(sum(held))} together, which is no peak.`;
     besideSizes.forEach((node, i) => { node.textContent = size(held[i]); });
     place.replaceChildren(strip);
     rows(state);

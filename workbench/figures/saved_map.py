@@ -127,7 +127,7 @@ def saved_map(found: SavedMap) -> SavedMapInfo:
     """The picture of :func:`workbench.lens.saved_map.saved_map`."""
     sums = [_by_layer(state) for state in found.states]
     gradients = [_blocks(state.gradients) for state in found.states]
-    layers = tuple(in_order(name for names in (*sums, *gradients) for name in names))
+    layers = tuple(in_order({name for by_layer in sums for name in by_layer} | {n for g in gradients for n in g}))
     seen = {kind for state in found.states for _, kind in state.kept}
     kinds = tuple(kind for kind in found.kinds if kind in seen)
     splits: dict[tuple[int, ...], int] = {}

@@ -37,6 +37,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "other": (),
 }  # fmt: skip
 
+#: What a step holds beside it.
+BESIDE = (Category.WEIGHTS, Category.GRADIENTS, Category.OPTIMIZER)
+
 #: Levers that the map varies where nothing else is asked for, each with the values it takes.
 FOR_TRANSFORMERS: Mapping[str, tuple[Any, ...]] = {"recompute": (0, 2, 1), "saved": ("as-is", "bf16", "int8")}
 FOR_CONVOLUTIONS: Mapping[str, tuple[Any, ...]] = {
@@ -157,7 +160,9 @@ def _state(bench: Bench, method: str, settings: Mapping[str, Any], choice: tuple
     reason = case.refusal()
     if reason is None:
         try:
-            found = kept(case, "kept for backward, by module and kind", lambda: _traced(case))
+            found = kept(
+                case, "kept for backward, by module and kind, and what stands beside it", lambda: _traced(case)
+            )
             return Kept(
                 choice,
                 {(module, kind): size for module, kind, size in found["kept"]},
@@ -175,12 +180,10 @@ def _traced(case: Case) -> dict[str, Any]:
     from workbench.predictions import traced
 
     trace = traced(case, Tier.FAKE)
-    phases = trace.profile.by_phase.values()
-    beside = (Category.WEIGHTS, Category.GRADIENTS, Category.OPTIMIZER)
     return {
         "kept": [[module, kind, size] for (module, kind), size in kept_of(trace.log).items()],
         "gradients": _gradients(trace.log),
-        "beside": {str(c): max(split.get(c, 0) for split in phases) for c in beside},
+        "beside": {str(category): size for category, size in highest_of(trace.log).items()},
         "flops": work_of(trace.recorder).total_flops,
     }
 
@@ -210,6 +213,22 @@ def kept_of(log: EventLog) -> Counter[tuple[str, str]]:
     for allocation in (log.allocations[index] for index in most):
         found[allocation.module, kind_of(allocation.operator)] += allocation.size
     return found
+
+
+def highest_of(log: EventLog) -> dict[Category, int]:
+    """Most bytes of weights, of gradients and of optimizer state, each at a moment of its own."""
+    from workbench.memory.events import Kind, categories_of
+
+    live = categories_of(log, log.baseline)
+    highest = {category: live[category] for category in BESIDE}
+    for event in log.events:
+        if event.kind is Kind.INSIDE:
+            continue
+        allocation = log.allocations[event.storage]
+        if allocation.category in highest:
+            live[allocation.category] += allocation.size if event.kind is Kind.ALLOCATED else -allocation.size
+            highest[allocation.category] = max(highest[allocation.category], live[allocation.category])
+    return highest
 
 
 def kind_of(operator: str) -> str:
