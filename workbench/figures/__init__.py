@@ -33,6 +33,7 @@ from workbench.figures.planned import plan_table, verdicts_table
 from workbench.figures.prediction import prediction
 from workbench.figures.run import run
 from workbench.figures.saved import saved
+from workbench.figures.saved_map import saved_map
 from workbench.figures.schedule import schedule
 from workbench.figures.scheme import scheme
 from workbench.figures.table import split, table
@@ -86,6 +87,7 @@ __all__ = [
     "refresh_table",
     "run",
     "saved",
+    "saved_map",
     "schedule",
     "scheme",
     "split",
