@@ -143,9 +143,9 @@ def compare(one: Asked) -> dict[str, Any] | None:
     row: dict[str, Any] = {"key": one.key, **one._asdict()}
     start = time.process_time()
     try:
-        case = one.case()
-        if case.refusal() is not None:
+        if not one.served():
             return None
+        case = one.case()
         predicted = case.predict(fresh=True)
         row["predict seconds"] = round(time.process_time() - start, 3)
         if one.optimizer == "adamw" and one.model in TRANSFORMERS:
