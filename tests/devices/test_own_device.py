@@ -47,6 +47,9 @@ def test_an_edited_board_is_read_again(board):
         ('"4 GiB"', '"4 gallons"', ["4 gallons"]),
         ("[memory]", "[memory", ["my-board.toml"]),
         ("value = 48e9", 'value = "fast"', ["fast"]),
+        ("value = 48e9", "value = nan", ["throughput.fp32", "finite"]),
+        ("value = 25e-6", "value = -1", ["overhead", "above zero"]),
+        ('"600 MiB"', '"4 GiB"', ["reserved", "nothing is left"]),
     ],
 )
 def test_a_file_that_will_not_do_is_refused(board, old, new, words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ def _read(name: str, changed: tuple[int, int]) -> Device:
     if path.stem in shipped():
         raise BadInput("device file", path.name, f"a file name that no shipped device has; {path.stem} is one")
     try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.stem)
+        return _sound(parse(tomllib.loads(path.read_text(encoding="utf-8")), path.stem))
     except KeyError as error:
         raise BadInput("device file", path.name, f"a file that says {error.args[0]}") from None
     except BadInput as error:
@@ -54,3 +55,13 @@ def _read(name: str, changed: tuple[int, int]) -> Device:
     except (ValueError, TypeError, AttributeError) as error:
         said = " ".join(str(error).split())[:300].rstrip(".")
         raise BadInput("device file", path.name, f"a file like those of the library; {said}") from None
+
+
+def _sound(device: Device) -> Device:
+    """The device, if it could exist; raises ``ValueError`` naming the number that could not."""
+    for name, number in device.quantities():
+        if number.value is None or not 0 < number.value < math.inf:
+            raise ValueError(f"{name} is {number.value}, and must be above zero and finite")
+    if device.budget <= 0:
+        raise ValueError("reserved is all of memory.size or more, so nothing is left for training")
+    return device
