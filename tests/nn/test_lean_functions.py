@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from workbench.core.errors import BadInput
-from workbench.nn.lean_frozen import ShiftOnlyNorm, freeze_convolution, hardswish_with_bits
+from workbench.nn.lean_frozen import freeze_convolution, freeze_norm, hardswish_with_bits
 from workbench.nn.lean_static import packed_gelu, packed_product, packed_softmax, pruned_layer_norm
 
 
@@ -50,21 +52,31 @@ def test_frozen_convolution_is_exact_and_keeps_no_map(groups):
         module(x)
 
 
-def test_shift_only_norm_equals_a_frozen_norm_and_keeps_its_scale_alone():
+def test_shift_only_norm_equals_a_frozen_norm_and_keeps_nothing():
     source = nn.BatchNorm2d(5).double()
     source(draw(4, 5, 3, 3, seed=3) * 2 + 1)
     with torch.no_grad():
         source.weight.uniform_(0.5, 2)
         source.bias.uniform_(-1, 1)
     source.eval().weight.requires_grad_(False)
-    lean, x = ShiftOnlyNorm(source), draw(2, 5, 6, 6)
-    torch.testing.assert_close(lean(x), source(x), rtol=1e-12, atol=1e-12)
+    names = list(source.state_dict())
+    stock, lean = (freeze_norm(copy.deepcopy(source).train(), lean=lean) for lean in (False, True))
+    x = draw(2, 5, 6, 6)
+    before = lean.running_mean.clone()
     wanted = torch.autograd.grad(source(x).square().sum(), (x, source.bias))
-    found = torch.autograd.grad(lean(x).square().sum(), (x, lean.bias))
-    for ours, right in zip(found, wanted, strict=True):
-        torch.testing.assert_close(ours, right, rtol=1e-12, atol=1e-12)
+    for frozen in (stock, lean):
+        torch.testing.assert_close(frozen(x), source(x), rtol=1e-12, atol=1e-12)
+        found = torch.autograd.grad(frozen(x).square().sum(), (x, frozen.bias))
+        for ours, right in zip(found, wanted, strict=True):
+            torch.testing.assert_close(ours, right, rtol=1e-12, atol=1e-12)
+        assert list(frozen.state_dict()) == names and not frozen.weight.requires_grad
+    assert torch.equal(lean.running_mean, before)
+    assert torch.autograd.gradcheck(lean, (x,))
     assert kept_bytes(lambda: lean(x), lean.scale) == 0
-    assert kept_bytes(lambda: source(x), source.weight, source.running_mean, source.running_var) >= x.nbytes
+    assert kept_bytes(lambda: stock(x), stock.weight, stock.running_mean, stock.running_var) >= x.nbytes
+    for refused in (nn.BatchNorm2d(3, affine=False), nn.BatchNorm2d(3, track_running_stats=False)):
+        with pytest.raises(BadInput):
+            freeze_norm(refused)
 
 
 def test_gated_hardswish_keeps_a_bit_and_points_the_right_way():

@@ -15,6 +15,7 @@ from workbench.figures.gradients import gradients
 from workbench.figures.grid import grid
 from workbench.figures.guess import guess
 from workbench.figures.info import FigureInfo
+from workbench.figures.kept_by_block import kept_by_block
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
 from workbench.figures.microcontroller import (
     contribution_table,
@@ -66,6 +67,7 @@ __all__ = [
     "gradients",
     "grid",
     "guess",
+    "kept_by_block",
     "learned_table",
     "low_state_answer",
     "low_state_table",
