@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from workbench.core.errors import BadInput
 from workbench.nn.lean_frozen import freeze_convolution, freeze_norm, hardswish_with_bits
-from workbench.nn.lean_static import packed_gelu, packed_product, packed_softmax, pruned_layer_norm
+from workbench.nn.lean_static import byte_linear, packed_attention, packed_gelu, pruned_layer_norm
 
 
 def draw(*shape, dtype=torch.float64, seed=0):
@@ -101,19 +101,47 @@ def test_packed_gelu_keeps_half_a_byte_with_the_known_error():
     assert torch.autograd.gradcheck(packed_gelu, (on_grid,), eps=1e-6)
 
 
-def test_packed_softmax_and_product_keep_a_byte_each():
-    x = draw(2, 3, 9, 9, dtype=torch.float32)
-    assert kept_bytes(lambda: packed_softmax(x)) == x.numel()
-    outer = torch.randn(x.shape, generator=torch.Generator().manual_seed(6))
-    exact = torch.autograd.grad(x.softmax(-1), x, outer)[0]
-    found = torch.autograd.grad(packed_softmax(x), x, outer)[0]
-    assert (found - exact).norm() / exact.norm() < 0.02
-    left, right = ((draw(2, 4, 5, seed=s).detach() * 16).round().div(16).requires_grad_() for s in (1, 2))
-    right = right.detach().mT.contiguous().requires_grad_()
-    assert kept_bytes(lambda: packed_product(left, right)) == left.numel() + right.numel()
-    assert torch.autograd.gradcheck(packed_product, (left, right))  # exact on the grid of sixteenths
+def on_grid(*shape, seed):
+    """Sixteenths, which the byte formats hold exactly."""
+    return (draw(*shape, seed=seed).detach() * 16).round().div(16).requires_grad_()
+
+
+def attention(query, key, value, mask, scale):
+    return nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+
+
+@pytest.mark.parametrize("kind", ["none", "truths", "numbers"])
+def test_packed_attention_is_exact_forward_and_keeps_a_byte_for_each_number(kind):
+    inputs = [on_grid(2, 3, 9, 4, seed=s) for s in range(3)]
+    truths = torch.ones(2, 1, 1, 9, dtype=torch.bool)
+    truths[1, ..., 5:] = False
+    mask = {"none": None, "truths": truths, "numbers": draw(2, 1, 9, 9, seed=9).detach()}[kind]
+    torch.testing.assert_close(packed_attention(*inputs, mask, 0.5), attention(*inputs, mask, 0.5), rtol=1e-12, atol=0)
+    own = [] if mask is None else [mask]
+    assert kept_bytes(lambda: packed_attention(*inputs, mask, 0.5), *own) == 3 * inputs[0].numel() + 2 * 3 * 9 * 9
+    outer = draw(2, 3, 9, 4, seed=4).detach()
+    exact = torch.autograd.grad(attention(*inputs, mask, 0.5), inputs, outer)
+    found = torch.autograd.grad(packed_attention(*inputs, mask, 0.5), inputs, outer)
+    for ours, right in zip(found, exact, strict=True):  # the rest is the softmax in 255 steps
+        assert 0 < (ours - right).norm() / right.norm() < 0.02
     with pytest.raises(BadInput):
-        packed_product(left, right[0])
+        packed_attention(inputs[0], inputs[1][:, :1], inputs[2], None, 1.0)
+
+
+def test_packed_attention_is_exact_where_its_formats_are():
+    """Two equal keys or a single one: shares of 1 and 0 are exact in a byte."""
+    query, key, value = (on_grid(1, 2, n, 4, seed=s) for s, n in ((0, 5), (1, 1), (2, 1)))
+    assert torch.autograd.gradcheck(lambda *a: packed_attention(*a, None, 0.7), (query, key, value))
+
+
+def test_byte_linear_keeps_a_byte_and_is_exact_on_its_grid():
+    x, weight, bias = on_grid(3, 5, 8, seed=0), draw(4, 8, seed=1), draw(4, seed=2)
+    assert torch.equal(byte_linear(x, weight, bias), nn.functional.linear(x, weight, bias))
+    assert kept_bytes(lambda: byte_linear(x, weight, bias), weight) == x.numel()
+    outer = draw(3, 5, 4, seed=3).detach()
+    exact = torch.autograd.grad(nn.functional.linear(x, weight, bias), (x, weight, bias), outer)
+    for ours, right in zip(torch.autograd.grad(byte_linear(x, weight, bias), (x, weight, bias), outer), exact):
+        torch.testing.assert_close(ours, right, rtol=1e-12, atol=1e-12)
 
 
 def test_pruned_layer_norm_is_exact_when_all_is_kept_and_counts_its_places():

@@ -54,17 +54,16 @@ def kept(block: nn.Module, x: Tensor) -> int:
     """Bytes that autograd saves in a forward pass on ``x``, each storage once, without the module's own tensors."""
     own = {t.untyped_storage()._cdata for t in _tensors(block)}
     sizes: dict[int, int] = {}
-    held: list[Tensor] = []  # or a later storage could take an earlier one's place
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            held.append(tensor)
             sizes[storage._cdata] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output given back as it is would hold its own graph, and nothing would end that
 
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        block(x.detach().requires_grad_())
+        result = block(x.detach().requires_grad_())
+    del result
     return sum(sizes.values())
 
 
