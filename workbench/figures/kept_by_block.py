@@ -68,8 +68,8 @@ def kept_by_block(found: Sequence[Kept], headline: str = "", provenance: str = "
     return KeptByBlockInfo(
         title="What a block keeps for backward",
         caption="Measured on each block alone, every storage once, without weights. The middle bar is torch with ReLU, "
-        "whose gradient reads the result that the next convolution keeps anyway: the leaner of the two baselines that "
-        f"a saving can be a share of. {said}.{paper}",
+        "whose gradient reads the result that the next convolution keeps anyway (unless a pad stands between): the "
+        f"leaner of the two baselines that a saving can be a share of. {said}.{paper}",
         alt=f"Bytes kept by block. {said}.",
         runs=(),
         blocks=tuple(k.block.rpartition(".")[2] for k in found),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from workbench.bench import Bench
 
 FROZEN = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95)  #: shares of layers that SlimFit freezes
+FEW_FROZEN = (0.0, 0.9)
+BLOCKS = (1, 3, 5)  #: blocks that MobileTL and the plain last blocks train
+FEW_BLOCKS = (2, 4)
 #: Task and model of each half of the page: ``quick`` needs no download.
 TRANSFORMERS = {"quick": ("digits", "tiny-vit"), "": ("movie-sentiment", "minilm")}
 CONVOLUTIONS = {"quick": ("digits", "tiny-cnn"), "": ("fashion-mnist", "efficientnet-lite0")}
@@ -41,7 +44,14 @@ def opened(profile: str, places: dict[str, tuple[str, str]], **options: Any) -> 
     import workbench as wb
 
     task, model = places.get(profile, places[""])
+    if profile == "quick":  # two dozen arms within a minute
+        options.setdefault("epochs", 1.5)
     return wb.open(task, model, profile=profile, **options)
+
+
+def places(*benches: Bench) -> dict[str, str]:
+    """What the page is about, for its list of parameters."""
+    return {f"{bench.task} on {bench.model}": f"batch {bench.case('full').batch}" for bench in benches}
 
 
 def slimfit_ways(bench: Bench, shares: Sequence[float] = FROZEN) -> tuple[str, ...]:
@@ -50,13 +60,13 @@ def slimfit_ways(bench: Bench, shares: Sequence[float] = FROZEN) -> tuple[str, .
     return tuple(f"slimfit lr={first * (1 - share) ** -0.75:.2g} frozen={share:g}" for share in shares)
 
 
-def transformer_arms(bench: Bench, shares: Sequence[float] = FROZEN) -> Arms:
+def transformer_arms(bench: Bench, shares: Sequence[float] = ()) -> Arms:
     """SlimFit, S2FT and GreenTrainer beside adapters, biases, the last blocks, recomputing and tensors by chance."""
     rates = _rates(bench)
     rank = 8 if _pretrained(bench) else 2
     slices = f"s2ft lr={rates['s2ft']} channels={equal_channels(bench, rank)}"
     green = f"green-trainer lr={rates['green-trainer']} rho={RHO:g}"
-    slim = slimfit_ways(bench, shares)
+    slim = slimfit_ways(bench, shares or (FROZEN if _pretrained(bench) else FEW_FROZEN))
     return Arms(
         (*slim, slices, green),
         (
@@ -72,8 +82,9 @@ def transformer_arms(bench: Bench, shares: Sequence[float] = FROZEN) -> Arms:
     )
 
 
-def convolution_arms(bench: Bench, blocks: Sequence[int] = (1, 3, 5)) -> Arms:
+def convolution_arms(bench: Bench, blocks: Sequence[int] = ()) -> Arms:
     """MobileTL, sparse updates, and int8 training beside adapters, biases, the last blocks and tensors by chance."""
+    blocks = blocks or (BLOCKS if _pretrained(bench) else FEW_BLOCKS)
     tuned = tuple(f"mobile-tl lr=0.003 blocks={count}" for count in blocks)
     middle = blocks[len(blocks) // 2]
     return Arms(
@@ -90,7 +101,7 @@ def convolution_arms(bench: Bench, blocks: Sequence[int] = (1, 3, 5)) -> Arms:
         (
             f"mobile-tl lr=0.003 blocks={middle} compute=requires-grad",
             "sparse-update lr=0.01 gradients=all",
-            "int8-training graph=fake",
+            "int8-training update=all graph=fake",
         ),
     )
 
