@@ -3,15 +3,15 @@
     OMP_NUM_THREADS=1 python benchmarks/lean_backward.py [--part PART] [--model MODEL] [--page]
 
 Parts are ``blocks`` and ``cosines`` (MobileTL), ``packing`` (SlimFit), ``bytes`` and ``trained``. Trainings that are in
-the run store are not repeated, so the last part can be stopped and taken up; ``--arms N`` trains the first N arms only,
-``--page`` only writes the page.
+the run store are not repeated, so the last part can be stopped and taken up; ``--stored`` trains nothing, ``--page``
+only writes the page.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from workbench.environment import environment, now
 from workbench.lens.kept_by_block import kept_by_block
 from workbench.memory.measure import measure
 from workbench.records.schema import RunRecord
-from workbench.studies.lean_backward import Arms, convolution_arms, transformer_arms
+from workbench.studies.lean_backward import FROZEN, Arms, convolution_arms, transformer_arms
 from workbench.studies.lean_transformers import trained
 from workbench.testing import Subject
 
@@ -49,7 +49,7 @@ class Setting(NamedTuple):
 SETTINGS = {
     "efficientnet-lite0": Setting("fashion-mnist", 64, 480, 500, ("blocks", "cosines", "bytes", "trained")),
     "minilm": Setting("movie-sentiment", 32, 400, 400, ("packing", "bytes", "trained")),
-    "tiny-vit": Setting("digits", 16, 1000, 500, ("packing", "bytes", "trained"), epochs=8),
+    "tiny-vit": Setting("digits", 16, 1000, 300, ("packing", "bytes", "trained"), epochs=3),
 }
 PARTS = ("blocks", "cosines", "packing", "bytes", "trained")
 
@@ -60,7 +60,7 @@ def main() -> None:
     for model in asked.model if not asked.page else ():
         bench = opened(model)
         for part in (p for p in asked.part if p in SETTINGS[model].parts):
-            made = part_trained(bench, asked.arms) if part == "trained" else globals()[f"part_{part}"](bench)
+            made = part_trained(bench, asked.stored) if part == "trained" else globals()[f"part_{part}"](bench)
             stored["models"].setdefault(model, {})[part] = made
             stored |= {"when": now(), "host": environment()}
             RESULTS.write_text(json.dumps(stored, indent=1, default=str) + "\n")
@@ -75,7 +75,7 @@ def opened(model: str) -> Bench:
 
 
 def arms(bench: Bench) -> Arms:
-    return convolution_arms(bench) if bench.model == "efficientnet-lite0" else transformer_arms(bench)
+    return convolution_arms(bench) if bench.model == "efficientnet-lite0" else transformer_arms(bench, FROZEN)
 
 
 def part_blocks(bench: Bench) -> list[dict[str, Any]]:
@@ -125,26 +125,29 @@ def part_packing(bench: Bench) -> dict[str, Any]:
 
 
 def part_bytes(bench: Bench) -> list[dict[str, Any]]:
-    """Worst step of each way, predicted and measured, and what it keeps."""
-    made = arms(bench)
-    return [_bytes(bench, way, way in made.lazy) for way in (*made.papers, *made.plain, *made.lazy)]
+    """Worst step of each lazy way, predicted and measured, and what it keeps; others stand with what they learned."""
+    rows = []
+    for way in arms(bench).lazy:
+        method, settings = parsed_way(way)
+        case: Case = bench.case(method, **settings)
+        predicted, measured = case.predict(), measure(case.step(case.attached()), case.example())
+        rows.append({"way": way, "predicted": predicted.peak, "measured": measured.peak, "kept": measured.saved})
+    return rows
 
 
-def _bytes(bench: Bench, way: str, lazy: bool) -> dict[str, Any]:
-    method, settings = parsed_way(way)
-    case: Case = bench.case(method, **settings)
-    if case.refusal() is not None:
-        return {"way": way, "lazy": lazy, "refused": case.refusal()}
-    predicted, measured = case.predict(), measure(case.step(case.attached()), case.example())
-    return {
-        "way": way, "lazy": lazy, "predicted": predicted.peak, "measured": measured.peak,
-        "kept": measured.saved, "kept predicted": predicted.saved,
-    }  # fmt: skip
-
-
-def part_trained(bench: Bench, count: int | None) -> list[dict[str, Any]]:
+def part_trained(bench: Bench, stored: bool) -> list[Mapping[str, Any]]:
     """Every arm with every seed; a way that was refused stands with its reason."""
-    return [_row(r) for way in arms(bench).trained[:count] for r in trained(bench, [way], SEEDS)]
+    find = _stored if stored else trained
+    return [_row(r) for way in arms(bench).trained for r in find(bench, [way], SEEDS)]
+
+
+def _stored(bench: Bench, ways: Sequence[str], seeds: Sequence[int]) -> list[RunRecord]:
+    """Runs that are in the store."""
+    found = []
+    for method, settings in map(parsed_way, ways):
+        points = bench.grid({"method": [method], "seed": list(seeds), **{k: [v] for k, v in settings.items()}})
+        found += [p.record for p in points if p.record is not None]
+    return found
 
 
 def _row(record: RunRecord) -> Mapping[str, Any]:
@@ -169,7 +172,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--model", action="append", choices=tuple(SETTINGS))
-    parser.add_argument("--arms", type=int, help="train only so many arms")
+    parser.add_argument("--stored", action="store_true", help="train nothing")
     parser.add_argument("--page", action="store_true", help="only write the page")
     asked = parser.parse_args()
     asked.part, asked.model = asked.part or list(PARTS), asked.model or list(SETTINGS)
