@@ -5,6 +5,7 @@ from workbench.figures.categories import categories
 from workbench.figures.compare import compare
 from workbench.figures.courses import courses, courses_answer, courses_table
 from workbench.figures.curves import curves
+from workbench.figures.dynamics import dynamics
 from workbench.figures.errors import errors, errors_answer, errors_table
 from workbench.figures.estimates import estimates
 from workbench.figures.extra_bytes import extra_bytes
@@ -15,6 +16,7 @@ from workbench.figures.gradients import gradients
 from workbench.figures.grid import grid
 from workbench.figures.guess import guess
 from workbench.figures.info import FigureInfo
+from workbench.figures.kept_by_block import kept_by_block
 from workbench.figures.low_state import low_state_answer, low_state_table, paper_memory, refresh_table
 from workbench.figures.microcontroller import (
     contribution_table,
@@ -38,6 +40,7 @@ from workbench.figures.schedule import schedule
 from workbench.figures.scheme import scheme
 from workbench.figures.table import split, table
 from workbench.figures.timeline import one_step, timeline
+from workbench.figures.trade import trade, trade_table
 from workbench.figures.update_order import update_order
 from workbench.figures.visited import visited
 
@@ -52,6 +55,7 @@ __all__ = [
     "courses_answer",
     "courses_table",
     "curves",
+    "dynamics",
     "errors",
     "errors_answer",
     "errors_table",
@@ -67,6 +71,7 @@ __all__ = [
     "gradients",
     "grid",
     "guess",
+    "kept_by_block",
     "learned_table",
     "low_state_answer",
     "low_state_table",
@@ -94,6 +99,8 @@ __all__ = [
     "sram_table",
     "table",
     "timeline",
+    "trade",
+    "trade_table",
     "tuned_table",
     "update_order",
     "verdicts_table",
