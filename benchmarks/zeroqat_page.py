@@ -1,0 +1,2 @@
+def write(stored):
+    pass
