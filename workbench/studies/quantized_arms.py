@@ -194,23 +194,31 @@ def quantized_arms(
     *,
     arms: Sequence[str] = tuple(ARMS),
     rates: Mapping[str, Sequence[float]] | None = None,
+    light: int = 2,
     progress: Callable[[str], None] | None = None,
     **more: Any,
 ) -> list[Outcome]:
     """Every arm at every width from every start (weights by seed), each at the best rate of its grid for that width.
 
-    ``rates`` gives arms that train other grids than their own.
+    ``rates`` gives arms that train other grids than their own, ``light`` the deepest blocks that the light variant
+    trains. Arms that do not train run from the first start only, where all starts are the same.
     """
     if not starts or not bits or steps < 1:
         raise BadInput("starts, bits and steps", (list(starts), list(bits), steps), "at least one of each")
     tell, found = progress or (lambda _: None), []
-    first = next(iter(starts))
+    first, same = next(iter(starts)), len({id(start) for start in starts.values()}) == 1
     for width, name in itertools.product(bits, arms):
         tell(f"{name}, {width} bits")
-        grid = (rates or {}).get(name, ARMS[name].rates) if ARMS[name].rates else (0.0,)
-        tried = {lr: outcome(bench, name, width, first, starts[first], steps, lr, **more) for lr in grid}
-        lr = min(tried, key=lambda rate: tried[rate][1])
+        arm = ARMS[name]
+        given = {**more, **({"tuned_blocks": light} if "tuned_blocks" in arm.settings else {})}
+
+        def run(seed: int, lr: float, name: str = name, width: int = width, given: Any = given) -> Any:
+            return outcome(bench, name, width, seed, starts[seed], steps, lr, **given)
+
+        grid = (rates or {}).get(name, arm.rates) if arm.rates else (0.0,)
+        tried = {lr: run(first, lr) for lr in grid}
+        lr = min(tried, key=lambda rate, tried=tried: tried[rate][1])  # type: ignore[misc]
         found.append(tried[lr][0])
-        for seed, start in list(starts.items())[1:]:
-            found.append(outcome(bench, name, width, seed, start, steps, lr, **more)[0])
+        if arm.rates or not same:
+            found += [run(seed, lr)[0] for seed in list(starts)[1:]]
     return found
