@@ -12,7 +12,7 @@ import argparse
 import gc
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ import workbench as wb
 from workbench.core.seeds import derive
 from workbench.environment import environment, now
 from workbench.lens.code_flips import code_flips
-from workbench.memory.measure import measure
-from workbench.studies.quantized_arms import ARMS, Outcome, float_model, outcome, quantized_session
+from workbench.studies.quantized_arms import ARMS, Outcome, float_model, outcome, predicted, quantized_session
 
 RESULTS = Path(__file__).resolve().parent / "results" / "zeroqat.json"
 EPS = (1e-4, 1e-3, 1e-2)
@@ -32,14 +31,18 @@ EPS = (1e-4, 1e-3, 1e-2)
 
 @dataclass(frozen=True)
 class Bench:
-    """A real task and model, a float start of so many steps, widths, steps of each arm that trains, its rates."""
+    """A real task and model, widths, steps of each arm that trains, its rates.
+
+    ``start`` is how the float model was made: batch, training and held-back examples, steps, rate. Test examples are
+    the first of one shuffle and those of an arm fewer than were held back, so no arm is tested on what the start saw.
+    """
 
     task: str
     model: str
     batch: int
     train: int
     test: int
-    start: tuple[int, float]
+    start: tuple[int, int, int, int, float]
     bits: tuple[int, ...]
     steps: int
     rates: Mapping[str, tuple[float, ...]]
@@ -60,16 +63,16 @@ BACKPROP = "straight-through QAT"
 LAZY = "lazy: rounded weights"
 BENCHES = {
     "tiny-bert": Bench(
-        "movie-sentiment", "tiny-bert", 16, 800, 400, (400, 2e-3), (4, 3, 2), 600,
-        {"ZeroQAT": (3e-4, 1e-3), "ZeroQAT light": (3e-4, 1e-3), BACKPROP: (3e-4, 1e-3), LAZY: (3e-4,)}, draws=16,
+        "movie-sentiment", "tiny-bert", 16, 800, 400, (16, 800, 400, 300, 2e-3), (2, 4), 250,
+        {"ZeroQAT": (1e-5, 5e-5), "ZeroQAT light": (1e-5, 5e-5), BACKPROP: (3e-4,), LAZY: (1e-5,)}, draws=16,
         more={"tuned": 1},
     ),
     "minilm": Bench(
-        "movie-sentiment", "minilm", 8, 400, 200, (100, 5e-5), (3, 2), 24,
+        "movie-sentiment", "minilm", 8, 400, 200, (16, 800, 500, 100, 5e-5), (3, 2), 24,
         {"ZeroQAT": (3e-6,), "ZeroQAT light": (1e-5,), BACKPROP: (3e-5,), LAZY: (3e-6,)},
     ),
     "smollm2": Bench(
-        "python-code", "smollm2", 1, 64, 8, (0, 1e-5), (4,), 4,
+        "python-code", "smollm2", 1, 64, 8, (1, 64, 8, 0, 1e-5), (4,), 4,
         {"ZeroQAT light": (1e-6,)}, (0,), 48, ("round to nearest", "ZeroQAT light"), 1,
     ),
 }  # fmt: skip
@@ -81,9 +84,9 @@ def starts(name: str, bench: Bench) -> dict[str, torch.Tensor]:
 
     from workbench.core import paths
 
-    steps, lr = bench.start
-    opened = bench.open()
-    number = derive(0, json.dumps([opened.case("full", lr=lr).identity(), bench.train, steps], sort_keys=True))
+    batch, train, test, steps, lr = bench.start
+    opened = replace(bench, batch=batch, train=train, test=test).open()
+    number = derive(0, json.dumps([opened.case("full", lr=lr).identity(), train, test, steps], sort_keys=True))
     file = paths.cache() / "float-starts" / f"{name}-{number:016x}.safetensors"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -110,22 +113,6 @@ def flips(bench: Bench, start: Mapping[str, torch.Tensor], bits: int) -> list[di
         batch = next(case.task.batches(session.data, case.spec, case.batch, 0))
         found += [{"scales": scales, **asdict(f)} for f in code_flips(session.training, batch, EPS, bench.draws)]
     return found
-
-
-def sizes(bench: Bench, start: Mapping[str, torch.Tensor], name: str, bits: int) -> dict[str, Any]:
-    """Predicted and measured peak of one step of one arm."""
-    session = quantized_session(bench.open(), start, 0, 1, **settings_of(bench, name, bits))
-    found = measure(session.training, session.case.example())
-    return {
-        "predicted": session.case.predict().peak,
-        "peak": found.peak,
-        "saved": found.saved,
-        "by_category": {str(k): v for k, v in found.by_category.items()},
-    }
-
-
-def settings_of(bench: Bench, name: str, bits: int) -> dict[str, Any]:
-    return {**ARMS[name].settings, "weight_bits": bits, **light(bench, name)}
 
 
 def light(bench: Bench, name: str) -> dict[str, Any]:
@@ -161,7 +148,7 @@ def run(name: str, bench: Bench, stored: dict[str, Any], save: Any) -> None:
                 lr = min(tried, key=lambda rate, t=tried: t[rate][1])  # type: ignore[misc]
                 if seed == bench.seeds[0]:
                     losses[f"{arm}|{bits}"] = {"chosen": lr, "last": {str(k): v[1] for k, v in tried.items()}}
-                runs[key] = told(tried[lr][0])
+                runs[key] = told(predicted(opened, tried[lr][0], **light(bench, arm)))
                 print(name, key, {k: runs[key][k] for k in ("lr", "score", "loss", "moved")}, flush=True)
                 save()
                 gc.collect()

@@ -63,7 +63,7 @@ ARMS: Mapping[str, Arm] = {
 @dataclass(frozen=True)
 class Outcome:
     """One arm at one width with one seed. ``score`` is the task's; ``moved`` the share of codes that training changed
-    for good; ``profile`` the measured step, ``predicted`` its peak in bytes before anything ran."""
+    for good; ``profile`` the measured step, ``predicted`` its peak in bytes on fake tensors (first seed only)."""
 
     arm: str
     bits: int
@@ -162,6 +162,19 @@ def held_out_loss(session: Session, size: int = 32) -> float:
     return total / count
 
 
+def settings_of(name: str, bits: int, lr: float, **more: Any) -> dict[str, Any]:
+    """Settings of the method for an arm; a rate of 0 leaves the method's own."""
+    return {**ARMS[name].settings, "weight_bits": bits, **({"lr": lr} if lr else {}), **more}
+
+
+def predicted(bench: Bench, found: Outcome, **more: Any) -> Outcome:
+    """The outcome with the peak of its step as predicted on fake tensors, where it trained."""
+    if found.profile is None:
+        return found
+    case = bench.case(METHOD, **settings_of(found.arm, found.bits, found.lr, **more))
+    return replace(found, predicted=case.predict().peak)
+
+
 def outcome(
     bench: Bench, name: str, bits: int, seed: int, start: Mapping[str, Tensor], steps: int, lr: float, **more: Any
 ) -> tuple[Outcome, float]:
@@ -169,8 +182,7 @@ def outcome(
     if name not in ARMS:
         raise UnknownName("arm", name, ARMS)
     arm = ARMS[name]
-    settings = {**arm.settings, "weight_bits": bits, **({"lr": lr} if lr else {}), **more}
-    session = quantized_session(bench, start, seed, steps, **settings)
+    session = quantized_session(bench, start, seed, steps, **settings_of(name, bits, lr, **more))
     if arm.prepare:
         calibrate(session, arm.prepare)
     before, losses = all_codes(session.model), [float("inf")]
@@ -181,9 +193,8 @@ def outcome(
             losses = [float("inf")]
     last = mean(losses[-max(1, round(LAST * len(losses))) :])
     moved = changed(before, all_codes(session.model)) if arm.rates else None
-    predicted = session.case.predict().peak if arm.rates else None
     score, loss = session.score().value, held_out_loss(session)
-    return Outcome(name, bits, seed, lr, score, loss, moved, session.measured, predicted), last
+    return Outcome(name, bits, seed, lr, score, loss, moved, session.measured, None), last
 
 
 def quantized_arms(
@@ -218,7 +229,7 @@ def quantized_arms(
         grid = (rates or {}).get(name, arm.rates) if arm.rates else (0.0,)
         tried = {lr: run(first, lr) for lr in grid}
         lr = min(tried, key=lambda rate, tried=tried: tried[rate][1])  # type: ignore[misc]
-        found.append(tried[lr][0])
+        found.append(predicted(bench, tried[lr][0], **given))
         if arm.rates or not same:
             found += [run(seed, lr)[0] for seed in list(starts)[1:]]
     return found
