@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from workbench.core.errors import UnknownName
 from workbench.lens.code_flips import Flips, code_flips
-from workbench.studies.quantized_arms import ARMS, Outcome, float_model, quantized_arms, quantized_session
+from workbench.studies.quantized_arms import (
+    ARMS,
+    Outcome,
+    float_model,
+    held_out_loss,
+    quantized_arms,
+    quantized_session,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +71,12 @@ def bench_for(chosen: Preset) -> Bench:
 def start_of(bench: Bench, chosen: Preset) -> dict[str, Tensor]:
     """The float weights that every arm starts from; seeds of the arms move order and noise alone."""
     return float_model(bench, 0, *chosen.start)
+
+
+def float_loss(bench: Bench, start: Mapping[str, Tensor]) -> float:
+    """Held-out loss before anything is rounded: at 16 bits, which is within 1e-4 of it."""
+    wide = {"weight_bits": 16, "activation_bits": 16, "scales": "moving"}
+    return held_out_loss(quantized_session(bench, start, 0, 1, **wide))
 
 
 def arms_of(
