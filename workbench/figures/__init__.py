@@ -9,6 +9,7 @@ from workbench.figures.dynamics import dynamics
 from workbench.figures.errors import errors, errors_answer, errors_table
 from workbench.figures.estimates import estimates
 from workbench.figures.extra_bytes import extra_bytes
+from workbench.figures.few_bits import few_bits, few_bits_answer, few_bits_table, flips_table
 from workbench.figures.fit import fit, fit_table
 from workbench.figures.forecast import beside_published, forecast, forecast_answer, forecast_costs
 from workbench.figures.forgetting import forgetting, forgetting_table
@@ -61,8 +62,12 @@ __all__ = [
     "errors_table",
     "estimates",
     "extra_bytes",
+    "few_bits",
+    "few_bits_answer",
+    "few_bits_table",
     "fit",
     "fit_table",
+    "flips_table",
     "forecast",
     "forecast_answer",
     "forecast_costs",
