@@ -40,7 +40,7 @@ class ZOODiP(Method):
         title="ZOODiP (a token without backpropagation)",
         family="forward-only",
         paper="Efficient Personalization of Quantized Diffusion Model without Backpropagation (2025)",
-        summary="Learn one token of an int8 denoiser from differences of its loss, at the times that the token decides.",
+        summary="Learn one token of an int8 denoiser from differences of its loss, at times that the token decides.",
         saves="All saved activations, and float weights to a quarter; a history of the token stands in their place.",
         when="A quantized denoiser is to draw something it never saw where only inference fits.",
         equation="g = mean_i (L(s + eps z_i) - L(s)) / eps z_i;  g <- g - g E^T E;  s <- s - Adam(g),  t ~ U(0.5, 0.9)",

@@ -1,4 +1,4 @@
-"""Drawing what a token says: a denoiser learns the kinds of a picture set, or one kind it never saw from a few pictures.
+"""Drawing what a token says: a denoiser learns the kinds of a picture set, or a kind it never saw from a few pictures.
 
 Every known kind is divided into styles (k-means of its pictures), and each style has a token. One kind is kept back:
 its token, the last of the table, has never been trained. A third of all pictures is seen by nobody but a judge, a
@@ -101,7 +101,10 @@ class Drawing(Task):
         mine = np.flatnonzero(~found.judge & ((found.kinds == self.new) == self.teaches_new))
         train, test = split(self.name, len(mine), sizes.train, sizes.test, self.defaults, seed)
         parts = [
-            [{"image": found.pictures[i], "token": int(found.token[i]), "kind": int(found.kinds[i])} for i in mine[part]]
+            [
+                {"image": found.pictures[i], "token": int(found.token[i]), "kind": int(found.kinds[i])}
+                for i in mine[part]
+            ]
             for part in (train, test)
         ]
         what = f"{len(mine)} pictures of {'the kept back kind' if self.teaches_new else 'the known kinds'}"
@@ -162,7 +165,7 @@ class Drawing(Task):
 
         with evaluating(model):
             tokens, kinds = self.asked(data)
-            made = self.draw(model, tokens)
+            made = self.draw(model, tokens, at_once=batch)
             loss = loss_by_time(model, self.collate(data.test, spec), (0.1, 0.3, 0.5, 0.7, 0.9))
         judge = _judge(type(self))
         right = judge.predict(made.flatten(1).numpy()) == kinds
@@ -184,7 +187,7 @@ class Drawing(Task):
         chosen = [data.test[i % len(data.test)] for i in range(count)]
         return torch.tensor([e["token"] for e in chosen]), np.array([e["kind"] for e in chosen])
 
-    def draw(self, model: nn.Module, tokens: Tensor, seed: int = 0) -> Tensor:
+    def draw(self, model: nn.Module, tokens: Tensor, seed: int = 0, at_once: int = 128) -> Tensor:
         """Pictures (count, 1, side, side) of these tokens; the same noise for the same seed, whatever the model."""
         import torch
 
@@ -192,7 +195,8 @@ class Drawing(Task):
 
         numbers = torch.Generator().manual_seed(derive(seed, "drawing"))
         noise = torch.randn(len(tokens), 1, self.side, self.side, generator=numbers)
-        return drawn(model, tokens, noise)  # type: ignore[arg-type]
+        parts = zip(tokens.split(at_once), noise.split(at_once))
+        return torch.cat([drawn(model, *part) for part in parts])  # type: ignore[arg-type]
 
 
 def noised(pictures: Tensor, tokens: Tensor, seed: int) -> Batch:

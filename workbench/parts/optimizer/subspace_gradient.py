@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from workbench.nn.token_history import TokenHistory
 from workbench.parts.base import Optimizer
-from workbench.parts.optimizer.adamw import AdamW
+from workbench.parts.optimizer import named
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,11 @@ class SubspaceGradient:
     interval: int = 128
     share: float = 1e-3
     probes: int = 1
-    inner: Optimizer = field(default_factory=AdamW)
+    inner: Optimizer | None = None  #: AdamW with its defaults where none is given
 
     def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        return TokenHistory(
-            parameters, lr, self.inner.build, interval=self.interval, share=self.share, probes=self.probes
-        )
+        inner = self.inner or named("adamw")
+        return TokenHistory(parameters, lr, inner.build, interval=self.interval, share=self.share, probes=self.probes)
 
 
 Rule = SubspaceGradient
