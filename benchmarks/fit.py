@@ -1,24 +1,38 @@
-"""How long the fit explorer and the planner take: cold, cached, and for each change; and how near the best plan is.
+"""How long answers take: fit explorer and planner, cold and cached, one change of a slider, and models of 7B and 70B.
 
-Prints one table. Every cold and cached time is a process of its own with a cache of its own, wall clock, so run it
-on a quiet machine. The planner's distance is against exhaustive search with every candidate predicted.
+    OMP_NUM_THREADS=1 python benchmarks/fit.py
+
+Commands are whole processes, from the shell's point of view: wall seconds, and the CPU seconds of the process and its
+children. *Cold* means an empty cache (assets are there, probes and predictions are not), *cached* the same command
+again, after a search for ways out has had its time. A change is a new budget, batch and length over all methods, in
+Python and in the panel's own code. Large models are known by their shapes alone, batch 1, 512 tokens, formula tier.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, PAGE = ROOT / "benchmarks" / "results" / "fit.json", ROOT / "docs" / "fit.md"
 TASK, MODEL, DEVICE = "movie-sentiment", "minilm", "raspberry-pi-4"
 PINTPOT = (sys.executable, "-W", "ignore", "-c", "from workbench.cli import main; main()")
+ANSWERS = {"all methods, cold": 30.0, "all methods, cached": 2.0}  #: wall seconds aimed at
+LARGE = {"llama-2-7b": 5.0, "llama-3-70b": 15.0}  #: CPU seconds aimed at
+WAYS: dict[str, tuple[str, ...]] = {
+    "full": ("full",), "lora": ("lora",), "lora, checkpointing": ("lora", "--set", "recompute=1"),
+    "lora, NF4 base": ("lora", "--set", "weights=nf4"), "sparse-update": ("sparse-update",), "mezo": ("mezo",),
+}  # fmt: skip
+CHANGE = 0.05  #: wall seconds aimed at for one change
 #: Evaluates the explorer's module on its data as the browser does, without drawing.
 NODE = """
 const fs = require("fs");
@@ -38,15 +52,20 @@ console.log(JSON.stringify([times[30] / 1000, times[59] / 1000]));
 """
 
 
-def timed(*words: str, cache: Path) -> float:
-    """Wall seconds of one command."""
-    start = time.perf_counter()
+Row = dict[str, Any]
+
+
+def command(what: str, *words: str, cache: Path) -> Row:
+    """One command in a process of its own. Raises ``SystemExit`` with what it said when it fails."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(
         [*PINTPOT, *words], env={**os.environ, "PINTPOT_CACHE": str(cache)}, capture_output=True, text=True, check=False
     )
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(done.stderr)
-    return time.perf_counter() - start
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"what": what, "wall": wall, "cpu": cpu, "said": done.stdout}
 
 
 def assets_into(cache: Path) -> None:
@@ -58,21 +77,33 @@ def assets_into(cache: Path) -> None:
             (cache / name).symlink_to(place)
 
 
-def commands() -> list[tuple[str, float]]:
+def answers() -> Iterator[Row]:
     where = ("--task", TASK, "--model", MODEL, "--device", DEVICE)
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
         assets_into(cache)
-        rows.append(("all methods, cold", timed("fit", *where, "--budget", "256MiB", cache=cache)))
-        rows.append(("all methods, cached", timed("fit", *where, "--budget", "256MiB", cache=cache)))
-        rows.append(("plan for full, warm probes", timed("plan", *where, "--budget", "200MiB", cache=cache)))
-        rows.append(("the same plan again", timed("plan", *where, "--budget", "200MiB", cache=cache)))
-    return rows
+        ask = ("fit", *where, "--budget", "256MiB")
+        yield command("all methods, cold", *ask, cache=cache)
+        command("", *ask, cache=cache)  # a search that the clock ended goes on
+        yield command("all methods, cached", *ask, cache=cache)
+        plan = ("plan", *where, "--budget", "200MiB")
+        yield command("plan for full tuning, probes known", *plan, cache=cache)
+        yield command("the same plan again", *plan, cache=cache)
 
 
-def changes() -> list[tuple[str, float]]:
-    """Seconds of one change of budget, batch or length over all methods, in Python and in the browser's engine."""
+def large() -> Iterator[Row]:
+    """Predictions of models known by their shapes, each in a cache of its own."""
+    for model in LARGE:
+        for way, (method, *settings) in WAYS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                words = ("predict", "--model", model, "--method", method, *settings, "--batch", "1", "--length", "512")
+                row = command(f"{model}, {way}", *words, "--json", cache=Path(folder))
+                said = json.loads(row["said"])
+                yield {**row, "peak": (said.get("predicted") or said)["peak"]}
+
+
+def changes() -> Iterator[Row]:
+    """One change of budget, batch or length over all methods, in Python and in the browser's engine."""
     import workbench
     from workbench import figures
 
@@ -83,51 +114,65 @@ def changes() -> list[tuple[str, float]]:
         start = time.perf_counter()
         table.at(bench.budget // (1 + i % 3), 1 + i % 40, 8 + i)
         taken.append(time.perf_counter() - start)
-    rows = [("one change in Python, median", median(taken)), ("one change in Python, worst of 60", max(taken))]
+    yield {
+        "what": f"one change over {len(table.methods)} methods in Python",
+        "wall": median(taken),
+        "worst": max(taken),
+    }
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "info.json"
         data.write_text(json.dumps(figures.fit_table(table, bench.budget).data()))
-        module = Path(__file__).parents[1] / "widgets" / "static" / "fit.js"
+        module = ROOT / "widgets" / "static" / "fit.js"
         done = subprocess.run(["node", "-e", NODE, str(module), str(data)], capture_output=True, text=True, check=True)
-        middle, worst = json.loads(done.stdout)
-        rows += [("one change in JavaScript, median", middle), ("one change in JavaScript, worst of 60", worst)]
-        print(f"data of the panel: {data.stat().st_size / 1e3:.0f} kB for {len(table.methods)} methods")
-    return rows
+    middle, worst = json.loads(done.stdout)
+    yield {"what": "the same change in the panel's JavaScript", "wall": middle, "worst": worst}
 
 
-def distances() -> None:
-    """Throughput of the plan over that of exhaustive search with exact predictions, on small grids."""
-    from workbench.case import Case
-    from workbench.core.profile import Tier
-    from workbench.devices.model import get
-    from workbench.plan.planner import plan
-    from workbench.plan.verdict import on_device
+def aim(row: Row) -> str:
+    """What was aimed at, and whether it was met."""
+    model = row["what"].partition(",")[0]
+    if "worst" in row:
+        got, wanted, unit = row["worst"], CHANGE, "wall s"
+    elif model in LARGE:
+        got, wanted, unit = row["cpu"], LARGE[model], "CPU s"
+    elif row["what"] in ANSWERS:
+        got, wanted, unit = row["wall"], ANSWERS[row["what"]], "wall s"
+    else:
+        return "-"
+    return f"{wanted:g} {unit}: {'met' if got <= wanted else 'missed'}"
 
-    device = get(DEVICE)
-    base = Case("tokens", "tiny-bert", "full", 8, 16)
-    grid = {"batch": [8, 4, 2, 1], "recompute": [0, 1], "optimizer": ["adamw", "sgd"]}
-    peak = base.predict(Tier.FAKE).peak
-    for share in (0.45, 0.6, 0.8, 1.0):
-        budget = int(peak * share)
-        best = 0.0
-        for batch in grid["batch"]:
-            for recompute in grid["recompute"]:
-                for optimizer in grid["optimizer"]:
-                    settings = {"recompute": recompute, "optimizer": optimizer}
-                    case = replace(base, batch=batch, accumulate=math.ceil(8 / batch), settings=settings)
-                    if case.predict(Tier.FAKE).peak <= budget:
-                        best = max(best, 8 / (on_device(case, device)[0].value or math.inf))
-        start = time.perf_counter()
-        found = plan(base, device, budget, grid=grid, tier=Tier.FAKE)
-        taken = time.perf_counter() - start
-        ratio = (found.throughput.value or 0.0) / best
-        print(f"budget {share:.0%}: {ratio:.3f} of exhaustive search, {found.verified} predictions, {taken:.2f} s")
+
+def page(result: dict[str, Any]) -> str:
+    host = result["host"]
+    lines = ["# How long answers take", "", *(__doc__ or "").strip().split("\n")[4:], ""]
+    lines += ["Written by `OMP_NUM_THREADS=1 python benchmarks/fit.py`; do not edit. Measured", f"{result['made']},"]
+    lines += [
+        f"{host['cores']} cores ({host['processor']}), load {result['load'][0]} at the start, {result['load'][1]} at"
+    ]
+    lines += ["the end; times of a busy machine are longer.", ""]
+    lines += ["| what | wall s | CPU s | worst of 60, s | predicted peak | aim |", "|---|---|---|---|---|---|"]
+    for row in result["rows"]:
+        cpu = f"{row['cpu']:.1f}" if "cpu" in row else "-"
+        worst = f"{row['worst']:.4f}" if "worst" in row else "-"
+        peak = f"{row['peak'] / 1e9:.2f} GB" if "peak" in row else "-"
+        wall = f"{row['wall']:.1f}" if row["wall"] > 0.1 else f"{row['wall']:.4f}"
+        lines.append(f"| {row['what']} | {wall} | {cpu} | {worst} | {peak} | {aim(row)} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    for name, seconds in [*commands(), *changes()]:
-        print(f"{name:40s} {seconds:8.3f} s")
-    distances()
+    from workbench.environment import environment, now
+
+    load = [round(os.getloadavg()[0], 1)]
+    rows = []
+    for row in (*answers(), *changes(), *large()):
+        row.pop("said", None)
+        print(row, flush=True)
+        rows.append(row)
+    load.append(round(os.getloadavg()[0], 1))
+    result = {"made": now(), "host": environment(), "load": load, "rows": rows}
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    PAGE.write_text(page(result))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import BadInput, Incompatible
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.seeds import derive
+from workbench.core.versions import installed_version
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,9 +99,9 @@ class Case:
             "batch": self.batch,
             "length": self.length,
             "accumulate": self.accumulate,
-            "torch": version("torch"),
-            "transformers": version("transformers"),
-            "peft": version("peft"),
+            "torch": installed_version("torch"),
+            "transformers": installed_version("transformers"),
+            "peft": installed_version("peft"),
         }
 
     def refusal(self) -> str | None:

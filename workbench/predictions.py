@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.core import paths
+from workbench.core.collection import uncollected
 from workbench.core.errors import Incompatible, PintpotError, ResourceMissing
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.records.schema import Quantity
@@ -110,18 +111,19 @@ def traced(case: Case, tier: Tier = Tier.PROBE) -> Trace:
     return trace
 
 
-def traced_at(case: Case, others: Iterable[Case], tier: Tier = Tier.PROBE) -> Iterator[Trace]:
+def traced_at(case: Case, others: Iterable[Case], tier: Tier = Tier.PROBE, *, taped: bool = True) -> Iterator[Trace]:
     """Traces of ``case``, kept like a prediction, and then of ``others``, which are it with another batch or length.
 
     The model is built and warmed up once, so each further shape costs one step. Log and recorder are the same
-    objects each time: read them before asking for the next. Raises like :func:`traced`.
+    objects each time: read them before asking for the next. ``taped`` off leaves out the program that step times are
+    replayed from. Raises like :func:`traced`.
     """
     from workbench.devices.record import Recorder
     from workbench.memory.predict import traces
 
     case.example()  # a batch that cannot be made is bad input, and known before anything is compiled
     cases = [case, *others]
-    recorder = Recorder()
+    recorder = Recorder(taped=taped)
 
     def begun(build: Callable[[], nn.Module]) -> tuple[Any, Iterator[Any]]:
         recorder.reset()
@@ -252,7 +254,8 @@ def _kept(case: Case, what: str, code: str, make: Callable[[], dict[str, Any]], 
         if fresh:
             _recent.clear()
         try:
-            found = make()
+            with uncollected():  # a first answer imports and builds: many new objects and hardly any garbage
+                found = make()
         except Incompatible as error:
             found = {"refused": [error.field, str(error.value), error.reason]}
         _write(key, found)

@@ -1,11 +1,13 @@
-"""What one may ask of a bench, whichever way it arrives: command line, notebook parameters, form, or Python.
+"""What one may ask of a bench, whichever way it arrives: command line, file, notebook parameters, form, or Python.
 
 One strict schema. Names are looked up in the registries, numbers have bounds, and every problem is said at once.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -100,6 +102,42 @@ def asked(values: Mapping[str, Any]) -> Request:
     request = validated(Request, given, "")
     assert isinstance(request, Request)
     return request
+
+
+class Sweep(Request):
+    """A grid, the bench that it runs on and how, as a file says them."""
+
+    axes: dict[str, tuple[Any, ...]] = setting({}, "values by axis: method, seed, batch, length or a setting")
+    held_out: Annotated[str, _looked_up(_task)] = setting("", "another task that tuned models are asked about")
+    checkpoint_every: int = setting(0, "steps between checkpoints, 0 for none", ge=0, le=10**9)
+    workers: int = setting(1, "processes that share the grid", ge=1, le=256)
+
+
+def sweep_of(file: Path) -> Sweep:
+    """The sweep that a TOML file describes.
+
+    Raises ``BadInput``, for several problems ``ManyBadInputs``; nothing in the file is run.
+    """
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput("file", file.name, f"a text file that can be read ({type(error).__name__})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput("file", file.name, f"TOML ({error})") from None
+    for name, axis in (("methods", "method"), ("seeds", "seed")):
+        if name in values:
+            raise BadInput(name, values[name], f"an axis: {axis} = [...] under [axes]")
+    axes = values.get("axes")
+    if isinstance(axes, dict):
+        values["axes"] = {n: tuple(v) if _is_list(v) else v for n, v in axes.items()}
+    sweep = validated(Sweep, values, "")
+    assert isinstance(sweep, Sweep)
+    for name, chosen in sweep.axes.items():
+        if not chosen or len(set(map(repr, chosen))) < len(chosen):
+            raise BadInput(f"axes.{name}", list(chosen), "at least one value, each once")
+    if not sweep.axes:
+        raise BadInput("axes", {}, 'at least one axis under [axes], such as method = ["full", "lora"]')
+    return sweep
 
 
 def _is_list(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, Resour
 from workbench.core.profile import MemoryProfile
 from workbench.core.schedule import Schedule
 from workbench.core.seeds import derive
+from workbench.core.units import format_size
 from workbench.plan.refusal import SECONDS, passes, with_ways, with_ways_out
 from workbench.records.schema import Quantity, RunRecord, State, StepRecord
 from workbench.tasks.base import Sizes
@@ -220,6 +222,11 @@ def run(
         if error.field != "method":
             raise
         return replace(record, state=State.REFUSED, reason=error.reason)
+    except (RuntimeError, MemoryError) as error:
+        state, reason = _broken(error, begun=False)
+        if state is not State.OUT_OF_MEMORY:
+            raise
+        return replace(record, state=state, reason=reason)
     return replace(_train(session, record, on_step), seconds=time.monotonic() - started)
 
 
@@ -248,16 +255,23 @@ def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRe
             record = replace(record, ways=error.suggestions, note=error.note)
     except FloatingPointError as error:
         state, reason = State.DIVERGED, str(error)
-    except (RuntimeError, NotImplementedError) as error:
-        # A tuner that breaks inside its library ends its own run, not the sweep; the record says in whose words.
-        # Before its first step nothing has been trained, so that is a refusal.
-        state = State.FAILED if steps else State.REFUSED
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    except (RuntimeError, MemoryError) as error:
+        state, reason = _broken(error, begun=bool(steps))
     if session.cancel.is_set() and len(steps) < session.total:
         state, reason = State.CANCELLED, f"cancelled after {len(steps)} of {session.total} steps"
     # Evaluating takes longer than whoever cancelled wants to wait; the steps done are kept.
     scored = session.score() if state is State.DONE and steps else None
     return replace(record, state=state, reason=reason, **_results(session, steps, scored, before))
+
+
+def _broken(error: RuntimeError | MemoryError, *, begun: bool) -> tuple[State, str]:
+    """What an error from inside a library means for a run: it ends the run, not the sweep it belongs to."""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        asked = re.search(r"allocate (\d+) bytes", str(error))
+        size = f" for {format_size(int(asked[1]))} more" if asked else ""
+        return State.OUT_OF_MEMORY, f"this machine had no memory left{size}; the budget allows more than it has free"
+    # A tuner that breaks before its first step has trained nothing, so that is a refusal, in the tuner's own words.
+    return State.FAILED if begun else State.REFUSED, f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def _results(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from workbench.core.errors import BadInput, ManyBadInputs
-from workbench.request import asked
+from workbench.request import asked, sweep_of
 
 
 def test_every_problem_at_once() -> None:
@@ -35,3 +38,57 @@ def test_settings_and_names_together(pintpot) -> None:
 def test_an_open_server_is_refused(words, pintpot) -> None:
     outcome = pintpot("lab", "--no-browser", *words)
     assert outcome.code == 3 and "other machines" in outcome.err
+
+
+SWEEP = """
+task = "digits"
+profile = "quick"
+budget = "1GiB"
+train = 60
+test = 30
+steps = 2
+
+[axes]
+method = ["head", "full"]
+seed = [0]
+"""
+
+
+def test_a_file_says_a_whole_sweep_and_options_win(tmp_path, pintpot) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text(SWEEP)
+    outcome = pintpot("ablate", "--file", str(file), "--test", "20", "--json")
+    assert outcome.code == 0, outcome.err
+    records = json.loads(outcome.out)
+    assert [r["method"] for r in records] == ["head", "full"]
+    assert all(len(r["steps"]) == 2 and r["score"]["count"] == 20 for r in records)
+
+
+BAD_FILES = {
+    "no toml": ("task = ", "TOML"),
+    "unknown field": (SWEEP.replace("task =", "tsak ="), "Nearest: task"),
+    "unknown task": (SWEEP.replace("digits", "digit"), "digits"),
+    "seeds beside axes": ("seeds = [0]\n" + SWEEP, "an axis: seed"),
+    "no axes": ('task = "digits"', "at least one axis"),
+    "an axis that is no list": (SWEEP.replace("seed = [0]", "seed = 0"), "axes.seed"),
+    "a value twice": (SWEEP.replace("[0]", "[0, 0]"), "each once"),
+    "workers 0": ("workers = 0\n" + SWEEP, "at least 1"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
+    text, said = BAD_FILES[name]
+    (tmp_path / "sweep.toml").write_text(text)
+    with pytest.raises(BadInput, match=said.replace("[", r"\[")):
+        sweep_of(tmp_path / "sweep.toml")
+
+
+def test_every_problem_of_a_file_at_once_and_nothing_run(tmp_path, pintpot, folders) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text(SWEEP.replace("digits", "digit").replace("train = 60", "train = 0"))
+    before = folders.files()
+    outcome = pintpot("ablate", "--file", str(file))
+    assert outcome.code == 2 and "digits" in outcome.err and "train" in outcome.err
+    assert folders.files() == before
+    assert pintpot("ablate", "seed=0", "--file", str(file)).code == 2

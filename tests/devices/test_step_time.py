@@ -13,7 +13,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from workbench.core.errors import ResourceMissing
 from workbench.devices.pace import pace
 from workbench.devices.record import CLASSES, record
-from workbench.devices.replay import PHASES, compiled, in_units_of_pace, replay, replay_apart, stand_ins, timed
+from workbench.devices.replay import (
+    PHASES,
+    compiled,
+    in_units_of_pace,
+    replay,
+    replay_apart,
+    stand_ins,
+    timed,
+    with_state,
+)
 from workbench.devices.step_time import predict, predict_step_time, relative_time
 
 FREE = dict.fromkeys(CLASSES, 0.0)
@@ -99,6 +108,27 @@ def test_tensors_on_one_storage_stand_on_one_storage() -> None:
     program = record(lambda: torch.mm(top, weight.t())).tape.program
     made = stand_ins(program)
     assert len({t.untyped_storage()._cdata for t in made}) == 1
+
+
+def test_state_is_put_where_a_first_update_gets_it() -> None:
+    """Its memory is taken when the update begins and not before, so gradients lie below it; the rest stays."""
+    program = record(step()).tape.program
+    given, began = stand_ins(program), []
+
+    def run(tensors, mark) -> None:
+        def marking(phase: str) -> None:
+            began.append(phase)
+            mark(phase)
+
+        compiled(program, given)[0](tensors, marking)
+
+    moved = with_state(program, run, given)
+    assert began[-1] == "update"
+    pairs = list(zip(program.given, given, moved, strict=True))
+    state = [(old, new) for one, old, new in pairs if one.state]
+    assert len(state) >= 10, "two moments of each of five parameters"
+    assert all(old.data_ptr() != new.data_ptr() and old.shape == new.shape for old, new in state)
+    assert all(old is new for one, old, new in pairs if not one.state)
 
 
 def test_fake_recording_gives_the_same_program_as_a_real_one() -> None:

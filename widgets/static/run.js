@@ -3,7 +3,7 @@
 const NS = "http://www.w3.org/2000/svg";
 const W = 900, L = 78, R = 16, LOSS = [14, 150], PEAK = [186, 318], H = 356, BAR = 26;
 const SIGNS = { ready: "○", queued: "…", preparing: "…", running: "▶", cancelling: "■", done: "✓", cancelled: "■", diverged: "≁" };
-const STOPPABLE = ["queued", "preparing", "running"], REPEATABLE = ["ready", "cancelled", "over budget", "diverged", "failed"];
+const STOPPABLE = ["queued", "preparing", "running"], REPEATABLE = ["ready", "cancelled", "over budget", "out of memory", "diverged", "failed"];
 // A second sign beside the colour: none, upright, crossed, rising, falling, level.
 const TEXTURES = ["", "M4,0V8", "M0,0L8,8M8,0L0,8", "M0,8L8,0", "M0,0L8,8", "M0,4H8"];
 let serial = 0;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +59,22 @@ def axes(given: list[str]) -> dict[str, list[Any]]:
         if not found[name]:
             raise BadInput("seeds" if name == "seed" else name, values, "at least one value")
     return found
+
+
+def sweep(given: list[str] | None, file: Path | None, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Axes and options of a sweep, from the command line alone or from a file that options given there correct."""
+    if file is None:
+        if not given:
+            raise BadInput("axes", "", "AXIS=VALUE,VALUE,... or --file")
+        return axes(given), options
+    from workbench.request import Sweep, sweep_of
+
+    if given:
+        raise BadInput("axes", " ".join(given), "either axes or --file, not both")
+    found = sweep_of(file)
+    own = {n: value for n, value in options.items() if value != Sweep.model_fields[n].default}
+    values = {n: getattr(found, n) for n in (*options, "steps")}
+    return {n: list(v) for n, v in found.axes.items()}, {**values, **own}
 
 
 def method_settings(method: str, given: list[str] | None) -> dict[str, Any]:

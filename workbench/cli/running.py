@@ -13,7 +13,7 @@ import typer
 
 from workbench.cli import options
 from workbench.cli.printing import note, show_json, show_table
-from workbench.core.errors import BadInput, together
+from workbench.core.errors import BadInput, ResourceMissing, together
 from workbench.core.spelling import parsed
 from workbench.core.units import format_size, format_time
 
@@ -108,12 +108,17 @@ def run(
                 note(sentence)
     if record.state in (State.REFUSED, State.OVER_BUDGET):
         raise typer.Exit(BudgetExceeded.exit_code)
+    if record.state is State.OUT_OF_MEMORY:
+        raise typer.Exit(ResourceMissing.exit_code)
     if record.state is not State.DONE:
         raise typer.Exit(1)
 
 
 def ablate(
-    axes: Annotated[list[str], typer.Argument(help="AXIS=VALUE,VALUE,... such as method=full,lora seed=0,1,2 r=4,8.")],
+    axes: Annotated[
+        list[str] | None, typer.Argument(help="AXIS=VALUE,VALUE,... such as method=full,lora seed=0,1,2 r=4,8.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="A TOML file that says all of this; options win.")] = None,
     task: options.Task = "",
     model: options.Model = "",
     device: options.Device = "this-host",
@@ -136,9 +141,12 @@ def ablate(
     from workbench.bench import open as open_bench
     from workbench.progress import sweeping
 
-    grid = options.axes(axes)
     sizes: dict[str, Any] = {"batch": batch, "length": length, "train": train, "test": test, "epochs": epochs}
-    bench = open_bench(task, model, device, budget, profile=profile, held_out=held_out, **sizes)
+    asked = {"task": task, "model": model, "device": device, "budget": budget, "profile": profile, **sizes}
+    asked |= {"held_out": held_out, "checkpoint_every": checkpoint_every, "workers": workers}
+    grid, asked = options.sweep(axes, file, asked)
+    checkpoint_every, workers = asked.pop("checkpoint_every"), asked.pop("workers")
+    bench = open_bench(**asked)
     total = 1
     for values in grid.values():
         total *= len(values)

@@ -102,11 +102,13 @@ class Recorder(TorchDispatchMode):
 
     ``calls`` maps each ``Call`` to how often it ran, ``counts`` maps pairs of phase and one of ``CLASSES`` to how
     often that cost is paid, ``costs`` has class, dtype, bytes and operations of each call in order, ``tape`` the
-    program of the step. :meth:`reset` forgets all of it, so that a second, steady step can be recorded after a first.
+    program of the step, which stays empty where ``taped`` is off: writing it takes as long as counting. :meth:`reset`
+    forgets all of it, so that a second, steady step can be recorded after a first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, taped: bool = True) -> None:
         super().__init__()
+        self._taped = taped
         self._declared: Phase | None = None
         self._updating = self._depth = self._within = self._moved = 0
         self._hooks: ExitStack | None = None
@@ -249,7 +251,8 @@ class Recorder(TorchDispatchMode):
         if self._within:
             return
         phase = self._phase()
-        self.tape.add(func, args, kwargs, out, phase, moved)
+        if self._taped:
+            self.tape.add(func, args, kwargs, out, phase, moved)
         view = group_of(func, phase) == "view"
         self.counts[phase, "view" if view else "optimizer" if phase == "update" else phase] += 1
         if moved >= WIDE:

@@ -102,7 +102,7 @@ def _over(group: Group, budget: int | None) -> str:
 
 def _unfinished(groups: Sequence[Group]) -> list[str]:
     """Everything else that has no full result, so that silence never hides a failure."""
-    states = (State.FAILED, State.DIVERGED, State.CANCELLED, State.RUNNING, State.REFUSED)
+    states = (State.FAILED, State.OUT_OF_MEMORY, State.DIVERGED, State.CANCELLED, State.RUNNING, State.REFUSED)
     out = []
     for g in groups:
         count = sum(r.state is g.state for r in g.runs)

@@ -19,6 +19,7 @@ _WORST = (
     State.FAILED,
     State.DIVERGED,
     State.OVER_BUDGET,
+    State.OUT_OF_MEMORY,
     State.REFUSED,
     State.CANCELLED,
     State.PREDICTED,
@@ -117,7 +118,7 @@ class Group:
 
     def fits(self, budget: int | None) -> bool | None:
         """Whether the peak is within ``budget`` bytes; None when no peak is known."""
-        if self.state is State.OVER_BUDGET:
+        if self.state in (State.OVER_BUDGET, State.OUT_OF_MEMORY):
             return False
         if self.peak is None:
             return None

@@ -30,12 +30,13 @@ ENDS = {
     State.DONE: "trained to the end under its budget",
     State.CANCELLED: "stopped on request; the steps done are kept and marked",
     State.OVER_BUDGET: "stopped before the allocation that would have passed the budget",
+    State.OUT_OF_MEMORY: "stopped because the machine has no more memory",
     State.PREDICTED: "not run",
     State.REFUSED: "not started",
     State.DIVERGED: "stopped because the loss was no longer finite",
     State.FAILED: "stopped by an error",
 }
-BAD = (State.OVER_BUDGET, State.REFUSED, State.DIVERGED, State.FAILED)
+BAD = (State.OVER_BUDGET, State.OUT_OF_MEMORY, State.REFUSED, State.DIVERGED, State.FAILED)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from workbench.memory.signature import signature
 from workbench.memory.step import storages_of, tensors_in
 
 LIMIT = 2**30  #: operators whose tensors exceed this many bytes are not executed
-VERSION = 3
+VERSION = 4
 MISMATCH = ("same dtype", "scalar type")  #: how kernels say that number formats do not go together
 
 
@@ -37,19 +38,40 @@ Entry = tuple[int, Strides]
 
 
 class Book:
-    """Workspace by operator signature for this host, kept in one JSON file."""
+    """Workspace by operator signature for this host, kept in one file with a line of JSON for each.
+
+    Lines are only ever added, so several processes can write and each reads no more than what is new to it.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or paths.cache() / "workspace" / f"{host_key()}.json"
-        self.entries: dict[str, Entry] = self._read()
+        self.path = path or self.place()
+        self.entries: dict[str, Entry] = {}
+        self._read = 0
         self._fresh: dict[str, Entry] = {}
+        self.refresh()
 
-    def _read(self) -> dict[str, Entry]:
+    @staticmethod
+    def place() -> Path:
+        """Where the book of this host is kept."""
+        return paths.cache() / "workspace" / f"{host_key()}.jsonl"
+
+    def refresh(self) -> None:
+        """Take in lines that were added since the last time; what a kill has torn is passed over."""
         try:
-            found = json.loads(self.path.read_text())
-            return {str(k): (int(inside), strides) for k, (inside, strides) in found.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}
+            with self.path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._read:
+                    self._read = 0  # another file by now
+                file.seek(self._read)
+                whole, newline, _ = file.read().rpartition(b"\n")
+        except OSError:
+            return
+        self._read += len(whole) + len(newline)
+        for line in whole.splitlines():
+            try:
+                signature, inside, strides = json.loads(line)
+                self.entries[str(signature)] = int(inside), strides
+            except (ValueError, TypeError):
+                continue
 
     def add(self, signature: str, entry: Entry, *, keep: bool = True) -> None:
         self.entries[signature] = entry
@@ -57,24 +79,44 @@ class Book:
             self._fresh[signature] = entry
 
     def save(self) -> None:
-        """Merge what is new into the file; a full disk loses only the cache."""
+        """Add what is new to the file, in one write; a full disk loses only the cache."""
         if not self._fresh:
             return
+        lines = "".join(json.dumps([name, *entry]) + "\n" for name, entry in self._fresh.items())
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self.path.with_suffix(f".{os.getpid()}.partial")
-            partial.write_text(json.dumps({**self._read(), **self._fresh}))
-            partial.replace(self.path)
+            with self.path.open("ab", buffering=0) as file:
+                file.write(f"\n{lines}".encode() if self._torn() else lines.encode())
             self._fresh = {}
         except OSError:
             return
+
+    def _torn(self) -> bool:
+        """Whether the file ends inside a line, as a kill or a full disk leaves it."""
+        with self.path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+
+
+@functools.cache
+def _book_at(path: Path) -> Book:
+    return Book(path)
+
+
+def this_host() -> Book:
+    """The book of this host, read once a process and brought up to date at each asking."""
+    book = _book_at(Book.place())
+    book.refresh()
+    return book
 
 
 class Probe:
     """Answers ``InsideBytes`` by executing each unique operator signature once under the ledger."""
 
     def __init__(self, book: Book | None = None, limit: int = LIMIT) -> None:
-        self.book = book or Book()
+        self.book = book or this_host()
         self.limit = limit
         self.skipped: dict[str, int] = {}
         self.executed = 0

@@ -6,12 +6,12 @@ are widened (or multiplied narrow) inside the call; what enters and leaves keeps
 
 from __future__ import annotations
 
-import contextlib
-import io
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from workbench.nn.bitsandbytes_library import bitsandbytes
 
 BLOCK = 64  #: weights that share one scale in NF4
 
@@ -71,7 +71,7 @@ class NF4Linear(nn.Linear):
     @classmethod
     def adopt(cls, layer: nn.Linear) -> None:
         """Quantise a frozen linear layer in place; on meta only shapes change."""
-        _library()
+        bitsandbytes()
         weight = layer.weight.detach()
         packed, scales = torch.ops.bitsandbytes.quantize_4bit(weight.contiguous(), BLOCK, "nf4", torch.uint8)
         del layer.weight
@@ -83,7 +83,7 @@ class NF4Linear(nn.Linear):
     def state(self) -> Any:
         """bitsandbytes' description of the packed weight."""
         shape = torch.Size((self.out_features, self.in_features))
-        return _library().functional.QuantState(
+        return bitsandbytes().functional.QuantState(
             self.scales, shape=shape, blocksize=BLOCK, quant_type="nf4", dtype=self._dtype
         )
 
@@ -93,17 +93,9 @@ class NF4Linear(nn.Linear):
 
         Adapters that compute with the weight ask for it; those that only call the layer never do.
         """
-        return nn.Parameter(_library().functional.dequantize_4bit(self.packed, self.state()), requires_grad=False)
+        return nn.Parameter(bitsandbytes().functional.dequantize_4bit(self.packed, self.state()), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         # The bias is added here: the library's own gradient for it is made for two-dimensional inputs only.
-        result: Tensor = _library().matmul_4bit(x, self.packed, self.state())
+        result: Tensor = bitsandbytes().matmul_4bit(x, self.packed, self.state())
         return result if self.bias is None else result.add_(self.bias)
-
-
-def _library() -> Any:
-    # It prints advice about optional kernels when it is imported.
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        import bitsandbytes
-
-    return bitsandbytes

@@ -198,12 +198,15 @@ def fit(
 
     Where a smaller batch is not enough, changes of settings are predicted for up to ``patience`` seconds in all.
     """
+    from workbench.plan.ahead import second_process
+
     table = fit_table(cases, device, tier=tier, time=time, progress=progress)
+    found = table.at(budget)
     by_name = {c.method_name: c for c in cases}
     waiting = Patience(patience)
-    found = []
-    for one in table.at(budget):
-        if one.fits == "does not fit":
-            one = with_changes(one, by_name[one.method], budget, tier, waiting)
-        found.append(one)
+    with second_process([by_name[v.method] for v in found if v.fits == "does not fit"], tier, budget, patience):
+        found = [
+            with_changes(one, by_name[one.method], budget, tier, waiting) if one.fits == "does not fit" else one
+            for one in found
+        ]
     return Verdicts(arranged(found), table, budget)

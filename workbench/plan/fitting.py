@@ -51,9 +51,7 @@ def shape_of(case: Case) -> Shape:
     """Batch and length of the case, the task's own length where it has none."""
     if case.spec.modality != "text":
         return case.batch, case.length or 1
-    if case.length is not None:
-        return case.batch, case.length
-    return case.batch, int(next(iter(case.task.example_batch(case.spec, 1, None).values())).shape[-1])
+    return case.batch, case.length or case.task.length(case.spec)
 
 
 def predicted_step(case: Case, tier: Tier | None = None) -> MemoryProfile:
@@ -100,7 +98,7 @@ def _fitted(case: Case, tier: Tier) -> Sizes:
     shapes = _small_shapes(case)
     text = case.spec.modality == "text"
     others = [replace(case, batch=b, length=t if text else case.length) for b, t in shapes]
-    traces = traced_at(case, others, tier)
+    traces = traced_at(case, others, tier, taped=False)
     first = next(traces)
     curves, calls = {own: curve_of(first.log)}, {own: _calls(first)}
     alone = _alone(first, own)

@@ -122,9 +122,7 @@ def fewest_recomputed(
     Every further block lowers the peak but the last, which backward makes again at once; a bisection over the
     others finds the number. Each of its steps is one prediction.
     """
-    from workbench.models.structure import blocks
-
-    count = len(blocks(case.spec.build(case.task.classes(case.spec), device="meta", weights=False)))
+    count = _blocks(case)
     cases = [_with(case, recompute_first=first) for first in range(1, count + 1)]
     if not cases:
         return None
@@ -139,6 +137,18 @@ def fewest_recomputed(
     if peak is None or peak > budget:
         return None
     return Change(f"recompute the first {least + 1} of {count} blocks", cases[least], peak)
+
+
+def _blocks(case: Case) -> int:
+    """How many blocks the model has; kept, because building a model to count them takes seconds of importing."""
+    from workbench.predictions import kept
+
+    def count() -> dict[str, int]:
+        from workbench.models.structure import blocks
+
+        return {"blocks": len(blocks(case.spec.build(case.task.classes(case.spec), device="meta", weights=False)))}
+
+    return int(kept(case, "blocks", count)["blocks"])
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ class State(StrEnum):
     DONE = "done"
     CANCELLED = "cancelled"
     OVER_BUDGET = "over budget"
+    OUT_OF_MEMORY = "out of memory"  #: the machine had less memory than the budget allowed
     DIVERGED = "diverged"
     FAILED = "failed"
     PREDICTED = "predicted"  #: nobody asked to run it: the record holds a prediction and no more

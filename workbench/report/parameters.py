@@ -11,6 +11,8 @@ from typing import Any
 from workbench.core.errors import BadInput, ManyBadInputs, UnknownName
 from workbench.core.units import parse_size
 
+_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -57,16 +59,17 @@ def checked(known: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[st
 
 
 def _typed(parameter: Parameter, value: Any) -> Any:
-    kind, name = parameter.type.replace(" ", ""), parameter.name
-    if value is None and (parameter.default is None or "None" in kind):
-        return None
-    alternatives = [k for k in kind.split("|") if k != "None"]
-    for wanted in alternatives:
-        found = _as(wanted, value)
-        if found is not None:
-            break
-    else:
-        raise BadInput(name, value, f"a value of type {parameter.type}")
+    """The value as the declared type, by the same strict rules as every other input. Raises ``BadInput``."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    name, kind = parameter.name, _annotation(parameter)
+    if isinstance(value, tuple) or (isinstance(value, str) and "list[" in parameter.type):
+        # A command line says a list with commas.
+        value = [_plain(v.strip()) for v in value.split(",") if v.strip()] if isinstance(value, str) else list(value)
+    try:
+        found = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
+    except ValidationError:
+        raise BadInput(name, value, f"a value of type {parameter.type}") from None
     if isinstance(found, list) and not found and parameter.default:
         raise BadInput(name, value, "at least one item")
     if isinstance(found, list) and len(set(map(str, found))) < len(found):
@@ -76,29 +79,28 @@ def _typed(parameter: Parameter, value: Any) -> Any:
     return found
 
 
+def _annotation(parameter: Parameter) -> Any:
+    """The declared type; the few names that a parameters cell may use, looked up and never evaluated as code."""
+
+    def meaning(node: ast.expr) -> Any:
+        match node:
+            case ast.Name(id=name) if name in _TYPES:
+                return _TYPES[name]
+            case ast.Constant(value=None):
+                return None
+            case ast.Subscript(value=outer, slice=inner):
+                return meaning(outer)[meaning(inner)]
+            case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+                return meaning(left) | meaning(right)
+        raise BadInput(f"parameter {parameter.name}", parameter.type, f"a type made of {', '.join(_TYPES)}, None and |")
+
+    kind = meaning(ast.parse(parameter.type, mode="eval").body)
+    return kind | None if parameter.default is None else kind
+
+
 def _plain(text: str) -> Any:
     """A number where the text is one, else the text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _as(wanted: str, value: Any) -> Any:
-    """The value as a ``wanted`` type, or None when it is not one. Booleans are no numbers."""
-    base, _, inner = wanted.partition("[")
-    inner = inner.removesuffix("]").removesuffix(",...")
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if base in ("list", "tuple"):
-        if isinstance(value, str):  # a command line says a list with commas
-            value = [_plain(part.strip()) for part in value.split(",") if part.strip()]
-        if not isinstance(value, list | tuple):
-            return None
-        items = [_as(inner, v) if inner else v for v in value]
-        return None if any(v is None for v in items) else items
-    if base == "float":
-        return float(value) if number and value == value and abs(value) != float("inf") else None
-    if base == "int":
-        return value if number and isinstance(value, int) else None
-    types = {"str": str, "bool": bool, "dict": dict}
-    return value if isinstance(value, types.get(base, object)) else None

@@ -107,6 +107,10 @@ class Task(abc.ABC):
     def score(self, model: nn.Module, data: TaskData, spec: ModelSpec, *, batch: int = 32) -> Metrics:
         """Evaluate on ``data.test``."""
 
+    def length(self, model: ModelSpec) -> int:
+        """Tokens of an example of a text task where nobody asks for another length."""
+        return int(next(iter(self.example_batch(model, 1, None).values())).shape[-1])
+
     @abc.abstractmethod
     def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:
         """A synthetic batch with the shapes of a real one, for predictions; needs no data."""

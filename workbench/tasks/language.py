@@ -74,5 +74,8 @@ class LanguageModelling(Task):
     def error(self, model: nn.Module, batch: Batch) -> Tensor:
         return exact_match_error(model, batch)
 
+    def length(self, model: ModelSpec) -> int:
+        return text_length(self.name, None, self.default_length, model)
+
     def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:
         return synthetic_text(model, batch, text_length(self.name, length, self.default_length, model), None)

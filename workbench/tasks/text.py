@@ -70,6 +70,9 @@ class TextClassification(Classification):
             for name in ("input_ids", "attention_mask", "labels")
         }
 
+    def length(self, model: ModelSpec) -> int:
+        return text_length(self.name, None, self.default_length, model)
+
     def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:
         return synthetic_text(
             model, batch, text_length(self.name, length, self.default_length, model), len(self.labels)

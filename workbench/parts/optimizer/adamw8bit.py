@@ -5,13 +5,13 @@ Tensors under 4,096 elements keep 32-bit state, as the library does by default.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from workbench.nn.bitsandbytes_library import bitsandbytes
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,11 @@ class AdamW8bit:
 
     def __post_init__(self) -> None:
         """Import the library already: tables that it makes for itself then are no part of any step."""
-        # It prints advice about optional kernels.
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            import bitsandbytes.optim  # noqa: F401
+        bitsandbytes()
 
     def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        from bitsandbytes.optim import AdamW8bit as Library
-
-        optimizer: torch.optim.Optimizer = Library(parameters, lr=lr, weight_decay=self.weight_decay)
+        library = bitsandbytes().optim.AdamW8bit
+        optimizer: torch.optim.Optimizer = library(parameters, lr=lr, weight_decay=self.weight_decay)
         return optimizer
 
 

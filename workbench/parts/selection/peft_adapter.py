@@ -13,6 +13,7 @@ from torch import nn
 
 from workbench.core.errors import BadInput, Incompatible
 from workbench.models.structure import blocks, head
+from workbench.nn.bitsandbytes_library import bitsandbytes
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class PeftAdapter:
         return tuple(f"{name}." for name, _ in found[len(found) - self.top_blocks :])
 
     def _wrap(self, model: nn.Module, layers: list[str] | None) -> nn.Module:
+        with contextlib.suppress(ImportError):  # peft imports it where it is there, and has the compiler started
+            bitsandbytes()
         from peft import get_peft_model
         from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
         from peft.utils import PeftType
