@@ -18,6 +18,7 @@ from typing import Any
 import zoodip_page as report
 
 from workbench.environment import environment, now
+from workbench.records.schema import RunRecord
 from workbench.studies import personalise
 from workbench.studies.token_gradients import gradient_quality
 from workbench.studies.tuned_arms import last_loss
@@ -40,12 +41,20 @@ def tune(bench: Any, label: str, cell: dict[str, Any], keep: Callable[[], None])
             keep()
 
 
+def lean(record: RunRecord) -> RunRecord:
+    """The record without steps, and profiles without their course: what a page is drawn from."""
+    bare = {"timeline": (), "by_module": {}, "saved_by_module": {}}
+    profiles = {n: getattr(record, n) for n in ("predicted", "measured")}
+    kept = {n: replace(p, **bare) for n, p in profiles.items() if p is not None}
+    return replace(record, steps=(), environment={}, **kept)
+
+
 def run_arm(bench: Any, label: str) -> dict[str, Any]:
     """What an arm gave with every seed, as plain data."""
     (learned,) = personalise.learned(bench, personalise.arms_named([label]), personalise.PRESETS["standard"].seeds)
     print(label, [r.score.get("value") for r in learned.records], learned.records[0].state, flush=True)
     return {
-        "records": [replace(r, steps=()).to_dict() for r in learned.records],
+        "records": [lean(r).to_dict() for r in learned.records],
         "drawings": learned.drawings.tolist(),
     }
 

@@ -65,12 +65,15 @@ def write(stored: Mapping[str, Any]) -> None:
             headline=row.headline,
         )
     ]
-    table = figures.personalise_table(arms)
+    table, told = figures.personalise_table(arms), figures.personalise_directions(arms)
     rows = [[table.shown(r, c) for c in table.columns] for r in table.rows]
     parts += [
         "\n\n".join(figures.personalise_answer(arms).split("\n")) + "\n",
         _table([c.title for c in table.columns], rows),
         table.caption + "\n",
+        "## The paper's claims\n",
+        _table([c.title for c in told.columns], [[told.shown(r, c) for c in told.columns] for r in told.rows]),
+        told.caption + "\n",
         "## Side by side\n",
         _svg(
             figures.personalise_drawings(

@@ -70,10 +70,20 @@ def test_the_answer_never_goes_beyond_the_interval() -> None:
     assert "nothing to compare" in figures.personalise_answer(ARMS[1:])
 
 
+def test_a_claim_is_reproduced_only_where_the_interval_says_so() -> None:
+    plain = arm("plain zeroth-order", "mezo", (0.7, 0.72, 0.71))
+    rows = {r["claim"]: r for r in figures.personalise_directions([*ARMS, plain]).rows}
+    assert len(rows) == 3
+    assert rows["without backpropagation a token draws about as well"]["told"].endswith("worse")
+    assert rows["the window of times helps, without the subspace"]["told"] == "not told apart at this scale"
+    better = replace(ARMS[1], records=arm("", "mezo", (0.8, 0.85, 0.75)).records)
+    assert figures.personalise_directions([better, ARMS[2]]).rows[0]["told"] == "reproduced"
+
+
 def test_the_table_has_bytes_scores_and_what_failed() -> None:
     failed = replace(ARMS[1], records=(run("mezo", 0, score={}, reason="the loss became nan"),))
-    table = figures.personalise_table([ARMS[0], failed])
-    first, second = table.rows
+    alone = replace(ARMS[2], records=ARMS[2].records[:1])
+    first, second, third = figures.personalise_table([ARMS[0], failed, alone]).rows
     assert first["recognised"] == "82.0 % (77.0 % to 87.0 %)" and first["distance"].startswith("0.18 (")
     assert first["error"] == first["predicted"] - first["measured"]
-    assert "nan" in second["recognised"]
+    assert "nan" in second["recognised"] and third["recognised"] == "66.0 %"

@@ -30,7 +30,12 @@ from workbench.figures.norm_ratios import norm_ratios
 from workbench.figures.operations import operations, operations_table
 from workbench.figures.papers import papers_answer, papers_map, papers_table
 from workbench.figures.pareto import pareto
-from workbench.figures.personalise import personalise_answer, personalise_drawings, personalise_table
+from workbench.figures.personalise import (
+    personalise_answer,
+    personalise_directions,
+    personalise_drawings,
+    personalise_table,
+)
 from workbench.figures.planned import plan_table, verdicts_table
 from workbench.figures.prediction import prediction
 from workbench.figures.run import run
@@ -84,6 +89,7 @@ __all__ = [
     "papers_table",
     "pareto",
     "personalise_answer",
+    "personalise_directions",
     "personalise_drawings",
     "personalise_table",
     "plan_table",

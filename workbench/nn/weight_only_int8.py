@@ -1,7 +1,7 @@
 """Layers whose frozen weight is kept as int8 and multiplied in float32, one layer's float copy at a time.
 
-Unlike :mod:`workbench.nn.int8_weights` the input is not quantized: rounding it puts noise into the small differences that
-a slope is made of.
+Unlike :mod:`workbench.nn.int8_weights` the input is not quantized: rounding it puts noise into the small differences
+that a slope is made of.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws lines of small pictures, with a border that shows where paper ends on a page of any colour."""
+"""Draws lines of small pictures; between them the page shows through, whatever its colour."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def draw(info: DrawingsInfo) -> Any:
         return empty("No pictures.")
     figure, axes = blank(0.78 * len(info.lines), len(info.lines), 1)
     for axis, (label, note, pictures) in zip(axes[:, 0], info.lines):
-        mosaic = np.concatenate([_bordered(np.array(p)) for p in pictures[:ACROSS]], 1)
-        axis.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_xlim(-0.5, ACROSS * (len(pictures[0]) + 2) - 0.5)
+        mosaic = np.concatenate([_apart(np.array(p)) for p in pictures[:ACROSS]], 1)
+        axis.imshow(mosaic, interpolation="nearest")
+        axis.set_xlim(-0.5, ACROSS * (len(pictures[0]) + 1) - 0.5)
         axis.set_anchor("W")
         axis.set_xticks([])
         axis.spines[:].set_visible(False)
@@ -28,5 +28,8 @@ def draw(info: DrawingsInfo) -> Any:
     return figure
 
 
-def _bordered(picture: np.ndarray) -> np.ndarray:
-    return np.pad(picture, 1, constant_values=128)
+def _apart(picture: np.ndarray) -> np.ndarray:
+    """Red, green, blue and how opaque, with a column of nothing on the right."""
+    grey = np.pad(picture, ((0, 0), (0, 1)))
+    paper = np.pad(np.full_like(picture, 255), ((0, 0), (0, 1)))
+    return np.stack([grey, grey, grey, paper], -1).astype("uint8")
