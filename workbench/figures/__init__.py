@@ -6,6 +6,7 @@ from workbench.figures.compare import compare
 from workbench.figures.courses import courses, courses_answer, courses_table
 from workbench.figures.curves import curves
 from workbench.figures.dynamics import dynamics
+from workbench.figures.drawings import drawings
 from workbench.figures.errors import errors, errors_answer, errors_table
 from workbench.figures.estimates import estimates
 from workbench.figures.extra_bytes import extra_bytes
@@ -32,6 +33,12 @@ from workbench.figures.norm_ratios import norm_ratios
 from workbench.figures.operations import operations, operations_table
 from workbench.figures.papers import papers_answer, papers_map, papers_table
 from workbench.figures.pareto import pareto
+from workbench.figures.personalise import (
+    personalise_answer,
+    personalise_directions,
+    personalise_drawings,
+    personalise_table,
+)
 from workbench.figures.planned import plan_table, verdicts_table
 from workbench.figures.prediction import prediction
 from workbench.figures.run import run
@@ -42,6 +49,7 @@ from workbench.figures.scheme import scheme
 from workbench.figures.table import split, table
 from workbench.figures.timeline import one_step, timeline
 from workbench.figures.trade import trade, trade_table
+from workbench.figures.token_times import token_times
 from workbench.figures.update_order import update_order
 from workbench.figures.visited import visited
 
@@ -57,6 +65,7 @@ __all__ = [
     "courses_table",
     "curves",
     "dynamics",
+    "drawings",
     "errors",
     "errors_answer",
     "errors_table",
@@ -90,6 +99,10 @@ __all__ = [
     "papers_map",
     "papers_table",
     "pareto",
+    "personalise_answer",
+    "personalise_directions",
+    "personalise_drawings",
+    "personalise_table",
     "plan_table",
     "planned_order",
     "plans_table",
@@ -106,6 +119,7 @@ __all__ = [
     "timeline",
     "trade",
     "trade_table",
+    "token_times",
     "tuned_table",
     "update_order",
     "verdicts_table",
