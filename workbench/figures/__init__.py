@@ -5,8 +5,8 @@ from workbench.figures.categories import categories
 from workbench.figures.compare import compare
 from workbench.figures.courses import courses, courses_answer, courses_table
 from workbench.figures.curves import curves
-from workbench.figures.dynamics import dynamics
 from workbench.figures.drawings import drawings
+from workbench.figures.dynamics import dynamics
 from workbench.figures.errors import errors, errors_answer, errors_table
 from workbench.figures.estimates import estimates
 from workbench.figures.extra_bytes import extra_bytes
@@ -48,8 +48,8 @@ from workbench.figures.schedule import schedule
 from workbench.figures.scheme import scheme
 from workbench.figures.table import split, table
 from workbench.figures.timeline import one_step, timeline
-from workbench.figures.trade import trade, trade_table
 from workbench.figures.token_times import token_times
+from workbench.figures.trade import trade, trade_table
 from workbench.figures.update_order import update_order
 from workbench.figures.visited import visited
 
@@ -64,8 +64,8 @@ __all__ = [
     "courses_answer",
     "courses_table",
     "curves",
-    "dynamics",
     "drawings",
+    "dynamics",
     "errors",
     "errors_answer",
     "errors_table",
@@ -117,9 +117,9 @@ __all__ = [
     "sram_table",
     "table",
     "timeline",
+    "token_times",
     "trade",
     "trade_table",
-    "token_times",
     "tuned_table",
     "update_order",
     "verdicts_table",
