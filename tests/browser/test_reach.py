@@ -53,6 +53,7 @@ EXAMPLES = {
     "timeline": lambda: [figures.timeline(synthetic.comparison())],
     "fit": lambda: [figures.fit(synthetic.comparison())],
     "visited": lambda: [visited()],
+    "saved_map": lambda: [figures.saved_map(synthetic.saved_map())],
     "run": lambda: [
         figures.run(record(), stage="running", live=True, **WORDS),
         figures.run(record(State.OVER_BUDGET, 40, reason="the step passes it", ways=("batch 4",)), live=True, **WORDS),
