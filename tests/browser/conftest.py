@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from journey import absent
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "figures"), str(ROOT / "report")]
@@ -24,13 +25,6 @@ ARGUMENTS = [
 
 #: No name has an address: what a page asks of another host fails, and stands in the list of requests.
 LOOPBACK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-
-
-def absent(reason):
-    """Skip where somebody looks on; in CI nothing of this may be missing."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

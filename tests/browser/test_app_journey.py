@@ -5,8 +5,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from conftest import absent
-from journey import journey
+from journey import absent, journey
 from test_lab_journey import CANCEL, MOVE
 
 pytestmark = pytest.mark.browser

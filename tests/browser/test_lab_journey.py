@@ -5,8 +5,7 @@ import re
 from contextlib import suppress
 
 import pytest
-from conftest import absent
-from journey import journey, tour
+from journey import absent, journey, tour
 from playwright.sync_api import TimeoutError
 
 pytestmark = pytest.mark.browser

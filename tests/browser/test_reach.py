@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from conftest import absent
+from journey import absent
 from make_notebook import synthetic_notebook
 from test_grid_and_compare import points
 from test_modules import HOST
