@@ -74,6 +74,8 @@ _TINY_CNN = {
     "head": 96,
     "dropout": 0.0,
 }
+#: As in MobileNetV3, whose first stage is left at ReLU there; here all are hard-swish.
+_TINY_HARDSWISH = {**_TINY_CNN, "activation": "hard-swish"}
 #: Inverted residuals for a microcontroller: the widest map of one picture is 18 KiB in int8.
 _MCU_NET = {
     "model_type": "efficientnet-lite",
@@ -159,6 +161,11 @@ _MODELS = (
         "tiny-cnn", "Tiny inverted-residual net", "image-classifier", 36_736, _SELF,
         "Five inverted residuals at 16 pixels with random weights; for tests and quick runs.",
         shape=(3, 16, 16), config=_TINY_CNN,
+    ),
+    ModelSpec(
+        "tiny-hardswish", "Tiny inverted-residual net with hard-swish", "image-classifier", 36_736, _SELF,
+        "The tiny inverted-residual net with hard-swish for ReLU6, random weights; for tests and quick runs.",
+        shape=(3, 16, 16), config=_TINY_HARDSWISH,
     ),
     ModelSpec(
         "tiny-vit", "Tiny vision transformer", "image-classifier", 138_304, _SELF,

@@ -55,7 +55,7 @@ class Subject:
 
     @cached_property
     def case(self) -> Case:
-        task = TINY[self.model_name]
+        task = TINY.get(self.model_name, "pixels")
         length = 16 if task == "tokens" else None
         return Case(task, self.model_name, self.method_name, self.batch, length, settings=self.settings)
 
