@@ -70,11 +70,12 @@ BENCHES = {
     "minilm": Bench(
         "movie-sentiment", "minilm", 8, 400, 128, (16, 800, 500, 100, 5e-5), (3,), 16,
         {"ZeroQAT": (3e-6,), "ZeroQAT light": (1e-5,), BACKPROP: (3e-5,), LAZY: (3e-6,)},
-        arms=("round to nearest", "ZeroQAT", "ZeroQAT light", BACKPROP, LAZY, "transform, then round", "GPTQ"), draws=3,
+        arms=("round to nearest", "clip, then round", "ZeroQAT", "ZeroQAT light", BACKPROP, LAZY,
+              "transform, then round", "GPTQ"), draws=3,
     ),
     "smollm2": Bench(
         "python-code", "smollm2", 1, 64, 8, (1, 64, 8, 0, 1e-5), (4,), 4,
-        {"ZeroQAT light": (1e-6,)}, (0,), 48, ("round to nearest", "ZeroQAT light"), 2,
+        {"ZeroQAT light": (1e-6,)}, (0,), 48, ("round to nearest", "clip, then round", "ZeroQAT light"), 2,
     ),
 }  # fmt: skip
 
