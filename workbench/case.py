@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,10 @@ class Case:
         if self.config.prefix_cache != "none" and self.task.augments:
             reason = f"task {self.task_name} changes its examples at random, so nothing would be found again"
             raise Incompatible("prefix_cache", self.config.prefix_cache, reason)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Names and shapes alone; another process looks up the rest, which may come from a file that it has to load."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @cached_property
     def task(self) -> Task:
@@ -102,6 +106,7 @@ class Case:
             "torch": installed_version("torch"),
             "transformers": installed_version("transformers"),
             "peft": installed_version("peft"),
+            **({"source": self.method.source} if self.method.source else {}),
         }
 
     def refusal(self) -> str | None:

@@ -126,6 +126,17 @@ def test_failures_are_branded_and_never_hidden(hostile_page):
     assert "ValueError" in hostile_page
 
 
+def test_a_file_that_a_cell_writes_is_shown_and_where_it_went_is_not():
+    source = "%%writefile {file}\nname = '<b>'"
+    told = new_output("stream", text="Writing /somewhere/else.py")
+    wrote, broken = new_code_cell(source, outputs=[told]), new_code_cell(source)
+    broken.outputs = [new_output("error", ename="OSError", evalue="no room", traceback=[])]
+    found = to_html(synthetic_notebook(synthetic.comparison(), extra=[wrote]))[0]
+    assert re.search(r"<pre class=.file.[^>]*><code>.*&lt;b&gt;.*\s*</code></pre>", found, re.S)
+    assert "/somewhere" not in found and "%%writefile" not in found
+    assert "no room" in to_html(synthetic_notebook(synthetic.comparison(), extra=[broken]))[0]
+
+
 def test_numbers_of_failed_cells_come_back():
     cell = new_code_cell("1/0", outputs=[new_output("error", ename="ZeroDivisionError", evalue="x", traceback=["t"])])
     _, resources = to_html(synthetic_notebook(synthetic.comparison()[:1], extra=[cell]))

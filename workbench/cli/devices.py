@@ -58,32 +58,17 @@ def _watts(device: Any) -> str:
 @devices_app.command()
 def show(name: str, as_json: options.AsJson = False) -> None:
     """One device, every number with its kind and source."""
-    from workbench.devices.model import get
+    from workbench.devices.model import get, valued
 
     device = get(name)
     if as_json:
         return show_json(_device_data(device))
     say(f"{device.title}: {device.doc}")
-    rows = [(n, _valued(n, q.value), q.kind, q.note) for n, q in device.quantities()]
+    rows = [(n, valued(n, q.value), q.kind, q.note) for n, q in device.quantities()]
     show_table("", ("number", "value", "kind", "source"), rows, "Nothing is known of it.")
     for line in device.notes:
         say(line)
     return None
-
-
-def _valued(name: str, value: float | None) -> str:
-    """A device's number with the unit that its name implies."""
-    part = name.rpartition(".")[2]
-    if value is None:
-        return "not known"
-    if part in ("size", "reserved"):
-        return format_size(value)
-    if part in ("bandwidth", "write", "uplink", "downlink") or name.startswith("class_rates."):
-        return f"{value / 1e9:.4g} GB/s"
-    if name.startswith("throughput."):
-        return f"{value / 1e9:.4g} GFLOP/s"
-    units = {"idle": " W", "active": " W", "overhead": " s per call"}
-    return f"{value:g}{units.get(part, '')}"
 
 
 @devices_app.command()

@@ -45,9 +45,9 @@ class BadInput(PintpotError):
 
 
 class UnknownName(BadInput):
-    """A name that no registry, catalogue or schema knows."""
+    """A name that no registry, catalogue or schema knows; ``unread`` says what could not be read that may know it."""
 
-    def __init__(self, field: str, value: object, known: Iterable[str]) -> None:
+    def __init__(self, field: str, value: object, known: Iterable[str], unread: Iterable[str] = ()) -> None:
         known = sorted(known)
         text = str(value)[:200]
         starting = [name for name in known if text and name.startswith(text)]
@@ -55,6 +55,7 @@ class UnknownName(BadInput):
         nearest = list(dict.fromkeys([*starting, *close]))[:3]
         shown = known if len(known) <= 12 else [*known[:12], f"... ({len(known)} in all)"]
         super().__init__(field, value, f"one of {', '.join(shown) or 'nothing yet'}", nearest)
+        self.args = (" ".join([str(self), *unread]),)
 
 
 class Incompatible(BadInput):

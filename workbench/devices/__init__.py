@@ -3,6 +3,7 @@
 Reading the library needs no torch; counting, calibrating and timing import it when called.
 """
 
-from workbench.devices.model import Device, Link, MemoryTier, devices, get
+from workbench.devices.model import Device, Link, MemoryTier, devices, get, valued
+from workbench.devices.own import load
 
-__all__ = ["Device", "Link", "MemoryTier", "devices", "get"]
+__all__ = ["Device", "Link", "MemoryTier", "devices", "get", "load", "valued"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import platform
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from workbench.core.errors import ResourceMissing
 from workbench.devices.call_costs import TimedStep, call_costs
 from workbench.devices.host import as_plain, calibration, calibration_file, memory_reserved, memory_size
 from workbench.devices.model import HOST, Device, parse
@@ -146,6 +148,21 @@ def calibrate(*, quick: bool = False, more: Iterable[TimedStep] = ()) -> Device:
     parsed = parse(device, HOST)
     _store({"device": device, "gemm_curves": gemm, "torch": torch.__version__, "when": when}, threads, costs, common)
     return parsed
+
+
+def calibrated(*, quick: bool = False, again: bool = False, more: Iterable[TimedStep] = ()) -> Device:
+    """This host with the calibration that is stored, or measured now where none is or ``again`` asks for it.
+
+    So a short calibration never takes the place of a thorough one unasked.
+    """
+    from workbench.devices.host import host
+    from workbench.devices.step_time import overheads
+
+    if not again:
+        with contextlib.suppress(ResourceMissing):
+            overheads()
+            return host()
+    return calibrate(quick=quick, more=more)
 
 
 def _store(result: dict[str, Any], threads: int, costs: dict[str, float], common: float) -> None:

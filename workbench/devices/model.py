@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import UnknownName
-from workbench.core.units import format_size, parse_size
+from workbench.core.units import format_size, format_time, parse_size
 from workbench.records.schema import Quantity
 
 LIBRARY = Path(__file__).with_name("library")
@@ -149,12 +149,24 @@ def parse(raw: Mapping[str, Any], name: str) -> Device:
 
 
 @cache
-def _library() -> Mapping[str, Device]:
+def _shipped() -> Mapping[str, Device]:
     """The shipped devices, by name; the files of the library folder are the list."""
     found = {}
     for path in sorted(LIBRARY.glob("*.toml")):
         found[path.stem] = parse(tomllib.loads(path.read_text(encoding="utf-8")), path.stem)
     return found
+
+
+def _library() -> Mapping[str, Device]:
+    """The shipped devices and those of files of the user's own."""
+    from workbench.devices.own import own
+
+    return {**own(), **_shipped()}
+
+
+def shipped() -> list[str]:
+    """Names that no file of the user's own may take."""
+    return sorted([*_shipped(), HOST])
 
 
 def names() -> list[str]:
@@ -182,3 +194,19 @@ def get(name: str) -> Device:
     if name not in _library():
         raise UnknownName("device", name, names())
     return _library()[name]
+
+
+def valued(name: str, value: float | None) -> str:
+    """A device's number with the unit that its name implies."""
+    part = name.rpartition(".")[2]
+    if value is None:
+        return "not known"
+    if part in ("size", "reserved"):
+        return format_size(value)
+    if part in ("bandwidth", "write", "uplink", "downlink") or name.startswith("class_rates."):
+        return f"{value / 1e9:.4g} GB/s" if value >= 1e8 else f"{value / 1e6:.4g} MB/s"
+    if name.startswith("throughput."):
+        return f"{value / 1e9:.4g} GFLOP/s"
+    if part == "overhead":
+        return f"{format_time(value)} per call"
+    return f"{value:g} W" if part in ("idle", "active") else f"{value:g}"

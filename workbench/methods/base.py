@@ -1,8 +1,9 @@
 """A tuning method: a card, a typed config, and the four parts it is composed of.
 
 A new method is one file in this folder (or any installed package that declares an entry point in the
-group ``pintpot.methods``) and one test. Importing the file must not import torch: parts are imported
-inside ``parts``, which is called only when a model is at hand, so listings stay instant.
+group ``pintpot.methods``, or any file named in ``PINTPOT_METHODS``) and one test. Importing the file must
+not import torch: parts are imported inside ``parts``, which is called only when a model is at hand, so
+listings stay instant.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic import AfterValidator
 from workbench.core.card import Card
 from workbench.core.config import Setting, setting, settings_of, validated
 from workbench.core.errors import BadInput, Incompatible
+from workbench.core.own_file import digest_of_module
 from workbench.core.registry import Registry
 from workbench.methods import _levers as levers
 from workbench.methods._levers import Levers
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from workbench.models.base import ModelSpec
     from workbench.parts.base import Parts
 
-methods: Registry[Any] = Registry("method", "workbench.methods", "pintpot.methods")
+methods: Registry[Any] = Registry("method", "workbench.methods", "pintpot.methods", "PINTPOT_METHODS")
 
 
 def _known_rule(name: str) -> str:
@@ -55,6 +57,7 @@ class Method:
     kinds: ClassVar[tuple[str, ...]] = ()  #: kinds of model it serves; empty means all
     lr_by_kind: ClassVar[Mapping[str, float]] = {}  #: learning rate for kinds of model that want another default
     reads_weights: ClassVar[bool] = False  #: attaching decomposes weights, so shapes alone would mislead a prediction
+    source: ClassVar[str] = ""  #: digest of the file of a method from outside; what an edit made of it is another one
 
     def settings(self) -> list[Setting]:
         return settings_of(self.Config)
@@ -123,5 +126,7 @@ def moving_statistics(model: nn.Module) -> dict[str, Any]:
 
 def register(method: type[Method]) -> type[Method]:
     """Class decorator: make a method known by its name."""
+    if not method.__module__.startswith("workbench."):
+        method.source = digest_of_module(method.__module__)
     methods.add(method.name, method())
     return method

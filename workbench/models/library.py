@@ -115,6 +115,8 @@ _DINOV2 = {
     "patch_size": 14,
     "num_channels": 3,
 }
+#: A small diffusion transformer; what it can draw stands in a table of tokens, which is counted like a head.
+_TINY_DENOISER = {"model_type": "denoiser", "width": 64, "blocks": 3, "heads": 4, "inner": 128, "patch_size": 2}
 _TINY_SENSOR = {"model_type": "convolution-1d", "channels": 6, "widths": (32, 48, 64), "kernel": 5}
 
 _MODELS = (
@@ -174,6 +176,11 @@ _MODELS = (
         "tiny-sensor", "Small 1-D convolutional net", "sensor-classifier", 24_432, _SELF,
         "Three convolutions over 6 channels of 100 samples, random weights; a microcontroller-sized classifier.",
         shape=(6, 100), config=_TINY_SENSOR,
+    ),
+    ModelSpec(
+        "tiny-denoiser", "Tiny diffusion transformer", "image-denoiser", 184_452, _SELF,
+        "Draws grey pictures of 8 pixels a side as one token says; random weights until it is trained here.",
+        shape=(1, 8, 8), config=_TINY_DENOISER,
     ),
     ModelSpec(
         "mcu-net", "Inverted-residual net for a microcontroller", "image-classifier", 202_192, _SELF,

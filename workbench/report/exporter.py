@@ -17,6 +17,7 @@ from workbench.report.outputs import Outputs, inert_json
 from workbench.report.preprocessors import DropRunnerMarks, HidePersonal, LiftParts, MarkFailures
 
 SUMMARY_SCHEMA = 1
+FILE = "%%writefile "  #: how a cell begins whose other lines are a file
 
 
 class BuildPage(Preprocessor):
@@ -65,6 +66,8 @@ def _cell(cell: NotebookNode, index: int, contents: Contents, outputs: Outputs) 
     if cell.cell_type != "code":
         return {}
     failed = any(o.output_type == "error" for o in cell.outputs)
+    if cell.source.startswith(FILE) and not failed:
+        return {"kind": "file", "anchor": anchor, "outputs": [_file(cell.source)]}
     shown = [html for html in (outputs.render(o) for o in cell.outputs) if html]
     code = "" if "remove-input" in tags and not failed else highlighted(cell.source)
     if not shown and not code:
@@ -72,6 +75,12 @@ def _cell(cell: NotebookNode, index: int, contents: Contents, outputs: Outputs) 
     number = cell.metadata.get("pintpot_number")
     kind = "code" if shown else "bare"
     return {"kind": kind, "anchor": anchor, "number": number, "failed": failed, "outputs": shown, "code": code}
+
+
+def _file(source: str) -> Markup:
+    """A file that a cell writes is what the page is about, so it is shown; where it went is nobody's concern."""
+    text = highlighted(source.partition("\n")[2])
+    return Markup('<pre class="file" tabindex="0" aria-label="A file"><code>{}</code></pre>').format(text)
 
 
 def _without_title(cell: dict[str, Any]) -> dict[str, Any]:

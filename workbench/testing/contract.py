@@ -70,8 +70,9 @@ def every_model_is_served_or_refused(subject: Subject) -> None:
 
 def listing_needs_no_torch(subject: Subject) -> None:
     """Importing the file that defines the method loads no torch."""
-    module = type(subject.method).__module__
-    assert _modules_without_torch((module,)), f"{module} imports torch"
+    module, file = type(subject.method).__module__, methods.files.get(subject.method_name)
+    found = _file_without_torch(str(file)) if file else _modules_without_torch((module,))
+    assert found, f"{file.name if file else module} loads torch; import it where it is used"
 
 
 def frozen_tensors_stay(subject: Subject) -> None:
@@ -226,7 +227,10 @@ class MethodContract:
 
 
 def _forward_only(subject: Subject) -> bool:
-    return subject.method.card.family == "forward-only"
+    """Whether a step is along the slope itself; with another rule or further parts only the loss can tell."""
+    config = subject.case.config
+    plain = config.optimizer == "sgd" and config.gradient == "two-sided" and config.probes == 1
+    return subject.method.card.family == "forward-only" and plain
 
 
 def _logits(subject: Subject, model: Any) -> Any:
@@ -275,4 +279,11 @@ def _walks_against_the_slope(subject: Subject) -> None:
 def _modules_without_torch(modules: tuple[str, ...]) -> bool:
     """Whether a fresh interpreter can import these modules without torch."""
     code = f"import sys, importlib; [importlib.import_module(m) for m in {modules!r}]; sys.exit('torch' in sys.modules)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+
+
+def _file_without_torch(file: str) -> bool:
+    """The same of a file in no package."""
+    load = f"from workbench.methods.base import methods; methods.load({file!r})"
+    code = f"import sys; {load}; sys.exit('torch' in sys.modules)"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0

@@ -26,6 +26,7 @@ TINY: Mapping[str, str] = {
     "tiny-cnn": "pixels",
     "tiny-vit": "pixels",
     "tiny-sensor": "pixels",
+    "tiny-denoiser": "new-digit",
 }
 
 #: Defaults that are made for wide models, made to fit a width of 64; and rates that are too bold there.

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -23,6 +22,7 @@ import torch
 from workbench.ablate import Cell, Progress
 from workbench.core.errors import BadInput, Interrupted, PintpotError
 from workbench.environment import environment, new_id, now
+from workbench.methods.base import methods
 from workbench.records.schema import RunRecord, State
 from workbench.records.store import RunStore
 from workbench.workers.queue import Lease, Queue
@@ -58,12 +58,12 @@ class _Crew:
         self, workers: int, cells: Sequence[Cell], store: RunStore, lease: Lease,
         observe: Callable[[Progress], None] | None, cancel: threading.Event,
     ) -> None:  # fmt: skip
-        # A case remembers what it looked up, and need not take that along to another process.
-        self._cells = {cell.key(): replace(cell, case=replace(cell.case)) for cell in cells}
+        self._cells = {cell.key(): cell for cell in cells}
         self._order = [cell.key() for cell in cells]
         self._store, self._observe, self._cancel = store, observe, cancel
         threads = max(1, torch.get_num_threads() // workers)
-        self._orders = Orders(self._cells, store, store.queue, lease, threads)
+        files = tuple(dict.fromkeys(methods.files.values()))
+        self._orders = Orders(self._cells, store, store.queue, lease, threads, files)
         self._workers = workers
         self._hands: list[tuple[BaseProcess, Connection]] = []
         self._over: dict[str, bool] = {}

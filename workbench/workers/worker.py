@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 
 from workbench.ablate import Cell, settle
+from workbench.methods.base import methods
 from workbench.records.schema import RunRecord, State, StepRecord
 from workbench.records.store import RunStore
 from workbench.session import Session
@@ -25,13 +27,15 @@ PAUSE = 0.2  #: seconds between looks at an empty queue, and between two reports
 
 @dataclass(frozen=True)
 class Orders:
-    """What a worker is told: the cells by content key, where results and queue are, how many torch threads to use."""
+    """What a worker is told: the cells by content key, where results and queue are, how many torch threads to use,
+    and files of the user's own that methods are in."""
 
     cells: Mapping[str, Cell]
     store: RunStore
     queue: str
     lease: Lease
     threads: int
+    files: tuple[Path, ...] = ()
 
 
 def work(says: Connection, orders: Orders) -> None:
@@ -46,6 +50,8 @@ class _Worker:
             signal.signal(number, self._stop)
         torch.set_num_threads(orders.threads)
         self._says, self._orders = says, orders
+        for file in orders.files:
+            methods.load(file)
         self._queue = Queue(orders.queue, orders.cells, orders.lease, joining=True)
         self._told, self._now = 0.0, ""
 
