@@ -11,6 +11,7 @@ _WHERE = {
     "TimelinePanel": "widgets.panels",
     "FitPanel": "widgets.panels",
     "VisitedPanel": "widgets.panels",
+    "SavedMapPanel": "widgets.panels",
     "RunView": "widgets.panels",
     "GridView": "widgets.panels",
     "ComparePanel": "widgets.panels",

@@ -34,6 +34,13 @@ class VisitedPanel(Panel):
     _esm = STATIC / "visited.js"
 
 
+class SavedMapPanel(Panel):
+    """What is kept for backward; the reader sets what trains, is recomputed, is packed."""
+
+    kind = "saved_map"
+    _esm = STATIC / "saved_map.js"
+
+
 class RunView(Panel):
     """One run that is over; :class:`widgets.run_panel.RunPanel` is one that trains."""
 
@@ -67,6 +74,7 @@ _PANELS: tuple[type[Panel], ...] = (
     TimelinePanel,
     FitPanel,
     VisitedPanel,
+    SavedMapPanel,
     RunView,
     GridView,
     ComparePanel,

@@ -135,7 +135,9 @@ class Session:
                 if not math.isfinite(loss):
                     raise FloatingPointError(f"the loss became {loss} at step {index} (seed {self.seed})")
                 seen = (norms.values(), norms.updates()) if norms else ({}, {})
-                record = StepRecord(index, loss, seconds, guarded.peak, lr, *seen)
+                watched = getattr(self.training.parts.estimator, "watched", None) if norms else None
+                extras = watched(self.model) if watched else {}
+                record = StepRecord(index, loss, seconds, guarded.peak, lr, *seen, extras)
                 self.checkpoints.after(record, self)
                 yield record
 

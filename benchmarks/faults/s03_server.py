@@ -113,7 +113,8 @@ def ours(setting: Setting) -> Figures:
     opened = {"allow_origin": "*", "disable_check_xsrf": True, "ip": "0.0.0.0", "terminals_enabled": True,
               "allow_unauthenticated_access": True, "allow_remote_access": True}  # fmt: skip
     (setting.folder / "config").mkdir()
-    (setting.folder / "config" / "jupyter_server_config.json").write_text(json.dumps({"ServerApp": opened}))
+    configured = json.dumps({"ServerApp": opened, "IdentityProvider": {"token": ""}})
+    (setting.folder / "config" / "jupyter_server_config.json").write_text(configured)
     environment = server.environment() | {"JUPYTER_CONFIG_DIR": str(setting.folder / "config")}
     return _probed(server.command(), environment, port) | _refusals()
 

@@ -68,6 +68,9 @@ def test_grid_switches_metric_axes_and_view_and_asks_for_what_is_missing(visit):
     assert page.get_by_role("alert").text_content() == "<b>no</b>"
     page.get_by_role("button", name="Stop").click()
     assert page.evaluate("sent")[-1] == {"do": "cancel"}
+    page.evaluate("listeners['comm_live_update'].forEach((f) => f())")
+    assert page.get_by_role("button").count() == 0, "no button without a kernel"
+    assert "run this cell again" in page.get_by_role("status").text_content()
     gone(visit)
 
 

@@ -19,6 +19,9 @@ def test_a_guess_is_made_by_keyboard_and_answered(visit):
     page.evaluate("(info) => model.set('info', info)", answered.data())
     assert page.locator("[aria-live]").text_content() == "You guessed two; it is: one. It is."
     assert page.get_by_role("group", name="Which is larger?").count() == 1
+    page.evaluate("listeners['comm_live_update'].forEach((f) => f())")
+    assert page.get_by_role("radio", name="one").is_disabled()
+    assert "run this cell again" in page.locator("[aria-live]").text_content()
     gone(visit)
 
 

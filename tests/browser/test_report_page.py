@@ -192,7 +192,7 @@ def test_the_gallery_lists_filters_and_links(visit, folder):
     page.get_by_label("Filter").fill("")
     quiet(visit)
     page.locator(".card a", has_text="Synthetic").first.click()
-    page.wait_for_function("document.documentElement.dataset.ready === 'yes'")
+    page.wait_for_selector("html[data-ready=yes]", state="attached")
     assert page.locator("h1").inner_text().startswith("Synthetic")
 
 

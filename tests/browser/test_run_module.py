@@ -127,3 +127,25 @@ def test_copies_and_the_report_without_a_kernel(panel):
     assert panel.evaluate("copied") == WORDS["python"]
     show(panel, {**info(State.DONE, live=False), "command": ""})
     assert not usable(panel, "Copy as command")
+
+
+def test_a_kernel_that_is_gone_leaves_no_dead_controls(panel):
+    show(panel, info())
+    panel.evaluate("listeners['comm_live_update'].forEach((f) => f())")
+    assert "run this cell again" in panel.locator(".pp-verdict").text_content()
+    assert panel.get_by_role("status").text_content() == panel.locator(".pp-verdict").text_content()
+    assert not usable(panel, "Cancel") and not usable(panel, "Start")
+    panel.get_by_role("button", name="Cancel").click(force=True)
+    assert panel.evaluate("window.sent ?? []") == []
+    panel.get_by_label("Step", exact=True).press("Home")
+    assert panel.locator(".pp-reading").text_content().startswith("step 2: "), "what is here can be looked at"
+
+
+def test_a_kernel_that_does_not_answer_is_named(panel):
+    panel.clock.install()
+    show(panel, info())
+    panel.get_by_role("button", name="Cancel").click()
+    panel.clock.run_for(6000)
+    assert "has not answered" in panel.get_by_role("status").text_content()
+    show(panel, info(steps=61))
+    assert "is cancelling" in panel.locator(".pp-verdict").text_content()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,26 @@ def test_settings_and_names_together(pintpot) -> None:
 def test_an_open_server_is_refused(words, pintpot) -> None:
     outcome = pintpot("lab", "--no-browser", *words)
     assert outcome.code == 3 and "other machines" in outcome.err
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5"])
+def test_an_app_beyond_this_machine_is_refused(address, pintpot) -> None:
+    outcome = pintpot("app", "--no-browser", "--address", address)
+    assert outcome.code == 3 and "other machines" in outcome.err
+
+
+@pytest.mark.parametrize("words", [("first-rum",), ("first-run", "-p", "epocs=1"), ("first-run", "-p", "seed=x")])
+def test_an_app_of_bad_values_is_not_started(words, pintpot, folders) -> None:
+    outcome = pintpot("app", "--no-browser", *words)
+    assert outcome.code == 2 and outcome.err.startswith("pintpot: ") and not folders.files()
+
+
+@pytest.mark.parametrize("verb", ["lab", "app"])
+def test_a_port_that_somebody_listens_on_is_refused(verb, pintpot) -> None:
+    pytest.importorskip({"lab": "jupyterlab", "app": "voila"}[verb])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        outcome = pintpot(verb, "--no-browser", "--port", str(taken.getsockname()[1]))
+    assert outcome.code == 2 and "--port" in outcome.err and "Open" not in outcome.out
 
 
 SWEEP = """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
+from typing import Any
 
 from workbench.core.profile import Category, MemoryProfile, Moment, Phase, Tier
 from workbench.records.schema import Quantity, RunRecord, State, StepRecord
@@ -88,3 +90,25 @@ def comparison() -> list[RunRecord]:
         run("full", s, State.REFUSED, reason="predicted peak is above the budget", measured=None) for s in range(3)
     ]
     return runs
+
+
+def saved_map(layers: int = 6, bench: Any = None):
+    """A map of two ways, two of recomputing, two of packing; the last way cannot be packed."""
+    import workbench as wb
+    from workbench.lens.saved_map import KINDS, Kept, SavedMap
+
+    levers = (("recompute", (0, 1)), ("saved", ("as-is", "int8")))
+    states = []
+    for way, recompute, saved in itertools.product(range(3), range(2), range(2)):
+        if way == 2 and saved:
+            states.append(Kept((way, recompute, saved), {}, {}, {}, 0, "no <b>packing</b> here"))
+            continue
+        size = MIB // (1 + 7 * recompute) // (1 + 3 * saved)
+        trained = range(layers - 1, layers) if way == 2 else range(layers)
+        kept = {(f"encoder.layer.{i}.dense", k): size * (n + 1) for i in trained for n, k in enumerate([*KINDS][:3])}
+        gradients = {f"encoder.layer.{i}.dense": MIB // (1 + 9 * way) for i in trained}
+        beside = {"weights": 3 * MIB, "gradients": sum(gradients.values()), "optimizer state": MIB}
+        states.append(Kept((way, recompute, saved), kept, gradients, beside, 10**9 * (3 + recompute)))
+    ways = ("full", "bias", "last-blocks blocks=1")
+    bench = bench or wb.open("tokens", "tiny-bert", batch=4, budget="64MiB")
+    return SavedMap(bench, ways, levers, tuple(states), {"recompute": 0, "saved": "as-is"})

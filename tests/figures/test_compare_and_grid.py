@@ -7,6 +7,7 @@ import synthetic
 from synthetic import run
 
 from workbench import figures
+from workbench.figures.groups import group
 from workbench.figures.mpl import to_svg
 from workbench.figures.plotly_ import to_plotly
 from workbench.records.grid import GridPoint
@@ -97,3 +98,14 @@ def test_a_score_that_is_no_share_is_never_per_cent():
     assert line.values == ("0.83",)
     info = figures.grid([GridPoint({"method": "lora"}, 0, loss)])
     assert info.metrics[0].unit == "number" and info.metrics[0].lower_is_better and "0.83" in info.alt
+
+
+def test_settings_too_long_for_a_label_are_said_by_what_differs_from_the_first():
+    configs = [
+        {"saved": "as-is", "recompute": 0, "optimizer": rule} for rule in ("adamw", "adamw8bit", "natural-galore")
+    ]
+    configs.append({"saved": "int8", "recompute": 1, "optimizer": "adamw"})
+    records = [run("full", i, config=config) for i, config in enumerate(configs)]
+    assert [g.label for g in group(records)] == [
+        "full", "full (optimizer adamw8bit)", "full (optimizer natural-galore)", "full (saved int8, recompute 1)",
+    ]  # fmt: skip

@@ -63,9 +63,8 @@ def test_nothing_of_full_width_is_saved():
     assert sum(adopt(m) for m in layer) == 2
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.nbytes) or t, lambda t: t):
         y = layer(x)
-    assert saved == []
-    kept = [n.bits.packed.nbytes for n in (y.grad_fn, y.grad_fn.next_functions[0][0])]
-    assert kept == [x.numel() // 8] * 2
+    assert y.requires_grad
+    assert saved == [x.numel() // 8] * 2
 
 
 def test_what_would_gain_nothing_is_left_alone():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from workbench.core.errors import BadInput
-from workbench.nn.lean_frozen import ShiftOnlyNorm, freeze_convolution, hardswish_with_bits
-from workbench.nn.lean_static import packed_gelu, packed_product, packed_softmax, pruned_layer_norm
+from workbench.nn.lean_frozen import freeze_convolution, freeze_norm, hardswish_with_bits
+from workbench.nn.lean_static import byte_linear, packed_attention, packed_gelu, pruned_layer_norm
 
 
 def draw(*shape, dtype=torch.float64, seed=0):
@@ -50,21 +52,31 @@ def test_frozen_convolution_is_exact_and_keeps_no_map(groups):
         module(x)
 
 
-def test_shift_only_norm_equals_a_frozen_norm_and_keeps_its_scale_alone():
+def test_shift_only_norm_equals_a_frozen_norm_and_keeps_nothing():
     source = nn.BatchNorm2d(5).double()
     source(draw(4, 5, 3, 3, seed=3) * 2 + 1)
     with torch.no_grad():
         source.weight.uniform_(0.5, 2)
         source.bias.uniform_(-1, 1)
     source.eval().weight.requires_grad_(False)
-    lean, x = ShiftOnlyNorm(source), draw(2, 5, 6, 6)
-    torch.testing.assert_close(lean(x), source(x), rtol=1e-12, atol=1e-12)
+    names = list(source.state_dict())
+    stock, lean = (freeze_norm(copy.deepcopy(source).train(), lean=lean) for lean in (False, True))
+    x = draw(2, 5, 6, 6)
+    before = lean.running_mean.clone()
     wanted = torch.autograd.grad(source(x).square().sum(), (x, source.bias))
-    found = torch.autograd.grad(lean(x).square().sum(), (x, lean.bias))
-    for ours, right in zip(found, wanted, strict=True):
-        torch.testing.assert_close(ours, right, rtol=1e-12, atol=1e-12)
+    for frozen in (stock, lean):
+        torch.testing.assert_close(frozen(x), source(x), rtol=1e-12, atol=1e-12)
+        found = torch.autograd.grad(frozen(x).square().sum(), (x, frozen.bias))
+        for ours, right in zip(found, wanted, strict=True):
+            torch.testing.assert_close(ours, right, rtol=1e-12, atol=1e-12)
+        assert list(frozen.state_dict()) == names and not frozen.weight.requires_grad
+    assert torch.equal(lean.running_mean, before)
+    assert torch.autograd.gradcheck(lean, (x,))
     assert kept_bytes(lambda: lean(x), lean.scale) == 0
-    assert kept_bytes(lambda: source(x), source.weight, source.running_mean, source.running_var) >= x.nbytes
+    assert kept_bytes(lambda: stock(x), stock.weight, stock.running_mean, stock.running_var) >= x.nbytes
+    for refused in (nn.BatchNorm2d(3, affine=False), nn.BatchNorm2d(3, track_running_stats=False)):
+        with pytest.raises(BadInput):
+            freeze_norm(refused)
 
 
 def test_gated_hardswish_keeps_a_bit_and_points_the_right_way():
@@ -89,19 +101,47 @@ def test_packed_gelu_keeps_half_a_byte_with_the_known_error():
     assert torch.autograd.gradcheck(packed_gelu, (on_grid,), eps=1e-6)
 
 
-def test_packed_softmax_and_product_keep_a_byte_each():
-    x = draw(2, 3, 9, 9, dtype=torch.float32)
-    assert kept_bytes(lambda: packed_softmax(x)) == x.numel()
-    outer = torch.randn(x.shape, generator=torch.Generator().manual_seed(6))
-    exact = torch.autograd.grad(x.softmax(-1), x, outer)[0]
-    found = torch.autograd.grad(packed_softmax(x), x, outer)[0]
-    assert (found - exact).norm() / exact.norm() < 0.02
-    left, right = ((draw(2, 4, 5, seed=s).detach() * 16).round().div(16).requires_grad_() for s in (1, 2))
-    right = right.detach().mT.contiguous().requires_grad_()
-    assert kept_bytes(lambda: packed_product(left, right)) == left.numel() + right.numel()
-    assert torch.autograd.gradcheck(packed_product, (left, right))  # exact on the grid of sixteenths
+def on_grid(*shape, seed):
+    """Sixteenths, which the byte formats hold exactly."""
+    return (draw(*shape, seed=seed).detach() * 16).round().div(16).requires_grad_()
+
+
+def attention(query, key, value, mask, scale):
+    return nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+
+
+@pytest.mark.parametrize("kind", ["none", "truths", "numbers"])
+def test_packed_attention_is_exact_forward_and_keeps_a_byte_for_each_number(kind):
+    inputs = [on_grid(2, 3, 9, 4, seed=s) for s in range(3)]
+    truths = torch.ones(2, 1, 1, 9, dtype=torch.bool)
+    truths[1, ..., 5:] = False
+    mask = {"none": None, "truths": truths, "numbers": draw(2, 1, 9, 9, seed=9).detach()}[kind]
+    torch.testing.assert_close(packed_attention(*inputs, mask, 0.5), attention(*inputs, mask, 0.5), rtol=1e-12, atol=0)
+    own = [] if mask is None else [mask]
+    assert kept_bytes(lambda: packed_attention(*inputs, mask, 0.5), *own) == 3 * inputs[0].numel() + 2 * 3 * 9 * 9
+    outer = draw(2, 3, 9, 4, seed=4).detach()
+    exact = torch.autograd.grad(attention(*inputs, mask, 0.5), inputs, outer)
+    found = torch.autograd.grad(packed_attention(*inputs, mask, 0.5), inputs, outer)
+    for ours, right in zip(found, exact, strict=True):  # the rest is the softmax in 255 steps
+        assert 0 < (ours - right).norm() / right.norm() < 0.02
     with pytest.raises(BadInput):
-        packed_product(left, right[0])
+        packed_attention(inputs[0], inputs[1][:, :1], inputs[2], None, 1.0)
+
+
+def test_packed_attention_is_exact_where_its_formats_are():
+    """Two equal keys or a single one: shares of 1 and 0 are exact in a byte."""
+    query, key, value = (on_grid(1, 2, n, 4, seed=s) for s, n in ((0, 5), (1, 1), (2, 1)))
+    assert torch.autograd.gradcheck(lambda *a: packed_attention(*a, None, 0.7), (query, key, value))
+
+
+def test_byte_linear_keeps_a_byte_and_is_exact_on_its_grid():
+    x, weight, bias = on_grid(3, 5, 8, seed=0), draw(4, 8, seed=1), draw(4, seed=2)
+    assert torch.equal(byte_linear(x, weight, bias), nn.functional.linear(x, weight, bias))
+    assert kept_bytes(lambda: byte_linear(x, weight, bias), weight) == x.numel()
+    outer = draw(3, 5, 4, seed=3).detach()
+    exact = torch.autograd.grad(nn.functional.linear(x, weight, bias), (x, weight, bias), outer)
+    for ours, right in zip(torch.autograd.grad(byte_linear(x, weight, bias), (x, weight, bias), outer), exact):
+        torch.testing.assert_close(ours, right, rtol=1e-12, atol=1e-12)
 
 
 def test_pruned_layer_norm_is_exact_when_all_is_kept_and_counts_its_places():

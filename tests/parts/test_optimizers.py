@@ -18,6 +18,7 @@ from workbench.parts.storage.as_loaded import AsLoaded
 #: A single row is not projected, so the rules that project keep what the rule inside them keeps.
 STATE = {
     "sgd": 0, "momentum": 4, "adamw": 8, "adamw8bit": 2, "galore": 8, "natural_galore": 8, "lars": 0, "sign": 0,
+    "subspace_gradient": 8 + 4 * 2 * 128,
 }  # fmt: skip
 SIZE = 65536  #: large enough that quantization tables weigh little
 

@@ -42,6 +42,16 @@ def test_state_of_a_panel_is_small():
         assert len(str(state)) < 120_000
 
 
+def test_the_map_of_kept_bytes_has_a_panel_and_a_twin(monkeypatch):
+    shown = []
+    info = figures.saved_map(synthetic.saved_map())
+    panel = widgets.show(info)
+    assert isinstance(panel, widgets.SavedMapPanel) and len(str(panel.get_state())) < 40_000
+    monkeypatch.setattr("workbench.report.emit.show", shown.append)
+    monkeypatch.setenv("PINTPOT_HEADLESS", "1")
+    assert widgets.show(panel) is None and shown == [info]
+
+
 def test_show_emits_data_when_nobody_looks_on(monkeypatch):
     shown = []
     monkeypatch.setattr("workbench.report.emit.show", shown.append)

@@ -180,7 +180,7 @@ function draw({ model, el }) {
     const row = html("tr", {});
     html("th", { scope: "row", textContent: m.label, title: m.family }, row);
     const said = html("td", {}, row);
-    const picture = svg("svg", { viewBox: `0 0 ${BAR} 16`, "aria-hidden": "true" }, html("td", {}, row));
+    const picture = svg("svg", { viewBox: `0 0 ${BAR} 16`, preserveAspectRatio: "none", "aria-hidden": "true" }, html("td", {}, row));
     const bars = svg("g", {}, picture);
     const line = svg("line", { class: "pp-budget", y1: 0, y2: 16 }, picture);
     const cells = { peak: html("td", {}, row) };

@@ -39,7 +39,7 @@ function told(metric, value) {
 
 const kept = new WeakMap();
 
-function draw({ model, el }) {
+function draw({ model, el }, gone) {
   const info = model.get("info");
   el.replaceChildren();
   el.classList.add("pp-panel");
@@ -115,8 +115,19 @@ function draw({ model, el }) {
         }
         const words = [cell.over ? "over the budget" : "", cell.state !== "done" ? cell.state : value ? "" : "no value", cell.done && cell.done < cell.planned ? `${cell.done} of ${cell.planned} runs` : ""].filter(Boolean).join(", ");
         if (words) html("em", { textContent: words }, box);
-        box.addEventListener("pointerenter", () => tell(cell));
+        box.tabIndex = r + c ? -1 : 0;
+        for (const event of ["pointerenter", "focus"]) box.addEventListener(event, () => tell(cell));
       });
+    });
+    t.addEventListener("keydown", (event) => {
+      const here = event.target.closest("td"), row = here?.parentElement;
+      const rows = { ArrowUp: row?.previousElementSibling, ArrowDown: row?.nextElementSibling }[event.key];
+      const next = { ArrowLeft: here?.previousElementSibling, ArrowRight: here?.nextElementSibling }[event.key] ?? rows?.cells[here.cellIndex];
+      if (next?.tagName !== "TD") return;
+      event.preventDefault();
+      here.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
     });
     place.replaceChildren(frame);
     const none = info.cells.filter((c) => c.done < c.planned).length;
@@ -214,7 +225,9 @@ function draw({ model, el }) {
   }
 
   if (info.problem) html("p", { className: "pp-why", role: "alert", textContent: info.problem }, el);
-  if (info.doing) {
+  if (info.live && gone) {
+    html("span", { className: "pp-verdict", role: "status", textContent: "The kernel was restarted; run this cell again." }, foot);
+  } else if (info.doing) {
     html("progress", { className: "pp-progress" }, foot).setAttribute("aria-label", "Running what is missing");
     html("span", { className: "pp-verdict", textContent: info.doing }, foot);
     html("button", { type: "button", textContent: "Stop" }, foot).addEventListener("click", () => model.send({ do: "cancel" }));
@@ -230,10 +243,14 @@ function draw({ model, el }) {
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
-  const again = () => draw({ model, el });
-  draw({ model, el });
+  let gone = false;
+  const again = () => draw({ model, el }, gone);
+  // The front end lost the kernel behind this panel: nothing that needs one may look as if it worked.
+  const lose = () => { gone = true; again(); };
+  again();
   model.on("change:info", again);
-  return () => { model.off("change:info", again); el.replaceChildren(); };
+  model.on("comm_live_update", lose);
+  return () => { model.off("change:info", again); model.off("comm_live_update", lose); el.replaceChildren(); };
 }
 
 export default { render };

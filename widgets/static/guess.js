@@ -9,7 +9,7 @@ function html(tag, properties, parent) {
 const made = new Map();
 let serial = 0;
 
-function draw({ model, el }) {
+function draw({ model, el }, gone) {
   const info = model.get("info");
   el.replaceChildren();
   el.classList.add("pp-panel");
@@ -48,14 +48,22 @@ function draw({ model, el }) {
   }
   el.append(said);
   tell(own, false);
+  if (info.live && gone) {
+    group.disabled = true;
+    said.textContent += " The kernel was restarted; run this cell again.";
+  }
 }
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
-  const again = () => draw({ model, el });
-  draw({ model, el });
+  let gone = false;
+  const again = () => draw({ model, el }, gone);
+  // The front end lost the kernel behind this panel: nothing that needs one may look as if it worked.
+  const lose = () => { gone = true; again(); };
+  again();
   model.on("change:info", again);
-  return () => { model.off("change:info", again); el.replaceChildren(); };
+  model.on("comm_live_update", lose);
+  return () => { model.off("change:info", again); model.off("comm_live_update", lose); el.replaceChildren(); };
 }
 
 export default { render };

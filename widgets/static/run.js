@@ -2,8 +2,9 @@
 // Draws model.get("info") and imports nothing. Start and Cancel are messages; without a kernel they are not shown.
 const NS = "http://www.w3.org/2000/svg";
 const W = 900, L = 78, R = 16, LOSS = [14, 150], PEAK = [186, 318], H = 356, BAR = 26;
-const SIGNS = { ready: "○", queued: "…", preparing: "…", running: "▶", cancelling: "■", done: "✓", cancelled: "■", diverged: "≁" };
+const SIGNS = { ready: "○", queued: "…", preparing: "…", running: "▶", cancelling: "■", done: "✓", cancelled: "■", diverged: "≁", gone: "∅" };
 const STOPPABLE = ["queued", "preparing", "running"], REPEATABLE = ["ready", "cancelled", "over budget", "out of memory", "diverged", "failed"];
+const PATIENCE = 5000;
 // A second sign beside the colour: none, upright, crossed, rising, falling, level.
 const TEXTURES = ["", "M4,0V8", "M0,0L8,8M8,0L0,8", "M0,8L8,0", "M0,0L8,8", "M0,4H8"];
 let serial = 0;
@@ -107,7 +108,7 @@ function chart(info, root, at) {
     svg("text", { class: "pp-budget-name", x: W - R, y: peak(info.budget) - 5, "text-anchor": "end" }, root, `budget ${size(info.budget)}`);
   }
   const every = Math.max(1, ...round(0, last, 1, 6).filter((t, i) => i === 1));
-  for (let t = 0; t <= last; t += every) svg("text", { x: X(t), y: PEAK[1] + 17, "text-anchor": "middle" }, root, `${Math.round(t)}`);
+  for (let t = 0; t <= last; t += every) svg("text", { x: X(t), y: PEAK[1] + 17, "text-anchor": X(t) > W - R - 20 ? "end" : "middle" }, root, `${Math.round(t)}`);
   text(W - R, H - 4, info.planned ? `step, of ${info.planned}` : "step", "end");
   svg("line", { class: "pp-cursor", x1: points[at][0], x2: points[at][0], y1: LOSS[0], y2: PEAK[1] }, root);
   svg("circle", { class: "pp-peak", cx: points[at][0], cy: loss(points[at][1]), r: 4 }, root);
@@ -162,7 +163,7 @@ function why(info, place) {
 
 function render({ model, el }) {
   const parts = skeleton(el), id = `pp-run-${++serial}`;
-  let info = model.get("info"), at = null, asked = false, spoken = "", drawn = "";
+  let info = model.get("info"), at = null, asked = false, spoken = "", drawn = "", silent = 0, gone = false;
 
   function point() {
     const i = Math.min(at ?? Infinity, info.steps.length - 1);
@@ -176,21 +177,24 @@ function render({ model, el }) {
   function paint() {
     info = model.get("info");
     asked = asked && !info.over && info.state !== "ready";
-    const state = asked ? "cancelling" : info.state;
-    parts.said.textContent = `${SIGNS[state] ?? "✕"} ${asked && info.state !== "cancelling" ? `${info.method} is cancelling. Step ${info.done} of ${info.planned}.` : info.sentence}`;
+    const lost = info.live && gone;
+    const state = lost && !info.over ? "gone" : asked ? "cancelling" : info.state;
+    const words = state === "gone" ? `${info.method} ended with its kernel${info.done ? `, after step ${info.done}` : ""}.`
+      : asked && info.state !== "cancelling" ? `${info.method} is cancelling. Step ${info.done} of ${info.planned}.` : info.sentence;
+    parts.said.textContent = `${SIGNS[state] ?? "✕"} ${words}${lost ? " The kernel was restarted; run this cell again." : ""}`;
     parts.said.classList.toggle("pp-bad", info.bad);
     el.dataset.state = state;
     parts.start.hidden = parts.cancel.hidden = !info.live;
     parts.start.textContent = info.over ? "Start again" : "Start";
-    able(parts.start, REPEATABLE.includes(state), info.over ? "The result is kept" : "Under way");
-    able(parts.cancel, STOPPABLE.includes(state), "Nothing is under way");
+    able(parts.start, !lost && REPEATABLE.includes(state), lost ? "The kernel was restarted" : info.over ? "The result is kept" : "Under way");
+    able(parts.cancel, !lost && STOPPABLE.includes(state), "Nothing is under way");
     parts.command.hidden = parts.python.hidden = !info.python;
     able(parts.command, info.command, "The command line cannot say this; copy as Python");
-    parts.progress.hidden = !info.planned || info.over;
+    parts.progress.hidden = !info.planned || info.over || lost;
     parts.progress.max = info.planned || 1;
     parts.progress.value = info.done;
     // Spoken when the state changes and at each fifth of the way, not at each step.
-    const milestone = `${state} ${Math.floor((5 * info.done) / (info.planned || 1))}`;
+    const milestone = `${state} ${lost} ${Math.floor((5 * info.done) / (info.planned || 1))}`;
     if (milestone !== spoken) { spoken = milestone; parts.spoken.textContent = parts.said.textContent; }
     why(info, parts.why);
     parts.graph.hidden = !info.steps.length;
@@ -200,8 +204,17 @@ function render({ model, el }) {
   }
 
   const press = (button, act) => button.addEventListener("click", () => { if (button.getAttribute("aria-disabled") !== "true") act(); });
-  press(parts.start, () => { at = null; model.send({ do: "start" }); });
-  press(parts.cancel, () => { asked = true; paint(); model.send({ do: "cancel" }); });
+  function ask(what) {
+    model.send({ do: what });
+    clearTimeout(silent);
+    silent = setTimeout(() => { parts.spoken.textContent = parts.said.textContent = `? The kernel has not answered for ${PATIENCE / 1000} s: it is busy, or it was started anew; then run this cell again.`; }, PATIENCE);
+  }
+  function told() { clearTimeout(silent); paint(); }
+  // The front end lost the kernel behind this panel: nothing that needs one may look as if it worked.
+  function lose() { gone = true; told(); }
+
+  press(parts.start, () => { at = null; ask("start"); });
+  press(parts.cancel, () => { asked = true; paint(); ask("cancel"); });
   press(parts.command, () => copy(info.command, parts.command, "Copy as command"));
   press(parts.python, () => copy(info.python, parts.python, "Copy as Python"));
   parts.slider.addEventListener("input", () => {
@@ -209,9 +222,10 @@ function render({ model, el }) {
     if (at === info.steps.length - 1) at = null; // at the end it follows the run
     point();
   });
-  model.on("change:info", paint);
+  model.on("change:info", told);
+  model.on("comm_live_update", lose);
   paint();
-  return () => { model.off("change:info", paint); el.replaceChildren(); };
+  return () => { clearTimeout(silent); model.off("change:info", told); model.off("comm_live_update", lose); el.replaceChildren(); };
 }
 
 export default { render };

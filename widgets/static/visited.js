@@ -68,12 +68,12 @@ function draw({ model, el }) {
     svg("path", { d: "M0,6L6,0", class: "pp-texture" }, pattern);
     info.layers.forEach((layer, i) => {
       const y = i * ROW + 4, dim = after[i] === 0;
-      const row = svg("g", { opacity: dim ? 0.55 : 1 }, picture);
+      const row = svg("g", {}, picture), opacity = dim ? 0.55 : 1;
       const name = svg("text", { x: NAME - 14, y: y + 12, "text-anchor": "end" }, row);
       name.textContent = layer.length > 28 ? `…${layer.slice(-27)}` : layer;
       if (w.trained[i] > 0) svg("circle", { cx: NAME - 6, cy: y + 8, r: 3.2, fill: "#0072B2" }, row);
       const back = before[i] / unit, ahead = after[i] / unit;
-      svg("rect", { x: MIDDLE - back, y, width: back, height: ROW - 4, fill: "#7D8590" }, row);
+      svg("rect", { x: MIDDLE - back, y, width: back, height: ROW - 4, fill: "#7D8590", opacity }, row);
       svg("rect", { x: MIDDLE, y, width: ahead, height: ROW - 4, fill: `url(#${id})` }, row);
       const tip = svg("title", {}, row);
       tip.textContent = `${layer}: forward ${print(before[i])}, backward ${print(after[i])}, ${(w.trained[i] * 100).toFixed(1)} % of its parameters train`;

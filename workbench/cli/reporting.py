@@ -1,10 +1,10 @@
-"""Verbs that make or open pages: report, lab."""
+"""Verbs that make or open pages: report, lab, app."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,10 +14,14 @@ from workbench.core.errors import BadInput, BudgetExceeded, Interrupted
 from workbench.core.units import parse_size
 from workbench.report.execution import CELL_TIMEOUT, Limits
 
+if TYPE_CHECKING:
+    from workbench.cli.serving import Server
+
 
 def add_to(app: typer.Typer) -> None:
     app.command()(report)
     app.command()(lab)
+    app.command("app")(app_)
 
 
 def report(
@@ -87,18 +91,59 @@ def lab(
     key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
 ) -> None:
     """JupyterLab on the notebooks, on this machine only, with a fresh token."""
-    import subprocess
-    from importlib.util import find_spec
-
     from workbench.cli.serving import Server
     from workbench.core import paths
-    from workbench.core.errors import ResourceMissing
 
-    server = Server(paths.notebooks(), address, port, certificate, key, browser)
-    command = server.command()
-    if find_spec("jupyterlab") is None:
-        raise ResourceMissing("JupyterLab is not installed; run: pip install 'pintpot[lab]'")
+    first = min((p.name for p in paths.notebooks().glob("*.ipynb")), default="")
+    server = Server(paths.notebooks(), address, port, certificate, key, browser, first)
+    server.command()  # refuses before it asks whether anything is installed
+    _installed("jupyterlab", "JupyterLab", "lab")
     if not paths.notebooks().is_dir():
         raise BadInput("notebooks", str(paths.notebooks()), "a checkout with a notebooks folder")
-    note("JupyterLab starts; stop it with Ctrl-C. Its token stands in the address it prints.")
-    raise typer.Exit(subprocess.call(command, env=server.environment()))
+    _serve("JupyterLab", server)
+
+
+def app_(
+    name: Annotated[str, typer.Argument(help="A report by name; `pintpot report` lists them.")] = "first-run",
+    parameters: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE; repeat for more.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 8866,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    address: Annotated[str, typer.Option(help="An address of this machine alone.")] = "127.0.0.1",
+) -> None:
+    """A notebook as a page of live panels without its code, on this machine only, with a fresh token."""
+    from workbench.cli.dashboard import Dashboard, with_values
+    from workbench.report.run import notebook_of, resolved
+
+    Dashboard(Path(), address, port).command()
+    notebook = notebook_of(name)
+    values = resolved(name, options.pairs(parameters, "-p"), _meaningful)
+    _installed("voila", "Voila", "app")
+    with with_values(notebook, values) as copy:
+        server = Dashboard(copy.parent, address, port, page=copy.name)
+        _serve("Voila", server, copy.parent.parent if browser else None)
+
+
+def _installed(module: str, name: str, extra: str) -> None:
+    from importlib.util import find_spec
+
+    from workbench.core.errors import ResourceMissing
+
+    if find_spec(module) is None:
+        raise ResourceMissing(f"{name} is not installed; run: pip install 'pintpot[{extra}]'")
+
+
+def _serve(name: str, server: Server, private: Path | None = None) -> None:
+    """Run it to its end. ``private`` is a folder of ours to open a browser from, where the server itself does not."""
+    from workbench.cli.dashboard import open_browser
+    from workbench.cli.serving import serve
+
+    def ready(url: str) -> None:
+        say(f"Open {url}")
+        sys.stdout.flush()
+        if private:
+            open_browser(url, private)
+
+    note(f"{name} starts; stop it with Ctrl-C.")
+    raise typer.Exit(serve(server, ready))

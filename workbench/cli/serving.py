@@ -1,20 +1,31 @@
-"""The command line of a notebook server that only its owner can reach."""
+"""A notebook server that only its owner can reach: its command line, its token, and how it is started and stopped."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import secrets
+import signal
+import socket
+import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.core.errors import BadInput, Unsafe
 
+#: A folder of Jupyter's configuration. Its defaults keep the question about news from covering the notebook.
+PINNED = Path(__file__).parent / "jupyter"
+
 
 @dataclass(frozen=True)
 class Server:
-    """Where JupyterLab may listen. ``certificate`` and ``key`` are PEM files, wanted for any address but loopback."""
+    """Where JupyterLab may listen. ``certificate`` and ``key`` are PEM files, wanted for any address but loopback.
+
+    ``page`` is the notebook that is open at first, relative to ``root``.
+    """
 
     root: Path
     address: str = "127.0.0.1"
@@ -22,6 +33,8 @@ class Server:
     certificate: Path | None = None
     key: Path | None = None
     browser: bool = True
+    page: str = ""
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
     def command(self) -> list[str]:
         """Arguments that pin what a configuration file of the user could have opened. No secret is among them.
@@ -41,8 +54,10 @@ class Server:
             "ServerApp.allow_credentials": False,
             "ServerApp.allow_unauthenticated_access": False,
             "ServerApp.disable_check_xsrf": False,
-            "ServerApp.identity_provider_class": "jupyter_server.auth.identity.IdentityProvider",
-            "LabApp.news_url": "",
+            "ServerApp.identity_provider_class": "workbench.cli.identity.Owner",
+            "Application.log_level": "WARN",
+            "LabApp.default_url": self._path,
+            "LabApp.news_url": None,
             "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         }
         if self.certificate and self.key:
@@ -53,8 +68,19 @@ class Server:
         return [sys.executable, "-m", "jupyterlab", *words, *own, "--allow-root"]
 
     def environment(self) -> dict[str, str]:
-        """A fresh token, handed over where other accounts cannot read it: command lines are public on a machine."""
-        return {**os.environ, "JUPYTER_TOKEN": secrets.token_urlsafe(32)}
+        """The fresh token, handed over where other accounts cannot read it: command lines are public on a machine."""
+        return {**os.environ, "JUPYTER_TOKEN": self.token, "JUPYTER_CONFIG_PATH": with_pinned("JUPYTER_CONFIG_PATH")}
+
+    @property
+    def url(self) -> str:
+        """What to open in a browser. Whoever has it is let in."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://{host}:{self.port}{self._path}?token={self.token}"
+
+    @property
+    def _path(self) -> str:
+        return f"/lab/tree/{self.page}" if self.page else "/lab"
 
     @property
     def _loopback(self) -> bool:
@@ -74,3 +100,38 @@ class Server:
         for name, file in (("certificate", self.certificate), ("key", self.key)):
             if not file.is_file():
                 raise BadInput(name, str(file), "a PEM file that exists")
+
+
+def with_pinned(variable: str) -> str:
+    """The search path of a variable with our folder before it."""
+    return os.pathsep.join(filter(None, [str(PINNED), os.environ.get(variable)]))
+
+
+def serve(server: Server, ready: Callable[[str], None]) -> int:
+    """Run the server until it ends; its exit code. ``ready`` is told the address once it can be opened.
+
+    Ctrl-C reaches the server as it reaches this process, and the server answers it; TERM is passed on. Raises
+    ``BadInput`` for a port that is taken: whoever listens there would be sent the token.
+    """
+    if _answers(server):
+        raise BadInput("port", str(server.port), "one that nothing listens on; choose with --port")
+    with subprocess.Popen(server.command(), env=server.environment()) as process:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before_term = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            while process.poll() is None and not _answers(server):
+                time.sleep(0.2)
+            if process.poll() is None:
+                ready(server.url)
+            return process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGTERM, before_term)
+
+
+def _answers(server: Server) -> bool:
+    try:
+        with socket.create_connection((server.address, server.port), timeout=1):
+            return True
+    except OSError:
+        return False

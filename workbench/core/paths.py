@@ -43,7 +43,7 @@ def store() -> str:
 def notebooks() -> Path:
     """Folder of the parameterised notebooks."""
     root = checkout()
-    return root / "notebooks" if root else PACKAGE / "_notebooks"
+    return _from_environment("PINTPOT_NOTEBOOKS", root / "notebooks" if root else PACKAGE / "_notebooks")
 
 
 def data() -> Path:

@@ -157,17 +157,23 @@ def _key(record: RunRecord) -> str:
 
 
 def _labels(firsts: Sequence[RunRecord]) -> list[str]:
-    """The method's name, followed by the settings in which groups of that method differ; by a number when that
-    would be too long to stand beside a mark."""
+    """The method's name, followed by the settings in which groups of that method differ; where that would be too long
+    to stand beside a mark, by those that differ from the method's first group; else by a number."""
     labels = []
     for record in firsts:
         same = [_settings(r) for r in firsts if r.method == record.method]
         own = _settings(record)
         differing = [k for k in own if any(k in other and other[k] != own[k] for other in same)]
-        suffix = ", ".join(f"{k} {own[k]}" for k in differing)
+        if any(len(_listed(other, differing)) > LONGEST for other in same):
+            differing = [k for k in differing if own[k] != same[0].get(k)]
+        suffix = _listed(own, differing)
         labels.append(f"{record.method} ({suffix})" if suffix and len(suffix) <= LONGEST else record.method)
     counted = [labels[:i].count(name) + 1 for i, name in enumerate(labels)]
     return [f"{name} #{n}" if labels.count(name) > 1 else name for name, n in zip(labels, counted)]
+
+
+def _listed(settings: dict[str, str], names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {settings[name]}" for name in names if name in settings)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workbench.models.base import ModelSpec
     from workbench.parts.base import Parts, Storage
 
-_VISION_TRANSFORMERS = ("vit", "deit", "dinov2", "swin", "beit")
+_VISION_TRANSFORMERS = ("vit", "deit", "dinov2", "swin", "beit", "denoiser")
 
 
 class Levers(Config):

@@ -32,7 +32,7 @@ class Checkpointing(Method):
         equation="same gradient as full fine-tuning",
     )
     Config = CheckpointingConfig
-    lr_by_kind = {"image-classifier": 1e-3, "sensor-classifier": 3e-3}
+    lr_by_kind = {"image-classifier": 1e-3, "sensor-classifier": 3e-3, "image-denoiser": 5e-3}
 
     def applies_to(self, model: ModelSpec) -> str | None:
         return refusal(self.Config(), model)

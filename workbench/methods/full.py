@@ -29,7 +29,7 @@ class Full(Method):
         equation="w <- w - lr * u(dL/dw)",
     )
     Config = FullConfig
-    lr_by_kind = {"image-classifier": 1e-3, "sensor-classifier": 3e-3}
+    lr_by_kind = {"image-classifier": 1e-3, "sensor-classifier": 3e-3, "image-denoiser": 5e-3}
 
     def parts(self, config: FullConfig) -> Parts:
         from workbench.parts.base import Parts

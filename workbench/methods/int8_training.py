@@ -79,6 +79,8 @@ class Int8Training(Method):
         if model.config.get("model_type") != "efficientnet-lite":
             found = model.config.get("model_type", model.kind)
             return f"its integer graph holds inverted residuals with ReLU6; {model.name} is a {found} model"
+        if model.config.get("activation", "relu6") != "relu6":
+            return f"its integer graph holds ReLU6; {model.name} has {model.config['activation']}"
         return None
 
     def refuses(self, model: ModelSpec, config: Int8TrainingConfig) -> str | None:

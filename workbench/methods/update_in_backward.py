@@ -30,7 +30,7 @@ class UpdateInBackwardMethod(Method):
         equation="same update as full fine-tuning",
     )
     Config = UpdateInBackwardConfig
-    lr_by_kind = {"image-classifier": 1e-3, "sensor-classifier": 3e-3}
+    lr_by_kind = {"image-classifier": 1e-3, "sensor-classifier": 3e-3, "image-denoiser": 5e-3}
 
     def parts(self, config: UpdateInBackwardConfig) -> Parts:
         from workbench.parts.base import Parts

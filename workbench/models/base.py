@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["text-encoder", "causal-lm", "image-classifier", "sensor-classifier"]
+Kind = Literal["text-encoder", "causal-lm", "image-classifier", "sensor-classifier", "image-denoiser"]
 Modality = Literal["text", "image", "sensor"]
 
 #: What a batch of each kind of model holds beside its labels.
@@ -18,6 +18,13 @@ INPUT_NAMES: Mapping[str, tuple[str, ...]] = {
     "causal-lm": ("input_ids", "attention_mask"),
     "image-classifier": ("pixel_values",),
     "sensor-classifier": ("pixel_values",),
+    "image-denoiser": ("pixel_values", "noise", "levels", "tokens"),
+}
+
+_MODALITIES: Mapping[str, Modality] = {
+    "image-classifier": "image",
+    "sensor-classifier": "sensor",
+    "image-denoiser": "image",
 }
 
 
@@ -44,7 +51,8 @@ class ModelSpec:
 
     @property
     def modality(self) -> Modality:
-        return {"image-classifier": "image", "sensor-classifier": "sensor"}.get(self.kind, "text")  # type: ignore[return-value]
+        modality: Modality = _MODALITIES.get(self.kind, "text")
+        return modality
 
     def build(self, classes: int | None, *, device: str = "cpu", weights: bool = True, seed: int = 0) -> nn.Module:
         """The module, with a head of ``classes`` outputs (``None``: a language-model head).

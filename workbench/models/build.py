@@ -13,7 +13,7 @@ from workbench.core.errors import BadInput, ResourceMissing
 from workbench.core.seeds import derive
 from workbench.models.base import ModelSpec
 
-_OWN = ("efficientnet-lite", "convolution-1d")
+_OWN = ("efficientnet-lite", "convolution-1d", "denoiser")
 #: Files that a tokenizer can be read from.
 _VOCABULARIES = (
     "tokenizer.json",
@@ -108,6 +108,10 @@ def _with_head(spec: ModelSpec, body: nn.Module, classes: int | None) -> nn.Modu
         from workbench.models.sensor import SensorClassifier
 
         return SensorClassifier(spec.config, classes)
+    if kind == "denoiser":
+        from workbench.models.denoiser import Denoiser
+
+        return Denoiser(spec.config, classes, spec.shape)
     from workbench.models.wrappers import ImageClassifier, TextClassifier
 
     return (ImageClassifier if spec.modality == "image" else TextClassifier)(body, classes)

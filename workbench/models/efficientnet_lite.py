@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: inverted residuals with ReLU6 and without squeeze-and-excitation.
+"""EfficientNet-Lite: inverted residuals with ReLU6 (or hard-swish) and without squeeze-and-excitation.
 
 Architecture: Tan and Le, "EfficientNet", 2019, in the Lite variant (stem and head keep their width, no
 squeeze-and-excitation, ReLU6). Stochastic depth is left out, so that every step does the same work.
@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import ImageClassifierOutput
+
+from workbench.core.errors import BadInput
 
 # The released weights carry momentum 0.01. In a fine-tune of a few hundred steps the running statistics then
 # lag behind the weights and evaluation suffers although training does not (79 % against 85 % seen); 0.1 follows.
@@ -41,11 +43,21 @@ def _extent(along: int, signal: bool, across: int = 1) -> Any:
     return (across, along) if signal else along
 
 
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu6": nn.ReLU6, "hard-swish": nn.Hardswish}
+
+
 class InvertedResidual(nn.Module):
     """Expand 1x1, depthwise k x k, project 1x1; a skip where shape allows."""
 
     def __init__(
-        self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int, signal: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        expansion: int,
+        kernel: int,
+        stride: int,
+        signal: bool = False,
+        activation: str = "relu6",
     ) -> None:
         super().__init__()
         inner = inputs * expansion
@@ -62,7 +74,7 @@ class InvertedResidual(nn.Module):
         self.depthwise_norm = _norm(inner)
         self.project_conv = nn.Conv2d(inner, outputs, 1, bias=False)
         self.project_norm = _norm(outputs)
-        self.activation = nn.ReLU6()
+        self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
@@ -74,7 +86,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """The whole net from plain data: ``stem``, ``stem_stride``, ``stages``, ``head``, ``dropout``.
+    """The whole net from plain data: ``stem``, ``stem_stride``, ``stages``, ``head``, ``dropout``, ``activation``.
 
     A stage is (expansion, kernel, stride of its first block, output channels, repeats). Sides of the picture
     must stay even at every strided stage. With ``signal`` inputs are (batch, channels, samples) and kernels run
@@ -87,6 +99,9 @@ class EfficientNetLite(nn.Module):
         super().__init__()
         width = config["stem"]
         self.signal = signal = bool(config.get("signal", False))
+        activation = config.get("activation", "relu6")
+        if activation not in ACTIVATIONS:
+            raise BadInput("activation", activation, " or ".join(ACTIVATIONS))
         self.stem_pad, padding = _same_padding(3, config["stem_stride"], signal)
         strides = _extent(config["stem_stride"], signal)
         self.stem_conv = nn.Conv2d(channels, width, _extent(3, signal), strides, padding, bias=False)
@@ -95,11 +110,11 @@ class EfficientNetLite(nn.Module):
         for expansion, kernel, stride, outputs, repeats in config["stages"]:
             for index in range(repeats):
                 step = stride if index == 0 else 1
-                self.blocks.append(InvertedResidual(width, outputs, expansion, kernel, step, signal))
+                self.blocks.append(InvertedResidual(width, outputs, expansion, kernel, step, signal, activation))
                 width = outputs
         self.head_conv = nn.Conv2d(width, config["head"], 1, bias=False)
         self.head_norm = _norm(config["head"])
-        self.activation = nn.ReLU6()
+        self.activation = ACTIVATIONS[activation]()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(config["dropout"])
         self.classifier = nn.Linear(config["head"], classes)

@@ -90,6 +90,8 @@ def _spec(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
 
     if config["model_type"] == "efficientnet-lite":
         return _inverted_residual(name, config, asset)
+    if config["model_type"] == "denoiser":
+        return _denoiser(name, config, asset)
     if config["model_type"] not in CONFIG_MAPPING_NAMES:
         raise BadInput("model", name, f"a model_type transformers knows, not {config['model_type']!r}")
     kind = _kind(config)
@@ -128,3 +130,20 @@ def _inverted_residual(name: str, config: dict[str, Any], asset: str) -> ModelSp
         raise BadInput("model", name, f"an inverted-residual net ({type(error).__name__}: {error})") from error
     head = sum(p.numel() for p in model.classifier.parameters())
     return replace(spec, parameters=sum(p.numel() for p in model.parameters()) - head)
+
+
+def _denoiser(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
+    """A diffusion transformer of our own kind; like an inverted-residual net it says its ``shape``."""
+    own = {key: value for key, value in config.items() if key not in ("shape", "title")}
+    title = str(config.get("title") or "Diffusion transformer from a folder")
+    shape = config.get("shape")
+    if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
+        raise BadInput("model", name, "a config.json whose shape is 3 positive whole numbers")
+    spec = ModelSpec(
+        name, title, "image-denoiser", 0, "as stated by its owner", title, asset=asset, shape=tuple(shape), config=own
+    )
+    try:
+        model = spec.build(2, device="meta", weights=False)
+    except Exception as error:  # a field that is missing or of a wrong type fails anywhere inside
+        raise BadInput("model", name, f"a diffusion transformer ({type(error).__name__}: {error})") from error
+    return replace(spec, parameters=sum(p.numel() for n, p in model.named_parameters() if n != "tokens.weight"))

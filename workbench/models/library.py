@@ -74,6 +74,8 @@ _TINY_CNN = {
     "head": 96,
     "dropout": 0.0,
 }
+#: As in MobileNetV3, whose first stage is left at ReLU there; here all are hard-swish.
+_TINY_HARDSWISH = {**_TINY_CNN, "activation": "hard-swish"}
 #: Inverted residuals for a microcontroller: the widest map of one picture is 18 KiB in int8.
 _MCU_NET = {
     "model_type": "efficientnet-lite",
@@ -113,6 +115,8 @@ _DINOV2 = {
     "patch_size": 14,
     "num_channels": 3,
 }
+#: A small diffusion transformer; what it can draw stands in a table of tokens, which is counted like a head.
+_TINY_DENOISER = {"model_type": "denoiser", "width": 64, "blocks": 3, "heads": 4, "inner": 128, "patch_size": 2}
 _TINY_SENSOR = {"model_type": "convolution-1d", "channels": 6, "widths": (32, 48, 64), "kernel": 5}
 
 _MODELS = (
@@ -159,6 +163,11 @@ _MODELS = (
         shape=(3, 16, 16), config=_TINY_CNN,
     ),
     ModelSpec(
+        "tiny-hardswish", "Tiny inverted-residual net with hard-swish", "image-classifier", 36_736, _SELF,
+        "The tiny inverted-residual net with hard-swish for ReLU6, random weights; for tests and quick runs.",
+        shape=(3, 16, 16), config=_TINY_HARDSWISH,
+    ),
+    ModelSpec(
         "tiny-vit", "Tiny vision transformer", "image-classifier", 138_304, _SELF,
         "ViT of 4 layers and width 64 at 16 pixels with random weights; for tests and quick runs.",
         shape=(3, 16, 16), config=_TINY_VIT,
@@ -167,6 +176,11 @@ _MODELS = (
         "tiny-sensor", "Small 1-D convolutional net", "sensor-classifier", 24_432, _SELF,
         "Three convolutions over 6 channels of 100 samples, random weights; a microcontroller-sized classifier.",
         shape=(6, 100), config=_TINY_SENSOR,
+    ),
+    ModelSpec(
+        "tiny-denoiser", "Tiny diffusion transformer", "image-denoiser", 184_452, _SELF,
+        "Draws grey pictures of 8 pixels a side as one token says; random weights until it is trained here.",
+        shape=(1, 8, 8), config=_TINY_DENOISER,
     ),
     ModelSpec(
         "mcu-net", "Inverted-residual net for a microcontroller", "image-classifier", 202_192, _SELF,

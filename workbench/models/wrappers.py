@@ -52,7 +52,7 @@ class TextClassifier(nn.Module):
         """Logits of shape (batch, classes); ``labels`` of shape (batch,) add a mean cross-entropy."""
         inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
         if attention_mask is not None:
-            wide = attention_mask.dim() == 2 and self.config._attn_implementation == "sdpa"
+            wide = attention_mask.dim() == 2 and self.config._attn_implementation != "eager"
             inputs["attention_mask"] = attention_mask[:, None, None, :].bool() if wide else attention_mask
         if past_key_values is not None:
             inputs["past_key_values"] = past_key_values

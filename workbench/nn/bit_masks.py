@@ -41,11 +41,18 @@ def unpack_bits(bits: Bits) -> Tensor:
 
 
 class _WithBits(torch.autograd.Function):
-    """Backward passes the gradient times ``ctx.scale`` where ``ctx.bits`` are not set."""
+    """Backward passes the gradient times ``ctx.scale`` where the bits of ``blocked`` are not set."""
+
+    @staticmethod
+    def keep(ctx: Any, blocked: Tensor, scale: float) -> None:
+        packed, ctx.size, ctx.strides = pack_bits(blocked)
+        ctx.save_for_backward(packed)
+        ctx.scale = scale
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        gradient = outer[0].masked_fill(unpack_bits(ctx.bits), 0)
+        (packed,) = ctx.saved_tensors
+        gradient = outer[0].masked_fill(unpack_bits(Bits(packed, ctx.size, ctx.strides)), 0)
         return gradient.mul_(ctx.scale) if ctx.scale != 1 else gradient, *[None] * (len(ctx.needs_input_grad) - 1)
 
 
@@ -56,7 +63,7 @@ class _Clamp(_WithBits):
         blocked = x <= low
         if high != float("inf"):
             blocked.logical_or_(x >= high)
-        ctx.bits, ctx.scale = pack_bits(blocked), 1
+        _Clamp.keep(ctx, blocked, 1)
         del blocked
         return x.clamp(low, high)
 
@@ -67,7 +74,7 @@ class _Dropout(_WithBits):
         x = _dense(x)
         kept = torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - rate)
         blocked = kept.logical_not_()
-        ctx.bits, ctx.scale = pack_bits(blocked), 1 / (1 - rate)
+        _Dropout.keep(ctx, blocked, 1 / (1 - rate))
         return x.masked_fill(blocked, 0).mul_(ctx.scale)
 
 

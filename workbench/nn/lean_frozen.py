@@ -13,37 +13,47 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, hardswish
+from torch.nn.functional import batch_norm, conv2d, hardswish
 
 from workbench.core.errors import BadInput
 from workbench.nn.bit_masks import Bits, pack_bits, unpack_bits
 
 
-class ShiftOnlyNorm(nn.Module):
-    """A batch norm with fixed statistics and scale: ``y = a x + bias``, of which only ``bias`` may train.
+class FrozenNorm(nn.BatchNorm2d):
+    """A batch norm with fixed statistics and scale by torch's own operator, which keeps its whole input."""
 
-    ``a = weight / sqrt(running_var + eps)``. Keeps ``a``, one number per channel.
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes (batch, channels, height, width) to the same, in training as in evaluation."""
+        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+
+
+class ShiftOnlyNorm(nn.BatchNorm2d):
+    """The same function as ``y = a x + (bias - a mean)``, ``a = weight / sqrt(running_var + eps)``.
+
+    Only ``bias`` may train. Keeps nothing but ``a``, one number per channel, which lives anyway.
     """
 
     scale: Tensor
 
-    def __init__(self, source: nn.BatchNorm2d) -> None:
-        super().__init__()
-        mean, variance = source.running_mean, source.running_var
-        if mean is None or variance is None:
-            raise BadInput("source", str(source), "a batch norm with running statistics")
-        scale = (variance + source.eps).rsqrt()
-        if source.weight is not None:
-            scale = scale * source.weight.detach()
-        shift = -scale * mean
-        if source.bias is not None:
-            shift = shift + source.bias.detach()
-        self.register_buffer("scale", scale)
-        self.bias = nn.Parameter(shift)
-
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes (batch, channels, height, width) to the same."""
-        return x * self.scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        """Shapes (batch, channels, height, width) to the same, in training as in evaluation."""
+        shift = self.bias - self.scale * self.running_mean
+        return torch.addcmul(shift.view(1, -1, 1, 1), x, self.scale.view(1, -1, 1, 1))
+
+
+def freeze_norm(module: nn.BatchNorm2d, *, lean: bool = True) -> nn.BatchNorm2d:
+    """Turn ``module`` itself into its frozen counterpart: same tensors, same names; scale and statistics stay."""
+    if module.running_mean is None or module.running_var is None or not module.affine:
+        raise BadInput("module", str(module), "a batch norm with running statistics, scale and shift")
+    module.weight.requires_grad_(False)
+    module.track_running_stats = False  # nobody moves them any more
+    if not lean:
+        module.__class__ = FrozenNorm
+        return module
+    scale = (module.running_var + module.eps).rsqrt() * module.weight.detach()
+    module.register_buffer("scale", scale, persistent=False)
+    module.__class__ = ShiftOnlyNorm
+    return module
 
 
 class FrozenConv2d(nn.Conv2d):
@@ -108,5 +118,24 @@ def hardswish_with_bits(x: Tensor, threshold: float = 0.0) -> Tensor:
 
     Keeps one bit per element. The gradient is an approximation, unlike that of ``clamp_with_bits``.
     """
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return hardswish(x)
     result: Tensor = _GatedHardswish.apply(x, threshold)
     return result
+
+
+class GatedHardswish(nn.Hardswish):
+    """``x relu6(x + 3) / 6``; see :func:`hardswish_with_bits`."""
+
+    threshold: float
+
+    def forward(self, x: Tensor) -> Tensor:
+        return hardswish_with_bits(x, self.threshold)
+
+
+def gate_hardswish(module: nn.Hardswish, threshold: float) -> GatedHardswish:
+    """Turn ``module`` itself into its one-bit counterpart."""
+    module.__class__ = GatedHardswish
+    assert isinstance(module, GatedHardswish)
+    module.threshold = threshold
+    return module

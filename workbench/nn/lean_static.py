@@ -1,4 +1,4 @@
-"""Operations that keep packed copies of what the backward pass reads: GELU in 4 bits, softmax in 8, pruned norms.
+"""Operations that keep packed copies of what the backward pass reads: GELU in 4 bits, attention in 8, pruned norms.
 
 Forward passes are exact; gradients are approximate, by the formats of SlimFit (Ardakani et al., 2024).
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm
+from torch.nn.functional import gelu, layer_norm, linear
 
 from workbench.core.errors import BadInput
 
@@ -43,30 +43,48 @@ class _PackedGELU(torch.autograd.Function):
         return torch.ops.aten.gelu_backward(grad, x)
 
 
-class _PackedSoftmax(torch.autograd.Function):
+class _PackedAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = x.softmax(-1)
-        ctx.save_for_backward((y * 255).round_().to(torch.uint8))
-        return y
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+        shares = (query @ key.mT).mul_(scale)
+        if mask is not None:
+            if mask.dtype == torch.bool:
+                shares.masked_fill_(mask.logical_not(), float("-inf"))
+            else:
+                shares.add_(mask)
+        shares = shares.softmax(-1)
+        ctx.save_for_backward(
+            _fixed_point(query), _fixed_point(key), _fixed_point(value), (shares * 255).round_().to(torch.uint8)
+        )
+        ctx.scale = scale
+        return shares @ value
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-        (kept,) = ctx.saved_tensors
-        y = kept.to(grad.dtype).div_(255)
-        return y * (grad - (grad * y).sum(-1, keepdim=True))
+        # One after another: each is wide only while it is read.
+        shares = ctx.saved_tensors[3].to(grad.dtype).div_(255)
+        dvalue = shares.mT @ grad
+        inner = grad @ _wide(ctx.saved_tensors[2], grad).mT
+        inner.sub_((inner * shares).sum(-1, keepdim=True)).mul_(shares).mul_(ctx.scale)
+        del shares
+        dquery = inner @ _wide(ctx.saved_tensors[1], grad)
+        dkey = inner.mT @ _wide(ctx.saved_tensors[0], grad)
+        return dquery, dkey, dvalue, None, None
 
 
-class _PackedProduct(torch.autograd.Function):
+class _ByteLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
-        ctx.save_for_backward(_fixed_point(left), _fixed_point(right))
-        return left @ right
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(_fixed_point(x), weight)
+        return linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-        left, right = (kept.to(grad.dtype).div_(16) for kept in ctx.saved_tensors)
-        return grad @ right.mT, left.mT @ grad
+        packed, weight = ctx.saved_tensors
+        flat = grad.reshape(-1, grad.shape[-1])
+        dx = grad @ weight if ctx.needs_input_grad[0] else None
+        dweight = flat.mT @ _wide(packed, grad).reshape(-1, packed.shape[-1])
+        return dx, dweight, flat.sum(0) if ctx.needs_input_grad[2] else None
 
 
 class _PrunedLayerNorm(torch.autograd.Function):
@@ -95,23 +113,32 @@ def _fixed_point(x: Tensor) -> Tensor:
     return (x * 16).round_().clamp_(-128, 127).to(torch.int8)
 
 
+def _wide(packed: Tensor, like: Tensor) -> Tensor:
+    return packed.to(like.dtype).div_(16)
+
+
 def packed_gelu(x: Tensor) -> Tensor:
     """Exact GELU (by erf) of any shape; keeps half a byte per element."""
     result: Tensor = _PackedGELU.apply(x)
     return result
 
 
-def packed_softmax(x: Tensor) -> Tensor:
-    """Softmax over the last axis; keeps one byte per element."""
-    result: Tensor = _PackedSoftmax.apply(x)
+def packed_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """``softmax(scale query key^T + mask) value`` on shapes (batch, heads, tokens, width).
+
+    ``mask``, of a shape that broadcasts to (batch, heads, tokens, tokens), holds truth values (True: looked at) or
+    numbers that are added. Keeps one byte per element of the three inputs and of the softmax, which is the square of
+    the tokens: torch's fused attention keeps no such square, and from some length on it keeps less.
+    """
+    if not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
+        raise BadInput("key", tuple(key.shape), f"as many heads as the query's {tuple(query.shape)}")
+    result: Tensor = _PackedAttention.apply(query, key, value, mask, scale)
     return result
 
 
-def packed_product(left: Tensor, right: Tensor) -> Tensor:
-    """``left @ right`` of equal batch shapes; keeps one byte per element of each."""
-    if left.shape[:-2] != right.shape[:-2]:
-        raise BadInput("right", tuple(right.shape), f"a tensor with the batch shape {tuple(left.shape[:-2])}")
-    result: Tensor = _PackedProduct.apply(left, right)
+def byte_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x weight^T + bias`` with a trained weight; keeps one byte per element of ``x``."""
+    result: Tensor = _ByteLinear.apply(x, weight, bias)
     return result
 
 

@@ -102,7 +102,8 @@ def note(text: str) -> None:
 def parameters(values: Mapping[str, Any]) -> None:
     """Put the resolved values of the parameters into the head of the report, in place of those that were given."""
     text = "\n".join(f"{k}: {v}" for k, v in values.items())
-    _display({PARAMETERS: dict(values), "text/html": f"<pre>{html.escape(text)}</pre>", "text/plain": text})
+    shown = f"<details><summary>What it runs with</summary><pre>{html.escape(text)}</pre></details>"
+    _display({PARAMETERS: dict(values), "text/html": shown, "text/plain": text})
 
 
 def table(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") -> None:

@@ -46,7 +46,12 @@ def script(used: Sequence[str]) -> str:
 
 def style() -> str:
     """The one style sheet: the page's and the panels'."""
-    return (OWN / "style.css").read_text("utf-8") + (files("widgets") / "static" / "panel.css").read_text("utf-8")
+    return (OWN / "style.css").read_text("utf-8") + panel_style()
+
+
+def panel_style() -> str:
+    """The panels' own style sheet, all that they bring along where a notebook is live."""
+    return (files("widgets") / "static" / "panel.css").read_text("utf-8")
 
 
 def _closed(text: str) -> str:

@@ -58,6 +58,17 @@ def parameters(name: str) -> dict[str, Parameter]:
     return declared(notebook_of(name))
 
 
+def resolved(
+    name: str, given: Mapping[str, Any], check: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Any]:
+    """``given`` as the notebook's types, before any kernel starts; ``check`` sees all values, defaults included."""
+    known = parameters(name)
+    values = checked(known, dict(given))
+    if check is not None:
+        check({each: values.get(each, p.default) for each, p in known.items()})
+    return values
+
+
 def render(
     notebook_name: str,
     params: Mapping[str, Any] | None = None,
@@ -80,10 +91,8 @@ def render(
     known = declared(source)
     if profile is not None:
         given.setdefault("profile", profile)
-    values = checked(known, given)
+    values = resolved(notebook_name, given, check)
     complete = {name: values.get(name, p.default) for name, p in known.items()}
-    if check is not None:
-        check(complete)
     folder = _folder(out, notebook_name)
     created = datetime.now(UTC)
     stem = f"{created:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

@@ -13,20 +13,22 @@ from workbench.core.errors import BadInput, Incompatible
 if TYPE_CHECKING:
     from workbench.bench import Bench
 
+OWN = ("efficientnet-lite", "denoiser")  #: types of model that can be kept in a folder and read from there
+
 
 def factory_model(
     bench: Bench, *, epochs: float = 10, seed: int = 0, progress: Callable[[str], None] | None = None
 ) -> str:
     """The name (``path:...``) of the bench's model after full tuning on the bench's task, without a budget.
 
-    Trained once and kept; the folder's name follows from everything that decides the numbers. Only nets that ship as
-    a configuration of inverted residuals can be kept this way.
+    Trained once and kept; the folder's name follows from everything that decides the numbers. Only nets of our own
+    kinds, which ship as a configuration, can be kept this way.
     """
     from workbench.core.seeds import derive
 
     case = bench.case("full")
-    if case.spec.config.get("model_type") != "efficientnet-lite":
-        raise Incompatible("model", bench.model, "only inverted-residual nets are trained in the factory")
+    if case.spec.config.get("model_type") not in OWN:
+        raise Incompatible("model", bench.model, "only inverted-residual nets and denoisers are trained in the factory")
     if not epochs > 0:
         raise BadInput("epochs", epochs, "a number above 0")
     identity = [case.identity(), bench.sizes.train, epochs, seed]

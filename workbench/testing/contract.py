@@ -227,7 +227,10 @@ class MethodContract:
 
 
 def _forward_only(subject: Subject) -> bool:
-    return subject.method.card.family == "forward-only"
+    """Whether a step is along the slope itself; with another rule or further parts only the loss can tell."""
+    config = subject.case.config
+    plain = config.optimizer == "sgd" and config.gradient == "two-sided" and config.probes == 1
+    return subject.method.card.family == "forward-only" and plain
 
 
 def _logits(subject: Subject, model: Any) -> Any:

@@ -26,6 +26,7 @@ TINY: Mapping[str, str] = {
     "tiny-cnn": "pixels",
     "tiny-vit": "pixels",
     "tiny-sensor": "pixels",
+    "tiny-denoiser": "new-digit",
 }
 
 #: Defaults that are made for wide models, made to fit a width of 64; and rates that are too bold there.
@@ -54,7 +55,7 @@ class Subject:
 
     @cached_property
     def case(self) -> Case:
-        task = TINY[self.model_name]
+        task = TINY.get(self.model_name, "pixels")
         length = 16 if task == "tokens" else None
         return Case(task, self.model_name, self.method_name, self.batch, length, settings=self.settings)
 

@@ -15,7 +15,7 @@ from workbench.figures.info import FigureInfo
 KINDS = (
     "pareto", "curves", "timeline", "gradients", "saved", "prediction", "categories", "fit", "papers", "errors",
     "visited", "update_order", "run", "points", "schedule", "compare", "grid", "guess", "norm_ratios", "extra_bytes",
-    "courses", "estimates",
+    "courses", "estimates", "saved_map", "kept_by_block", "trade", "dynamics", "few_bits", "drawings", "token_times",
 )  # fmt: skip
 
 _SETTINGS: dict[str, Any] = {

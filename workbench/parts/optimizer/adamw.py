@@ -14,9 +14,10 @@ class AdamW:
     """torch's fused CPU kernel: no temporaries, and much faster than the default loop at small batches."""
 
     weight_decay: float = 0.01
+    eps: float = 1e-8
 
     def build(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=self.weight_decay, fused=True)
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=self.weight_decay, eps=self.eps, fused=True)
 
     def apply(self, optimizer: torch.optim.Optimizer, parameter: nn.Parameter, gradient: Tensor) -> None:
         """The kernel itself; unlike the optimizer around it, it does not count the steps."""

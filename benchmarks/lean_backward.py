@@ -1,0 +1,183 @@
+"""MobileTL on inverted residuals and SlimFit on transformers, beside what is easy, on real models; writes a page.
+
+    OMP_NUM_THREADS=1 python benchmarks/lean_backward.py [--part PART] [--model MODEL] [--page]
+
+Parts are ``blocks`` and ``cosines`` (MobileTL), ``packing`` (SlimFit), ``bytes`` and ``trained``. Trainings that are in
+the run store are not repeated, so the last part can be stopped and taken up; ``--stored`` trains nothing, ``--page``
+only writes the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lean_backward_page as report
+import torch
+
+import workbench as wb
+from workbench.bench import Bench
+from workbench.case import Case
+from workbench.core.spelling import parsed_way
+from workbench.environment import environment, now
+from workbench.lens.kept_by_block import kept_by_block
+from workbench.memory.measure import measure
+from workbench.records.schema import RunRecord
+from workbench.studies.lean_backward import FROZEN, Arms, convolution_arms, transformer_arms
+from workbench.studies.lean_transformers import trained
+from workbench.testing import Subject
+
+RESULTS = Path(__file__).resolve().parent / "results" / "lean_backward.json"
+SEEDS = (0, 1, 2)
+
+
+class Setting(NamedTuple):
+    """A task, a model and its shapes; ``parts`` are those that make sense of it."""
+
+    task: str
+    length: int
+    train: int
+    test: int
+    parts: tuple[str, ...]
+    batch: int = 16
+    epochs: float = 1
+
+
+SETTINGS = {
+    "efficientnet-lite0": Setting("fashion-mnist", 64, 480, 500, ("blocks", "cosines", "bytes", "trained")),
+    "minilm": Setting("movie-sentiment", 32, 400, 400, ("packing", "bytes", "trained")),
+    "tiny-vit": Setting("digits", 16, 1000, 300, ("packing", "bytes", "trained"), epochs=3),
+}
+PARTS = ("blocks", "cosines", "packing", "bytes", "trained")
+
+
+def main() -> None:
+    asked = _arguments()
+    stored: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"models": {}}
+    for model in asked.model if not asked.page else ():
+        bench = opened(model)
+        for part in (p for p in asked.part if p in SETTINGS[model].parts):
+            made = part_trained(bench, asked.stored) if part == "trained" else globals()[f"part_{part}"](bench)
+            stored["models"].setdefault(model, {})[part] = made
+            stored |= {"when": now(), "host": environment()}
+            RESULTS.write_text(json.dumps(stored, indent=1, default=str) + "\n")
+            print(f"{model} {part}: done", flush=True)
+    report.write(stored)
+
+
+def opened(model: str) -> Bench:
+    one = SETTINGS[model]
+    shape = {"batch": one.batch, "length": one.length, "train": one.train, "test": one.test, "epochs": one.epochs}
+    return wb.open(one.task, model, budget="4GiB", **shape)
+
+
+def arms(bench: Bench) -> Arms:
+    return convolution_arms(bench) if bench.model == "efficientnet-lite0" else transformer_arms(bench, FROZEN)
+
+
+def part_blocks(bench: Bench) -> list[dict[str, Any]]:
+    """What each block keeps: by torch, by a leaner framework, by MobileTL."""
+    return [vars(row) for row in kept_by_block(bench.case("full"))]
+
+
+def part_cosines(bench: Bench) -> list[dict[str, Any]]:
+    """Cosine of MobileTL's gradient with torch's for every tensor, with ReLU6 and with hard-swish, on a small net."""
+    rows = []
+    for model in ("tiny-cnn", "tiny-hardswish"):
+        lean, exact = (_gradients(model, compute) for compute in ("lean", "requires-grad"))
+        for name, found in lean.items():
+            cosine = torch.cosine_similarity(found.flatten(), exact[name].flatten(), 0)
+            rows.append({"model": model, "tensor": name, "cosine": float(cosine), "norm": float(exact[name].norm())})
+    return rows
+
+
+def _gradients(model: str, compute: str) -> dict[str, torch.Tensor]:
+    """In float64 on a net that has trained for some steps, so that its norms have seen data."""
+    subject = Subject("mobile-tl", model, {"blocks": 4, "compute": compute})
+    trained_net = Subject("full", model).attached()
+    Subject("full", model).trained(trained_net, 30)
+    made = subject.attached()
+    made.load_state_dict(trained_net.state_dict())
+    for module in made.modules():
+        if hasattr(module, "scale") and module.running_var is not None:
+            module.scale.copy_((module.running_var + module.eps).rsqrt() * module.weight.detach())
+    made.double()
+    batch = {n: t.double() if t.is_floating_point() else t for n, t in subject.examples()[0].items()}
+    made(**batch).loss.backward()
+    return {n: p.grad for n, p in made.named_parameters() if p.grad is not None}
+
+
+def part_packing(bench: Bench) -> dict[str, Any]:
+    """Relative error of the whole gradient that packing brings, at one moment, without dropout, all layers trained."""
+    found = {}
+    for packed in (False, True):
+        case = bench.case("slimfit", frozen=0.0, packed=packed)
+        model = case.attached().eval()
+        case.task.loss(model, case.example()[0]).backward()
+        found[packed] = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        del model
+    exact, lean = (torch.cat([g.flatten() for g in found[p].values()]) for p in (False, True))
+    error, cosine = (lean - exact).norm() / exact.norm(), torch.cosine_similarity(lean, exact, 0)
+    return {"relative error": float(error), "cosine": float(cosine)}
+
+
+def part_bytes(bench: Bench) -> list[dict[str, Any]]:
+    """Worst step of each lazy way, predicted and measured, and what it keeps; others stand with what they learned."""
+    rows = []
+    for way in arms(bench).lazy:
+        method, settings = parsed_way(way)
+        case: Case = bench.case(method, **settings)
+        predicted, measured = case.predict(), measure(case.step(case.attached()), case.example())
+        rows.append({"way": way, "predicted": predicted.peak, "measured": measured.peak, "kept": measured.saved})
+    return rows
+
+
+def part_trained(bench: Bench, stored: bool) -> list[Mapping[str, Any]]:
+    """Every arm with every seed; a way that was refused stands with its reason."""
+    find = _stored if stored else trained
+    return [_row(r) for way in arms(bench).trained for r in find(bench, [way], SEEDS)]
+
+
+def _stored(bench: Bench, ways: Sequence[str], seeds: Sequence[int]) -> list[RunRecord]:
+    """Runs that are in the store."""
+    found = []
+    for method, settings in map(parsed_way, ways):
+        points = bench.grid({"method": [method], "seed": list(seeds), **{k: [v] for k, v in settings.items()}})
+        found += [p.record for p in points if p.record is not None]
+    return found
+
+
+def _row(record: RunRecord) -> Mapping[str, Any]:
+    keys = ("lr", "r", "channels", "rho", "select", "frozen", "blocks")
+    return {
+        "method": record.method,
+        "settings": {k: record.config[k] for k in keys if k in record.config},
+        "seed": record.seed,
+        "state": record.state.value,
+        "reason": record.reason,
+        "score": record.score.get("value"),
+        "steps": len(record.steps),
+        "kept": record.measured.saved if record.measured else None,
+        "predicted": record.predicted.peak if record.predicted else None,
+        "measured": record.measured.peak if record.measured else None,
+        "highest": max((s.peak for s in record.steps if s.peak is not None), default=None),
+        "seconds": record.step_time.value if record.step_time else None,
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", action="append", choices=PARTS)
+    parser.add_argument("--model", action="append", choices=tuple(SETTINGS))
+    parser.add_argument("--stored", action="store_true", help="train nothing")
+    parser.add_argument("--page", action="store_true", help="only write the page")
+    asked = parser.parse_args()
+    asked.part, asked.model = asked.part or list(PARTS), asked.model or list(SETTINGS)
+    return asked
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The map's data: every combination, small, in an order of lists, and asked for again in the right words."""
+
+import json
+import shlex
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+import synthetic
+from synthetic import MIB
+
+from workbench import figures
+from workbench.figures.mpl import to_svg
+from workbench.figures.plotly_ import to_plotly
+
+
+@pytest.fixture(scope="module")
+def found():
+    return synthetic.saved_map()
+
+
+@pytest.fixture(scope="module")
+def info(found):
+    return figures.saved_map(found)
+
+
+def test_every_combination_is_there_with_its_bytes(found, info):
+    for place, state in enumerate(found.states):
+        assert info.choice(place) == state.choice and info.total(place) == state.total
+    assert sum(row["kept bytes"] for row in info.rows()) == sum(state.total for state in found.states)
+    assert info.layers == tuple(f"encoder.layer.{i}" for i in range(6))
+    assert len(info.splits) < len(info.states) + 2, "equal layers are stored once"
+    assert info.label(3) == "full, recomputed: every block, kept as: int8"
+    assert info.alt.startswith("Bytes kept for the backward pass: full 36.0 MiB; ")
+    assert "blocks=1, kept as: int8" not in info.alt, "what cannot be is not said to keep nothing"
+    assert info.states[8].trains == (5,) and info.states[4].beside[0] == 3 * MIB
+
+
+def test_the_drawings_are_small_and_repeat(info):
+    picture = to_svg(info)
+    assert picture == to_svg(info) and len(picture) < 60_000
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    assert len(to_plotly(info).data) == len(info.one_change()) == 5
+    assert len(json.dumps(info.data(), allow_nan=False)) < 8_000
+    nothing = replace(info, states=tuple(replace(s, reason="no") for s in info.states))
+    assert "No combination" in to_svg(nothing) and len(to_plotly(nothing).data) == 0
+
+
+def test_what_is_copied_is_the_run_of_that_combination(found, info):
+    way, recompute, saved = (toggle.options for toggle in info.toggles)
+    command = info.command[0] + way[2].command + info.command[1] + recompute[1].command + saved[1].command
+    asked = found.bench.run_command("last-blocks", blocks=1, recompute=1, saved="int8")
+    assert sorted(shlex.split(command)) == sorted(shlex.split(asked))
+    python = info.python[0] + way[2].python + recompute[1].python + saved[1].python + info.python[1]
+    assert python == found.bench.run_python("last-blocks", 0, blocks=1, recompute=1, saved="int8")
+    assert recompute[0].command == saved[0].python == ""
+    assert figures.saved_map(synthetic.saved_map(bench=replace(found.bench, schedule=_steps()))).command == ("", "")
+
+
+def _steps():
+    from workbench.core.schedule import Schedule
+
+    return Schedule(steps=3)

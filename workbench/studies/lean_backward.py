@@ -1,0 +1,116 @@
+"""Five papers that shorten what the backward pass keeps, on one model each: arms, their lazy variants, plain baselines.
+
+Every arm makes as many steps. Rates of MobileTL and its baselines come from a grid of four on a seed that no result
+uses; those of SlimFit rise with the frozen share as in the paper, by a rule that nobody tuned; rates of the others are
+those of :mod:`workbench.studies.lean_transformers`, and variants of a method share its rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.studies.lean_transformers import FROM_RANDOM, PRETRAINED, equal_channels
+
+if TYPE_CHECKING:
+    from workbench.bench import Bench
+
+FROZEN = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95)  #: shares of layers that SlimFit freezes
+FEW_FROZEN = (0.0, 0.9)
+BLOCKS = (1, 3, 5)  #: blocks that MobileTL and the plain last blocks train
+FEW_BLOCKS = (2, 4)
+#: Task and model of each half of the page: ``quick`` needs no download.
+TRANSFORMERS = {"quick": ("digits", "tiny-vit"), "": ("movie-sentiment", "minilm")}
+CONVOLUTIONS = {"quick": ("digits", "tiny-cnn"), "": ("fashion-mnist", "efficientnet-lite0")}
+RHO = 0.7  #: operations of a step as a share of full tuning's, for tensors chosen by worth and by chance
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Ways of tuning, as methods with settings. ``lazy`` are only predicted: their bytes give them away."""
+
+    papers: tuple[str, ...]
+    plain: tuple[str, ...]
+    lazy: tuple[str, ...]
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        return (*self.papers, *self.plain)
+
+
+def opened(profile: str, places: dict[str, tuple[str, str]], **options: Any) -> Bench:
+    """A bench for one half of the page; ``places`` is ``TRANSFORMERS`` or ``CONVOLUTIONS``."""
+    import workbench as wb
+
+    task, model = places.get(profile, places[""])
+    if profile == "quick":  # two dozen arms within a minute
+        options.setdefault("epochs", 1.5)
+    return wb.open(task, model, profile=profile, **options)
+
+
+def places(*benches: Bench) -> dict[str, str]:
+    """What the page is about, for its list of parameters."""
+    return {f"{bench.task} on {bench.model}": f"batch {bench.case('full').batch}" for bench in benches}
+
+
+def slimfit_ways(bench: Bench, shares: Sequence[float] = FROZEN) -> tuple[str, ...]:
+    """SlimFit with each share of frozen layers, at a rate that rises as fewer layers take part in a step."""
+    first = _rates(bench)["full"]
+    return tuple(f"slimfit lr={first * (1 - share) ** -0.75:.2g} frozen={share:g}" for share in shares)
+
+
+def transformer_arms(bench: Bench, shares: Sequence[float] = ()) -> Arms:
+    """SlimFit, S2FT and GreenTrainer beside adapters, biases, the last blocks, recomputing and tensors by chance."""
+    rates = _rates(bench)
+    rank = 8 if _pretrained(bench) else 2
+    slices = f"s2ft lr={rates['s2ft']} channels={equal_channels(bench, rank)}"
+    green = f"green-trainer lr={rates['green-trainer']} rho={RHO:g}"
+    slim = slimfit_ways(bench, shares or (FROZEN if _pretrained(bench) else FEW_FROZEN))
+    return Arms(
+        (*slim, slices, green),
+        (
+            f"full lr={rates['full']}",
+            f"lora r={rank} lr={rates['lora']}",
+            "bias",
+            f"last-blocks blocks=2 lr={rates['full'] * 3:g}",
+            f"checkpointing lr={rates['full']}",
+            f"{green} select=random",
+            f"{slim[-1]} select=random",
+        ),
+        (f"{slim[-1]} packed=false", f"{slim[-1]} gradients=all", f"{slices} compute=mask"),
+    )
+
+
+def convolution_arms(bench: Bench, blocks: Sequence[int] = ()) -> Arms:
+    """MobileTL, sparse updates, and int8 training beside adapters, biases, the last blocks and tensors by chance."""
+    blocks = blocks or (BLOCKS if _pretrained(bench) else FEW_BLOCKS)
+    tuned = tuple(f"mobile-tl lr=0.003 blocks={count}" for count in blocks)
+    middle = blocks[len(blocks) // 2]
+    return Arms(
+        (*tuned, "sparse-update lr=0.01", "int8-training"),
+        (
+            "full lr=0.003",
+            "lora",
+            "bias lr=0.003",
+            *(f"last-blocks lr=0.003 blocks={count}" for count in blocks),
+            "mobile-tl lr=0.003 blocks=0",
+            "checkpointing",
+            f"green-trainer lr=0.003 rho={RHO:g} select=random",
+        ),
+        (
+            f"mobile-tl lr=0.003 blocks={middle} compute=requires-grad",
+            "sparse-update lr=0.01 gradients=all",
+            "int8-training update=all graph=fake",
+        ),
+    )
+
+
+def _pretrained(bench: Bench) -> bool:
+    from workbench.models import resolve
+
+    return bool(resolve(bench.model).asset)
+
+
+def _rates(bench: Bench) -> dict[str, float]:
+    return PRETRAINED if _pretrained(bench) else FROM_RANDOM
