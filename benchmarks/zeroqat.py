@@ -62,19 +62,20 @@ class Bench:
 BACKPROP = "straight-through QAT"
 LAZY = "lazy: rounded weights"
 BENCHES = {
+    "minilm": Bench(
+        "movie-sentiment", "minilm", 8, 400, 128, (16, 800, 500, 100, 5e-5), (3,), 16,
+        {"ZeroQAT": (3e-6,), "ZeroQAT light": (1e-5,), BACKPROP: (3e-5,), LAZY: (3e-6,)},
+        arms=("round to nearest", "clip, then round", "ZeroQAT", "ZeroQAT light", BACKPROP, LAZY,
+              "transform, then round", "GPTQ"), draws=3,
+    ),
     "tiny-bert": Bench(
         "movie-sentiment", "tiny-bert", 16, 800, 400, (16, 800, 400, 80, 1e-3), (2,), 150,
         {"ZeroQAT": (1e-5, 5e-5), "ZeroQAT light": (1e-5, 5e-5), BACKPROP: (3e-4,), LAZY: (1e-5,)}, draws=8,
         more={"tuned": 1},
     ),
-    "minilm": Bench(
-        "movie-sentiment", "minilm", 8, 400, 128, (16, 800, 500, 100, 5e-5), (3,), 16,
-        {"ZeroQAT": (3e-6,), "ZeroQAT light": (1e-5,), BACKPROP: (3e-5,), LAZY: (3e-6,)},
-        arms=("round to nearest", "ZeroQAT", "ZeroQAT light", BACKPROP, LAZY, "transform, then round", "GPTQ"), draws=3,
-    ),
     "smollm2": Bench(
         "python-code", "smollm2", 1, 64, 8, (1, 64, 8, 0, 1e-5), (4,), 4,
-        {"ZeroQAT light": (1e-6,)}, (0,), 48, ("round to nearest", "ZeroQAT light"), 2,
+        {"ZeroQAT light": (1e-6,)}, (0,), 48, ("round to nearest", "clip, then round", "ZeroQAT light"), 2,
     ),
 }  # fmt: skip
 

@@ -204,14 +204,15 @@ def few_bits_answer(found: Sequence[Outcome]) -> str:
     }
     told = "; ".join(f"{name} {mean([o.loss for o in runs]):.3f}" for name, runs in arms.items() if runs)
     first = f"Held-out loss at {fewest}-bit weights: {told}."
-    ours, plain = arms.get("ZeroQAT"), arms.get("round to nearest")
+    ours, plain = arms.get("ZeroQAT"), arms.get("clip, then round")
     if not ours or not plain:
         return first
     spread = t_interval([o.loss for o in ours]) if len(ours) > 1 else None
     if spread is None or spread.low is None or spread.high is None:
-        return f"{first}\nWith one seed, whether forwards alone beat rounding is not told."
+        return f"{first}\nWith one seed, whether forwards alone add to what ZeroQAT starts from is not told."
+    count = f"{len(ours)} seeds"
     if spread.high < plain[0].loss:
-        return f"{first}\nTraining by forwards alone beats rounding to nearest, over {len(ours)} seeds."
+        return f"{first}\nTraining by forwards alone beats its own start, clipping and rounding, over {count}."
     if spread.low > plain[0].loss:
-        return f"{first}\nTraining by forwards alone is worse than rounding to nearest, over {len(ours)} seeds."
-    return f"{first}\nForwards alone and rounding to nearest are not told apart by {len(ours)} seeds."
+        return f"{first}\nTraining by forwards alone is worse than its own start, clipping and rounding, over {count}."
+    return f"{first}\nTraining by forwards alone is not told apart from its start, clipping and rounding, by {count}."

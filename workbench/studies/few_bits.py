@@ -47,7 +47,7 @@ _TINY = {"ZeroQAT": (3e-5,), LIGHT: (3e-5,), THROUGH: (3e-4,), LAZY: (3e-5,)}
 _MINILM = {"ZeroQAT": (1e-6, 3e-6), LIGHT: (3e-6, 1e-5), THROUGH: (3e-5, 1e-4), LAZY: (3e-6,)}
 PRESETS: Mapping[str, Preset] = {
     "quick": Preset("docstring-topic", "tiny-bert", 8, 160, 80, (40, 2e-3), 12, (4, 2), (0,), _TINY, 3),
-    "standard": Preset("movie-sentiment", "tiny-bert", 16, 800, 400, (400, 2e-3), 600, (4, 3, 2), (0, 1, 2), _TINY, 16),
+    "standard": Preset("movie-sentiment", "tiny-bert", 16, 800, 400, (80, 1e-3), 150, (4, 3, 2), (0, 1, 2), _TINY, 16),
     "full": Preset("movie-sentiment", "minilm", 8, 800, 500, (100, 5e-5), 2000, (4, 3, 2), (0, 1, 2), _MINILM, 16),
 }
 

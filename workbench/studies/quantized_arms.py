@@ -51,6 +51,7 @@ class Arm:
 #: Rates are those of full weights; perturbation and rate belong together, and coarse grids need larger noise.
 ARMS: Mapping[str, Arm] = {
     "round to nearest": Arm({"scales": "moving"}),
+    "clip, then round": Arm({}),  # where ZeroQAT starts from, so what its training adds
     "transform, then round": Arm({"scales": "moving", "transform": True}, prepare="transform"),
     "GPTQ": Arm({"scales": "fixed"}, prepare="gptq"),
     "ZeroQAT": Arm({}, (3e-6, 3e-5)),
