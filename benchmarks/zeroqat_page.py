@@ -44,7 +44,7 @@ def page(stored: Mapping[str, Any]) -> list[str]:
 
 
 def section(name: str, bench: Mapping[str, Any]) -> list[str]:
-    runs = list(bench["runs"].values())
+    runs = list(bench.get("runs", {}).values())
     batch, _, _, steps, lr = bench["start"]
     origin = f"{steps} steps of full tuning, {batch} examples each, at {lr:g}" if steps else "the published weights"
     lines = [
