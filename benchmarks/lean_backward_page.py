@@ -83,6 +83,16 @@ def _packing(found: Row) -> list[str]:
     ]
 
 
+def _predicted(rows: Sequence[Row]) -> list[str]:
+    names = [name for name in rows[0] if name != "way"]
+    lines = [
+        "\n### The worst step of every arm, predicted; the last three are lazy\n",
+        f"| way | {' | '.join(names)} |",
+        f"|---|{'---:|' * len(names)}",
+    ]
+    return [*lines, *(f"| {row['way']} | {' | '.join(str(row[name]) for name in names)} |" for row in rows)]
+
+
 def _bytes(rows: Sequence[Row]) -> list[str]:
     lines = [
         "\n### The lazy variants, given away by their bytes\n",
@@ -148,7 +158,10 @@ def _spread(values: Sequence[float]) -> str:
     if len(values) < 2:
         return f"{values[0]:.1%} (one seed)"
     found = t_interval(values)
-    return f"{mean(values):.1%} ({found.low:.1%} to {found.high:.1%}; {len(values)} seeds)"
+    return f"{mean(values):.1%} ({max(found.low, 0):.1%} to {min(found.high, 1):.1%}; {len(values)} seeds)"
 
 
-_PARTS = {"blocks": _blocks, "cosines": _cosines, "packing": _packing, "bytes": _bytes, "trained": _trained}
+_PARTS = {
+    "blocks": _blocks, "cosines": _cosines, "packing": _packing, "predicted": _predicted, "bytes": _bytes,
+    "trained": _trained,
+}  # fmt: skip

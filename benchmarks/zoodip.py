@@ -25,7 +25,7 @@ from workbench.studies.tuned_arms import last_loss
 
 RESULTS = Path(__file__).resolve().parent / "results" / "zoodip.json"
 TUNING_SEED = 100
-RATES = (1e-2, 3e-2, 1e-1)
+RATES = (1e-2, 3e-2, 1e-1, 3e-1)
 TUNED = ("backprop, fp32", "ZOODiP", "plain zeroth-order")
 PARTS = ("tuning", "arms", "times", "gradients")
 

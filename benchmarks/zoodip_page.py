@@ -23,7 +23,7 @@ Made by `python benchmarks/zoodip.py` on {when}, {cores} cores. ZOODiP (*{title}
 something new by one token and forward passes alone. Here a diffusion transformer of 184 452 numbers, trained on this \
 machine to draw nine of scikit-learn's ten digits in six styles each, is to draw the nine, which it never saw, from 16 \
 pictures (8 a step, {steps} steps, seeds {seeds}). A token has 64 numbers. The paper's own claim, read in its \
-{provenance}: {headline}, on Stable Diffusion.
+{provenance}: {headline}, on Stable Diffusion. Others used the machine meanwhile: step times compare nothing.
 
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from axe_playwright_python.sync_playwright import Axe
+from conftest import absent
 from make_notebook import synthetic_notebook
 from test_grid_and_compare import points
 from test_modules import HOST
@@ -53,6 +53,7 @@ EXAMPLES = {
     "timeline": lambda: [figures.timeline(synthetic.comparison())],
     "fit": lambda: [figures.fit(synthetic.comparison())],
     "visited": lambda: [visited()],
+    "saved_map": lambda: [figures.saved_map(synthetic.saved_map())],
     "run": lambda: [
         figures.run(record(), stage="running", live=True, **WORDS),
         figures.run(record(State.OVER_BUDGET, 40, reason="the step passes it", ways=("batch 4",)), live=True, **WORDS),
@@ -95,6 +96,10 @@ def placed(page, kind, info, place):
 
 def violations(page, *rules):
     """What axe-core objects to, by all of its rules or by those that are named."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        absent("axe-core is not installed: NOTHING was checked by it (pip install 'pintpot[test]')")
     options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
     found = Axe().run(page, options=options).response["violations"]
     return [
@@ -163,4 +168,7 @@ def test_a_report_is_within_everybodys_reach(visit, tmp_path, scheme):
     for width in (768, 640):
         page.set_viewport_size({"width": width, "height": 900})
         assert not ask(page, "sideways"), width
+        assert violations(page) == [], width
+        cut = "e => e.scrollWidth - e.clientWidth"
+        assert width < 768 or page.locator("figure.table .scroll").first.evaluate(cut) <= 1, "the main table is whole"
     assert visit.complaints == []

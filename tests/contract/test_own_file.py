@@ -136,6 +136,7 @@ def test_the_contract_names_what_it_finds(written):
     assert "where it is used" in found["listing_needs_no_torch"].objection
 
 
+@pytest.mark.slow
 def test_workers_know_it_too(written, tmp_path, monkeypatch):
     monkeypatch.setenv("PINTPOT_RUNS", str(tmp_path / "runs"))
     methods.load(written())

@@ -140,7 +140,7 @@ def _result(record: RunRecord) -> dict[str, Any]:
         "trainable parameters": record.trainable,
         "saved adapter": _size(record.adapter_bytes),
         "whole run": _quantity(seconds, _seconds),
-        "made": record.created,
+        "made": record.created.replace("T", " ").replace("+00:00", " UTC"),
     }
 
 

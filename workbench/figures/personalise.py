@@ -84,6 +84,7 @@ CLAIMS = (
     ("ZOODiP", "without subspace", "the subspace gradient helps, in the window"),
     ("without subspace", "plain zeroth-order", "the window of times helps, without the subspace"),
     ("ZOODiP", "with all timesteps", "the window of times helps, with the subspace"),
+    ("window by the gap", "plain zeroth-order", "a window chosen here by the token's gap helps, without the subspace"),
 )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.schedule import Schedule
 from workbench.core.seeds import derive
+from workbench.studies.personalise import RATE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ def gradient_quality(bench: Bench, seed: int = 0, *, draws: int = DRAWS, **setti
     from workbench.session import Session
 
     interval = min(128, max(2, (bench.schedule.steps or 256) // 2))
-    case = bench.case("zoodip", subspace=interval, **{"lr": 3e-2, **settings})
+    case = bench.case("zoodip", subspace=interval, **{"lr": RATE, **settings})
     session = Session(case, seed, schedule=Schedule(steps=2 * interval), sizes=bench.sizes)
     session.prepare()
     for _ in session.steps():
