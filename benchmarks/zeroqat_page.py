@@ -36,7 +36,8 @@ def page(stored: Mapping[str, Any]) -> list[str]:
         "batches. GPTQ is computed exactly, column by column, with the quantized model's own inputs; of the paper's "
         "transform only the factors are made, not the shifts, and those are calibrated, not trained. Perturbation 1e-3."
         " Rates were chosen by training loss on the first seed where several are "
-        "given; MiniLM's were set by hand after a pilot of 30 steps (one seed) that also saw loss on these test examples. Bytes "
+        "given; MiniLM's were set by hand after a pilot of 30 steps (one seed) that also saw loss on these test "
+        "examples. Bytes are measured; *error* "
         "are measured; *error* "
         "is predicted less measured peak of the step.",
     ]
