@@ -38,7 +38,6 @@ def page(stored: Mapping[str, Any]) -> list[str]:
         " Rates were chosen by training loss on the first seed where several are "
         "given; MiniLM's were set by hand after a pilot of 30 steps (one seed) that also saw loss on these test "
         "examples. Bytes are measured; *error* "
-        "are measured; *error* "
         "is predicted less measured peak of the step.",
     ]
     for name, bench in stored["benches"].items():
