@@ -192,7 +192,7 @@ def _stored(bench: Bench, ways: Sequence[str]) -> list[RunRecord]:
     for way in ways:
         method, settings = parsed_way(way)
         for seed in SEEDS:
-            record = bench.store.finished(bench._cell(bench.case(method, **settings), seed).key())
+            record = bench.store.finished(bench.cell(bench.case(method, **settings), seed).key())
             found += [] if record is None else [record]
     return found
 

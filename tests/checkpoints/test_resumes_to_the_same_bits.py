@@ -40,6 +40,17 @@ RUNS = {
     "cached prefix": ("tiny-bert", "tokens", "last-blocks", {"prefix_cache": "ram"}),
     "bf16": ("tiny-bert", "tokens", "full", {"weights": "bf16"}),
     "channels last": ("tiny-cnn", "pixels", "full", {"channels_last": True}),
+    "GreenTrainer": ("tiny-bert", "tokens", "green-trainer", {}),
+    "GreenTrainer, chosen once at random": (
+        "tiny-bert",
+        "tokens",
+        "green-trainer",
+        {"select": "random", "interval": 0},
+    ),
+    "SlimFit": ("tiny-bert", "tokens", "slimfit", {}),
+    "S2FT": ("tiny-bert", "tokens", "s2ft", {}),
+    "MobileTL": ("tiny-cnn", "pixels", "mobile-tl", {}),
+    "ZeroQAT": ("tiny-bert", "tokens", "zeroqat", {}),
     "zeroth-order": ("tiny-bert", "tokens", "mezo", {}),
     "zeroth-order with AdamW": ("tiny-bert", "tokens", "mezo", {"optimizer": "adamw"}),
 }

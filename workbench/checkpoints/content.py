@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from workbench.checkpoints.randomness import random_states, set_random_states
 from workbench.checkpoints.trees import grown, planted
 from workbench.engine.journal import Journal
-from workbench.parts.base import TrainingStep
+from workbench.parts.base import Remembering, TrainingStep
 from workbench.parts.estimator.along_noise import AlongNoise
 
 WEIGHTS, OPTIMIZER, RANDOM, JOURNAL, PLAIN = (
@@ -76,6 +76,8 @@ def write(folder: Path, training: TrainingStep, since: dict[str, str], facts: di
     for name, tensors in ((WEIGHTS, weights), (OPTIMIZER, optimizer), (RANDOM, words)):
         save_file(tensors, folder / name)
     state = {"facts": facts, "layouts": layouts, "optimizers": trees, "random": plain}
+    if isinstance(estimator := training.parts.estimator, Remembering):
+        state["estimator"] = estimator.remembered()
     (folder / PLAIN).write_text(json.dumps(state))
 
 
@@ -96,5 +98,7 @@ def read(folder: Path, training: TrainingStep) -> dict[str, Any]:
             if kept := grown(tree, optimizer, made):
                 rule.state[parameter] = kept
     set_random_states(load_file(folder / RANDOM), state["random"])
+    if isinstance(estimator := training.parts.estimator, Remembering):
+        estimator.remember(state["estimator"])
     facts: dict[str, Any] = state["facts"]
     return facts

@@ -75,6 +75,19 @@ class Estimator(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """An estimator that goes by what it decided earlier; a checkpoint keeps that, beside the tensors that moved."""
+
+    def remembered(self) -> dict[str, Any]:
+        """What was decided so far, as plain data for JSON."""
+        ...
+
+    def remember(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`remembered` gave."""
+        ...
+
+
 class Step(Protocol):
     """What an estimator may do in one training step."""
 

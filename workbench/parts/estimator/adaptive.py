@@ -79,6 +79,14 @@ class Adaptive:
     def prepare(self, model: nn.Module) -> None:
         """Nothing to change: costs are counted on the first batch, which shows the shapes."""
 
+    def remembered(self) -> dict[str, Any]:
+        return {"choices": [choice.to_dict() for choice in self.choices], "taken": self._taken[0]}
+
+    def remember(self, state: dict[str, Any]) -> None:
+        lists = ("tensors", "importance", "chosen")
+        self.choices[:] = [Choice(**c | {name: tuple(c[name]) for name in lists}) for c in state["choices"]]
+        self._taken[0] = state["taken"]
+
     def step(self, step: Step) -> Tensor:
         costs = self._counted(step)
         if is_at_its_most():
