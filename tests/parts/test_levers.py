@@ -181,6 +181,8 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         "checkpointing": {"recompute": 1},
         "update-in-backward": {"update_in_backward": True},
         "mezo": {"gradient": "two-sided"},
+        "zeroqat": {"gradient": "two-sided"},
+        "zoodip": {"gradient": "one-sided", "probes": 2},
     }
     for method in methods:
         assert issubclass(method.Config, MethodConfig)
