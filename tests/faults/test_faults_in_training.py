@@ -1,4 +1,4 @@
-"""Training and checkpoints under kills, damage and full disks: ``docs/reliability.md`` at its small size."""
+"""Training under kills and on a full disk: ``docs/reliability.md`` at its small size."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import pytest
 pytestmark = pytest.mark.faults
 
 
-@pytest.mark.parametrize("name", ["R4", "R5", "R6", "R7"])
+@pytest.mark.parametrize("name", ["R4", "R7"])
 def test_training_holds_and_its_controls_do_not(name: str, holds: Callable[[str], None]) -> None:
     holds(name)
