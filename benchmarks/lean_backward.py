@@ -9,7 +9,6 @@ nothing, ``--page`` only writes the page.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import lean_backward_page as report
 import torch
+from asked_parts import arguments
 
 import workbench as wb
 from workbench.bench import Bench
@@ -57,7 +57,7 @@ PARTS = ("blocks", "cosines", "packing", "predicted", "bytes", "trained")
 
 
 def main() -> None:
-    asked = _arguments()
+    asked = arguments(__doc__, PARTS, SETTINGS)
     stored: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"models": {}}
     for model in asked.model if not asked.page else ():
         bench = opened(model)
@@ -179,17 +179,6 @@ def _row(record: RunRecord) -> Mapping[str, Any]:
         "highest": max((s.peak for s in record.steps if s.peak is not None), default=None),
         "seconds": record.step_time.value if record.step_time else None,
     }
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", action="append", choices=PARTS)
-    parser.add_argument("--model", action="append", choices=tuple(SETTINGS))
-    parser.add_argument("--stored", action="store_true", help="train nothing")
-    parser.add_argument("--page", action="store_true", help="only write the page")
-    asked = parser.parse_args()
-    asked.part, asked.model = asked.part or list(PARTS), asked.model or list(SETTINGS)
-    return asked
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ the last part can be run in pieces; ``--stored`` trains nothing, ``--page`` only
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 
 import lean_transformers_page as report
 import torch
+from asked_parts import arguments
 from torch.utils.flop_counter import FlopCounterMode
 
 import workbench as wb
@@ -57,7 +57,7 @@ SETTINGS = {
 
 
 def main() -> None:
-    asked = _arguments()
+    asked = arguments(__doc__, PARTS, SETTINGS)
     stored: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"models": {}}
     for model in asked.model if not asked.page else ():
         for part in asked.part:
@@ -195,17 +195,6 @@ def _stored(bench: Bench, ways: Sequence[str]) -> list[RunRecord]:
             record = bench.store.finished(bench.cell(bench.case(method, **settings), seed).key())
             found += [] if record is None else [record]
     return found
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", action="append", choices=PARTS)
-    parser.add_argument("--model", action="append", choices=tuple(SETTINGS))
-    parser.add_argument("--stored", action="store_true", help="train nothing")
-    parser.add_argument("--page", action="store_true", help="only write the page")
-    asked = parser.parse_args()
-    asked.part, asked.model = asked.part or list(PARTS), asked.model or list(SETTINGS)
-    return asked
 
 
 if __name__ == "__main__":

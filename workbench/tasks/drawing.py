@@ -7,6 +7,7 @@ support-vector classifier, who says of what kind a drawn picture is.
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,9 +72,9 @@ class Drawing(Task):
     defaults: ClassVar[tuple[int, int]] = (1000, 100)
 
     @classmethod
+    @abc.abstractmethod
     def album(cls) -> Album:
         """All pictures of the set."""
-        raise NotImplementedError
 
     @property
     def labels(self) -> tuple[str, ...]:
