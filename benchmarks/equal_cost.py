@@ -65,15 +65,17 @@ class Plan(NamedTuple):
 
 PLANS = {
     "movie sentences, MiniLM": Plan(
-        "movie-sentiment", "minilm", 8, 32, 800, 120, 24,
+        "movie-sentiment", "minilm", 8, 32, 1200, 400, 120,
         {
-            "full lr=0.0001": (),
-            "checkpointing lr=0.0001": (),
-            "last-blocks blocks=2 lr=0.0003": (),
-            "lora lr=0.003": (),
-            "mezo lr={lr}": (1e-5, 1e-4),
-            "mezo optimizer=adamw lr=0.0001": (),
-            "lora gradient=two-sided optimizer=adamw lr=0.003": (),
+            "full lr={lr}": (3e-5, 1e-4, 3e-4),
+            "checkpointing lr={lr}": (3e-5, 1e-4, 3e-4),
+            "last-blocks blocks=2 lr={lr}": (1e-4, 3e-4, 1e-3),
+            "lora lr={lr}": (1e-3, 3e-3, 1e-2),
+            "head lr={lr}": (1e-3, 1e-2, 1e-1),
+            "mezo lr={lr}": (1e-5, 1e-4, 1e-3),
+            "mezo optimizer=adamw lr={lr}": (3e-5, 1e-4, 3e-4),
+            "mezo optimizer=adamw backprop_blocks=1 lr={lr}": (3e-5, 1e-4, 3e-4),
+            "lora gradient=two-sided optimizer=adamw lr={lr}": (1e-3, 3e-3, 1e-2),
         },
         True,
     ),
