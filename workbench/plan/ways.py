@@ -13,7 +13,7 @@ from typing import Any
 from workbench.case import Case
 from workbench.core.errors import PintpotError
 from workbench.core.profile import Category, MemoryProfile, Phase, Tier
-from workbench.plan.fitting import predicted_step, shape_of, sizes_of
+from workbench.plan.fitting import predicted_step, shape_of, sizes_known, sizes_of
 
 _BATCH = frozenset({Category.SAVED, Category.WORKSPACE, Category.INPUTS})
 _STATE = frozenset({Category.OPTIMIZER, Category.WORKSPACE})
@@ -247,7 +247,7 @@ def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> tuple[int,
     """The largest batch that should fit, 0 if none can, and bytes at the peak for each example."""
     per_example = max(1.0, sum(profile.by_category[c] for c in _BATCH) / case.batch)
     guess = max(1, case.batch - math.ceil((profile.peak - look.budget) / per_example))
-    if not look.patience.left():
+    if not sizes_known(case, look.tier) and not look.patience.left():
         return guess, per_example
     try:
         sizes, length = sizes_of(case, look.tier), shape_of(case)[1]
