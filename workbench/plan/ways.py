@@ -25,6 +25,7 @@ _TUNED = _BATCH | _STATE | {Category.GRADIENTS, Category.WEIGHTS}
 #: is not even predicted. A config that lacks the field, or has it on already, is passed over.
 _LEVERS: tuple[tuple[str, tuple[Any, ...], str, frozenset[Category], tuple[float, ...]], ...] = (
     ("bit_masks", (True,), "one-bit masks", _BATCH, (0.6,)),
+    ("lean_frozen", (True,), "no inputs kept by frozen convolutions", _BATCH, (1.0,)),
     ("update_in_backward", (True,), "update in backward", frozenset({Category.GRADIENTS, Category.WORKSPACE}), (1.0,)),
     ("chunked_loss", (128,), "loss 128 tokens at a time", _BATCH, (1.0,)),
     ("recompute", (1,), "recompute every block", _BATCH, (1.0,)),
@@ -206,6 +207,8 @@ def _singles(case: Case) -> Iterator[_Single]:
     for name, values, words, lowers, shares in _LEVERS:
         if name not in type(case.config).model_fields:
             continue
+        if name == "lean_frozen" and case.spec.modality == "text":
+            continue  # no convolution of two dimensions to build the model for
         now, default = getattr(case.config, name), type(case.config).model_fields[name].default
         for value, share in zip(values, shares, strict=True):
             if name == "optimizer" and value not in _LIGHTER.get(now, ()):
