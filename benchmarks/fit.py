@@ -6,7 +6,7 @@ Commands are whole processes, from the shell's point of view: wall seconds, and 
 children. *Cold* means an empty cache (assets are there, probes and predictions are not), *cached* the same command
 again, after a search for ways out has had its time. A change is a new budget, batch and length over all methods, in
 Python and in the panel's own code. Large models are known by their shapes alone, batch 1, 512 tokens, formula tier.
-Each part is written when it ends and keeps its place on the page until it is run again; the load is the mean number of
+Each row is written when it is there and a part stays on the page until it is run again; the load is the mean number of
 processes that wanted a core in the minute before, and CPU times, too, are longer on a busy machine.
 """
 
@@ -186,15 +186,15 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
     parts: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in parser.parse_args().only.split(","):
-        load, rows = [round(os.getloadavg()[0], 1)], []
+        began, rows = round(os.getloadavg()[0], 1), []
         for row in PARTS[name]():
             row.pop("said", None)
             print(row, flush=True)
             rows.append(row)
-        load.append(round(os.getloadavg()[0], 1))
-        parts[name] = {"made": now(), "host": environment(), "load": load, "rows": rows}
-        RESULTS.write_text(json.dumps(parts, indent=1) + "\n")
-        PAGE.write_text(page(parts))
+            load = [began, round(os.getloadavg()[0], 1)]
+            parts[name] = {"made": now(), "host": environment(), "load": load, "rows": rows}
+            RESULTS.write_text(json.dumps(parts, indent=1) + "\n")
+            PAGE.write_text(page(parts))
 
 
 if __name__ == "__main__":
