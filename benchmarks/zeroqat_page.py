@@ -178,8 +178,8 @@ def reached(flips: Mapping[str, Any]) -> list[str]:
     )  # fmt: skip
     lines.append(
         f"\nAt the usual perturbation of 1e-3, {told} ({usual[0][1]['draws']} directions of one batch: few). Where "
-        "that cosine is near 1, what training hears is the scales, clips, biases, norms and tables that move without any "
-        "integer changing; where it is not, the integers answer: a slope that is larger with codes held says that "
+        "that cosine is near 1, what training hears is the scales, clips, biases, norms and tables that move without "
+        "any integer changing; where it is not, the integers answer: a slope that is larger with codes held says that "
         "flips undo part of what moving ranges do. With rounded weights no integer flips at small noise, and whatever "
         "such training gains comes from elsewhere."
     )
