@@ -78,7 +78,8 @@ BENCHES = {
     "smollm2": Bench(
         "python-code", "smollm2", 1, 64, 16, (1, 64, 16, 0, 1e-5), (4,), 8,
         {"ZeroQAT light": (1e-6,), "ZeroQAT": (1e-6,), BACKPROP: (1e-5,)}, length=48, draws=2,
-        arms=("round to nearest", "clip, then round", "ZeroQAT light", "GPTQ", "ZeroQAT", BACKPROP),
+        arms=("round to nearest", "clip, then round", "light, not trained", "ZeroQAT light", "GPTQ", "ZeroQAT",
+              BACKPROP),
     ),
 }  # fmt: skip
 

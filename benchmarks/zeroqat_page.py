@@ -25,6 +25,7 @@ PAIRS = (
     ("ZeroQAT with transform", "transform and clip, then round"),
     ("ZeroQAT with transform", "ZeroQAT"),
     ("ZeroQAT light", "round to nearest"),
+    ("ZeroQAT light", "light, not trained"),
     ("ZeroQAT light", "GPTQ"),
     ("GPTQ", "round to nearest"),
 )
