@@ -94,7 +94,7 @@ def search_bytes(bench: Bench, found: Contributions, budget: int, *, trials: int
 
     if trials < 1:
         raise BadInput("trials", trials, "a whole number of at least 1")
-    judge = _Judge(bench, found, require_head(bench.case(METHOD), budget).sram)
+    judge = Judge(bench, found, require_head(bench.case(METHOD), budget).sram)
 
     def objective(trial: optuna.Trial) -> float:
         made = judge.scheme({name: trial.suggest_categorical(name, some) for name, some in judge.choices().items()})
@@ -112,7 +112,7 @@ def search_bytes(bench: Bench, found: Contributions, budget: int, *, trials: int
 
 
 @dataclass
-class _Judge:
+class Judge:
     """What a scheme promises, and what its step needs; each scheme is planned once."""
 
     bench: Bench
