@@ -70,7 +70,7 @@ class BudgetSearch:
 
 
 def searched_bytes(
-    bench: Bench, *, budgets: int = 9, trials: int = 80, batches: int = 4, seed: int = 0
+    bench: Bench, *, budgets: int = 9, trials: int = 60, batches: int = 4, seed: int = 0
 ) -> BudgetSearch:
     """Update schemes at budgets between the head's own need and everything's: kept tensors and optimizer state.
 
@@ -108,9 +108,6 @@ def searched_operations(bench: Bench, *, budgets: int = 9, seed: int = 0) -> Bud
 
     Importance is that of one trial step on a real batch, after the first step of training.
     """
-    from workbench.engine.backward_costs import backward_costs
-    from workbench.engine.capture import capture
-    from workbench.engine.prune import prune
     from workbench.parts.estimator.adaptive import Adaptive
     from workbench.session import Session
 
@@ -119,10 +116,8 @@ def searched_operations(bench: Bench, *, budgets: int = 9, seed: int = 0) -> Bud
     session.prepare()
     stream = session.case.task.batches(session.data, session.case.spec, session.case.batch, seed)
     session.training(next(stream), seed=seed)
-    choice = session.training.parts.estimator.choices[0]  # type: ignore[attr-defined]
-    full_case = bench.case("full")
-    model = full_case.attached(device="meta", weights=False)
-    costs = backward_costs(prune(capture(model, full_case.task.loss, full_case.example()[0])))
+    used: Any = session.training.parts.estimator
+    choice, costs = used.choices[0], used.counted[0]
     known = dict(zip(choice.tensors, choice.importance))
     worth = np.array([known[name] for name in costs.names])
     share = np.maximum(worth, 0) / max(float(np.maximum(worth, 0).sum()), np.finfo(float).tiny)

@@ -73,7 +73,7 @@ class Adaptive:
     whole_path: bool = True
     only_chosen: bool = True
     choices: list[Choice] = field(default_factory=list, compare=False)
-    _costs: list[BackwardCosts] = field(default_factory=list, compare=False, repr=False)
+    counted: list[BackwardCosts] = field(default_factory=list, compare=False, repr=False)
     _taken: list[int] = field(default_factory=lambda: [0], compare=False, repr=False)
 
     def prepare(self, model: nn.Module) -> None:
@@ -88,7 +88,7 @@ class Adaptive:
         self._taken[0] = state["taken"]
 
     def step(self, step: Step) -> Tensor:
-        costs = self._counted(step)
+        costs = self._counting(step)
         if is_at_its_most():
             chosen = self._at_most(step, costs)
         else:
@@ -110,9 +110,9 @@ class Adaptive:
 
     # -- what a step costs ---------------------------------------------------------------------------------
 
-    def _counted(self, step: Step) -> BackwardCosts:
+    def _counting(self, step: Step) -> BackwardCosts:
         """Costs by tensor, counted once; refuses a target that not even one matrix fits."""
-        if not self._costs:
+        if not self.counted:
             try:
                 costs = backward_costs(prune(capture(step.model, step.loss_of, step.batches[0])))
             except NotCaptured as error:
@@ -121,8 +121,8 @@ class Adaptive:
             least = costs.forward + costs.least
             if costs.forward + self.budget_of(costs) < least:
                 raise Incompatible("method", f"green-trainer rho={self.rho:g}", _shortfall(self.rho, costs))
-            self._costs.append(costs)
-        return self._costs[0]
+            self.counted.append(costs)
+        return self.counted[0]
 
     def budget_of(self, costs: BackwardCosts) -> int:
         """Operations that are left for the backward pass."""
