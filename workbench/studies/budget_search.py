@@ -167,7 +167,7 @@ def searched_sram(
     full = int(plan_step(bench.case(METHOD, biases=500, update="all")).sram)
     picks = []
     for budget in spread(judge.head, min(highest or full, full), budgets):
-        best = search_bytes(bench, found, int(budget), trials=trials, seed=seed)
+        best = search_bytes(bench, found, int(budget), trials=trials, seed=seed, judge=judge)
         taken = {("biases", best.biases), *((str(i), str(share)) for i, share in best.weights.items())}
         pick = picked(parts, np.array([v in taken for v in values]), cost, budget)
         settings = best.settings
