@@ -54,6 +54,7 @@ EXAMPLES = {
     "fit": lambda: [figures.fit(synthetic.comparison())],
     "visited": lambda: [visited()],
     "saved_map": lambda: [figures.saved_map(synthetic.saved_map())],
+    "budget_search": lambda: [figures.budget_search(*synthetic.budget_search())],
     "run": lambda: [
         figures.run(record(), stage="running", live=True, **WORDS),
         figures.run(record(State.OVER_BUDGET, 40, reason="the step passes it", ways=("batch 4",)), live=True, **WORDS),
