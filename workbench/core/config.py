@@ -38,12 +38,13 @@ def setting(
     ge: float | None = None,
     le: float | None = None,
     gt: float | None = None,
+    lt: float | None = None,
     unit: str = "",
     choices: tuple[str, ...] = (),
 ) -> Any:
     """Declare a config field with its meaning, range, unit and (when they are found at run time) choices."""
     extra: dict[str, Any] = {"unit": unit, "choices": list(choices)}
-    return Field(default, description=doc, ge=ge, le=le, gt=gt, json_schema_extra=extra)
+    return Field(default, description=doc, ge=ge, le=le, gt=gt, lt=lt, json_schema_extra=extra)
 
 
 def settings_of(config: type[BaseModel]) -> list[Setting]:
