@@ -31,7 +31,7 @@ BAD = {
         "training examples",
     ),
     "batch 0": (("predict", "--model", "tiny-bert", "--batch", "0"), "at least 1"),
-    "batch that is no number": (("predict", "--model", "tiny-bert", "--batch", "many"), "'--batch'"),
+    "batch that is no number": (("predict", "--model", "tiny-bert", "--batch", "many"), "batch: 'many'"),
     "length beyond the model": (("predict", "--model", "tiny-bert", "--length", "4096"), "4 to 128"),
     "no seeds": (("ablate", "seed=", *QUICK), "at least one value"),
     "axis without values": (("ablate", "method", *QUICK), "AXIS=VALUE"),

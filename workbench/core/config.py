@@ -90,7 +90,7 @@ def validated(config: type[Config], values: dict[str, Any], where: str) -> Confi
     except ValidationError as error:
         problems = [_problem(config, where, item) for item in error.errors()]
         # Each alternative of a union says what it would have liked; once is enough.
-        raise all_of(list({problem.field: problem for problem in reversed(problems)}.values())[::-1]) from None
+        raise all_of(list({(p.field, id(p.value)): p for p in reversed(problems)}.values())[::-1]) from None
 
 
 def _problem(config: type[Config], where: str, item: Any) -> BadInput:
