@@ -201,3 +201,8 @@ def test_thumbnail_draws_bars_and_leaves_out_what_is_no_number():
     drawn = str(thumbnail({"bars": [[[3, "#0072B2"], [1, "#D55E00"]], [["<script>", "#0072B2"], [1, "url(x)"]]]}))
     assert drawn.count("<rect") == 2 and "script" not in drawn and "url" not in drawn
     assert str(thumbnail({"bars": "no rows"})) == ""
+
+
+@pytest.mark.parametrize("page", sorted((Path(__file__).parents[2] / "reports" / "example").glob("*.html")))
+def test_a_shown_report_of_real_runs_is_small(page):
+    assert 100_000 < page.stat().st_size < 300_000

@@ -142,9 +142,14 @@ function draw({ model, el }) {
   const budgetLabel = html("label", { textContent: "Budget " }, bar);
   const slider = html("input", { type: "range", min: 0, max: 500, step: 1 }, budgetLabel);
   const shown = html("output", {}, budgetLabel);
-  for (const [name, bytes] of info.marks) {
-    const mark = html("button", { type: "button", textContent: name }, bar);
-    mark.addEventListener("click", () => { budget = bytes; judge(); });
+  const ticks = html("datalist", { id: `pp-fit-marks-${++serial}` }, bar);
+  slider.setAttribute("list", ticks.id);
+  const marks = html("select", {});
+  if (info.marks.length) {
+    html("label", { textContent: "Mark " }, bar).append(marks);
+    html("option", { value: "", textContent: "none" }, marks);
+    for (const [name, bytes] of info.marks) html("option", { value: bytes, textContent: name }, marks);
+    marks.addEventListener("change", () => { if (marks.value) { budget = +marks.value; judge(); } });
   }
   function number(name, value, change) {
     const label = html("label", { textContent: `${name} ` }, bar);
@@ -214,6 +219,7 @@ function draw({ model, el }) {
   function reshape() {
     for (const row of rows) row.m = reshaped(row.given, info, batch, length);
     span(rows.map((row) => row.m));
+    ticks.replaceChildren(...info.marks.map(([label, bytes]) => Object.assign(document.createElement("option"), { value: Math.round(toSlider(bytes)), label })));
     rows.forEach(paint);
     arrange();
     judge();
@@ -233,6 +239,7 @@ function draw({ model, el }) {
     }
     shown.textContent = budget == null ? "none" : size(budget);
     slider.value = toSlider(budget ?? high);
+    marks.value = info.marks.some((m) => m[1] === budget) ? budget : "";
     slider.setAttribute("aria-valuetext", shown.textContent);
     const device = info.device ? ` on ${info.device}` : "";
     summary.textContent = `${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${device}${info.shape ? `, batch ${batch}, length ${length}` : ""}.`;

@@ -108,7 +108,16 @@ def _problem(config: type[Config], where: str, item: Any) -> BadInput:
         return UnknownName(
             name, value, map(str, typing.get_args(info.annotation) if info else ()) or (ctx["expected"],)
         )
+    if item["type"] == "value_error" and path and (known := _choices(config, path[0])):
+        return UnknownName(name, value, known)
     return BadInput(name, value, _EXPECTED.get(item["type"], item["msg"].lower()).format(**ctx))
+
+
+def _choices(config: type[Config], field: str) -> tuple[str, ...]:
+    """What a field found at run time that it may be."""
+    info = config.model_fields.get(field)
+    extra = info.json_schema_extra if info is not None else None
+    return tuple(map(str, extra.get("choices") or ())) if isinstance(extra, dict) else ()  # type: ignore[arg-type]
 
 
 #: pydantic's kinds of error as what a user would have to give.
