@@ -136,6 +136,7 @@ function draw({ model, el }) {
   const toSlider = (b) => (Math.log(b / low) / Math.log(high / low)) * 500;
   let budget = info.budget ?? null, order = "peak memory", wanted = "";
   let [batch, length] = info.shape ?? [0, 0];
+  const long = info.methods.some((m) => m.sizes?.lengths);
   span(info.methods);
 
   const bar = html("div", { className: "pp-controls" }, el);
@@ -159,7 +160,7 @@ function draw({ model, el }) {
   }
   if (info.shape) {
     number("Batch", batch, (v) => { batch = v; });
-    if (info.methods.some((m) => m.sizes?.lengths)) number("Length", length, (v) => { length = v; });
+    if (long) number("Length", length, (v) => { length = v; });
   }
   const orderLabel = html("label", { textContent: "Sort by " }, bar);
   const select = html("select", {}, orderLabel);
@@ -242,7 +243,7 @@ function draw({ model, el }) {
     marks.value = info.marks.some((m) => m[1] === budget) ? budget : "";
     slider.setAttribute("aria-valuetext", shown.textContent);
     const device = info.device ? ` on ${info.device}` : "";
-    summary.textContent = `${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${device}${info.shape ? `, batch ${batch}, length ${length}` : ""}.`;
+    summary.textContent = `${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${device}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.`;
   }
 
   function arrange() {
