@@ -38,12 +38,13 @@ def setting(
     ge: float | None = None,
     le: float | None = None,
     gt: float | None = None,
+    lt: float | None = None,
     unit: str = "",
     choices: tuple[str, ...] = (),
 ) -> Any:
     """Declare a config field with its meaning, range, unit and (when they are found at run time) choices."""
     extra: dict[str, Any] = {"unit": unit, "choices": list(choices)}
-    return Field(default, description=doc, ge=ge, le=le, gt=gt, json_schema_extra=extra)
+    return Field(default, description=doc, ge=ge, le=le, gt=gt, lt=lt, json_schema_extra=extra)
 
 
 def settings_of(config: type[BaseModel]) -> list[Setting]:
@@ -89,7 +90,7 @@ def validated(config: type[Config], values: dict[str, Any], where: str) -> Confi
     except ValidationError as error:
         problems = [_problem(config, where, item) for item in error.errors()]
         # Each alternative of a union says what it would have liked; once is enough.
-        raise all_of(list({problem.field: problem for problem in reversed(problems)}.values())[::-1]) from None
+        raise all_of(list({(p.field, id(p.value)): p for p in reversed(problems)}.values())[::-1]) from None
 
 
 def _problem(config: type[Config], where: str, item: Any) -> BadInput:
