@@ -16,8 +16,9 @@ from workbench.core.errors import BadInput, Interrupted
 from workbench.core.profile import MemoryProfile
 from workbench.core.schedule import Schedule
 from workbench.plan.refusal import SECONDS
+from workbench.records.content import content_key
 from workbench.records.schema import FINISHED, RunRecord, State, StepRecord
-from workbench.records.store import RunStore, content_key
+from workbench.records.store import RunStore
 from workbench.session import Session, run
 from workbench.tasks.base import Sizes
 
@@ -128,6 +129,10 @@ def sweep(
     cancel = cancel or threading.Event()
     total, patience = len(cells), PATIENCE
     for done, cell in enumerate(cells):
+        if cancel.is_set():  # a cell may end, refused or from the store, without ever looking
+            raise Interrupted(
+                f"stopped after {done} of {total} runs; finished runs are kept and the same command resumes"
+            )
         told = partial(_tell, observe, done, total, cell)
         record, stored = settle(cell, store, cancel, told, min(SECONDS, patience))
         patience -= SECONDS if not stored and record.ways is not None else 0.0

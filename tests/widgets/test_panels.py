@@ -52,6 +52,11 @@ def test_the_map_of_kept_bytes_has_a_panel_and_a_twin(monkeypatch):
     assert widgets.show(panel) is None and shown == [info]
 
 
+def test_the_search_under_a_budget_has_a_panel():
+    panel = widgets.show(figures.budget_search(*synthetic.budget_search()))
+    assert isinstance(panel, widgets.BudgetSearchPanel) and len(str(panel.get_state())) < 30_000
+
+
 def test_show_emits_data_when_nobody_looks_on(monkeypatch):
     shown = []
     monkeypatch.setattr("workbench.report.emit.show", shown.append)

@@ -52,7 +52,7 @@ function draw({ model, el }) {
   choose("Show ", Object.keys(QUANTITIES), (i) => { quantity = Object.keys(QUANTITIES)[i]; });
   const said = html("p", { className: "pp-detail" }, el);
   said.setAttribute("aria-live", "polite");
-  const frame = html("div", { className: "pp-scroll", tabIndex: 0 }, el);
+  const frame = html("div", { className: "pp-scroll pp-wide", tabIndex: 0 }, el);
   frame.setAttribute("role", "region");
   frame.setAttribute("aria-label", info.title);
   const id = `pp-visited-${++serial}`;

@@ -36,6 +36,7 @@ WIDE = 1 << 19  #: bytes: half of the second-level cache of most cores, which co
 _NO_DATA = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
 _NO_DATA |= {"lift_fresh", "_reshape_alias", "alias", "set_", "resize_", "_local_scalar_dense", "detach_"}
 _GEMM = ("mm", "addmm", "bmm", "baddbmm", "linear", "convolution", "mkldnn", "addmv", "mv", "dot", "_int_mm")
+_GEMM += ("linear_with_noise",)
 _RANDOM = ("bernoulli", "dropout", "normal", "uniform", "rand", "multinomial", "exponential")
 _REDUCE = ("norm", "softmax", "sum", "mean", "var", "amax", "amin", "max", "min", "nll_loss", "logsumexp", "any", "all")
 _GATHER = ("embedding", "index", "gather", "scatter", "take")
@@ -239,8 +240,7 @@ class Recorder(TorchDispatchMode):
         if (formula := flop_registry.get(func._overloadpacket)) is not None:
             flops = int(formula(*args, **kwargs, out_val=out))
         moved = _traffic(group, operands, results)
-        floats = [t for t in (*operands, *results) if t.is_floating_point()]
-        dtype = str((floats or operands or results or [torch.empty(0)])[0].dtype).removeprefix("torch.")
+        dtype = _number_format([t.dtype for t in (*operands, *results)])
         self.calls[Call(group, phase, flops, moved, dtype)] += 1
         self.costs.append((group, dtype, moved, flops))
         self._moved += moved
@@ -258,6 +258,12 @@ class Recorder(TorchDispatchMode):
         if moved >= WIDE:
             self._cold = self._ever_cold = True
             self.counts[phase, "cold backward"] += phase == "backward"
+
+
+def _number_format(formats: list[torch.dtype]) -> str:
+    """The first floating one, else the first."""
+    first = next((d for d in formats if d.is_floating_point), formats[0] if formats else torch.get_default_dtype())
+    return str(first).removeprefix("torch.")
 
 
 def _traffic(group: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> int:

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
+from workbench.records.aside import damage_of, put_aside
+from workbench.records.content import content_key
 from workbench.records.database import WAIT, alone
-from workbench.records.store import content_key
 
 LIVE = (TrialState.WAITING, TrialState.RUNNING)
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -59,8 +62,14 @@ class ObservedStorage(RDBStorage):
         if url.startswith("sqlite") and not checked:
             with self.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        self._file = str(self.engine.url.database) if url.startswith("sqlite") else ""
         self._length = lease.length
         self._seen: dict[int, tuple[Any, float]] = {}
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        # SQLite knows no lock on a row, so two that read at once would both take a trial that waits.
+        with FileLock(f"{self._file}.lock") if self._file and state is TrialState.RUNNING else nullcontext():
+            return super().set_trial_state_values(trial_id, state, values)
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         now = time.monotonic()
@@ -95,6 +104,15 @@ class Queue:
         ended = self.study.get_trials(deepcopy=False, states=ENDED)
         self._before = {trial.number for trial in ended}
 
+    @classmethod
+    def of_before(cls, url: str, keys: Iterable[str], lease: Lease) -> Queue | None:
+        """The queue of a grid that has been swept before; ``None`` if it never was."""
+        if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+            return None
+        with suppress(KeyError, optuna.exceptions.StorageInternalError):
+            return cls(url, keys, lease, joining=True)
+        return None
+
     def add(self, labels: Mapping[str, str]) -> None:
         """Let workers take these cells (key: what to call it); those under way or waiting stay as they are."""
         live = self.live()
@@ -123,6 +141,16 @@ class Queue:
         ended = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         return {t.user_attrs["key"] for t in ended if "over" in t.user_attrs and t.number not in self._before}
 
+    def close(self, finished: Set[str]) -> None:
+        """End what is live of ``finished`` cells: its worker died after the store had the result and before the queue
+        was told, and when a sweep is over nobody waits for a lease to run out."""
+        storage = self.study._storage
+        for trial in self.study.get_trials(deepcopy=False, states=LIVE):
+            if trial.user_attrs.get("key") in finished:
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):  # it lived, and was quicker
+                    storage.set_trial_user_attr(trial._trial_id, "over", "done")
+                    storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED)
+
     def reclaim(self) -> None:
         """Give away the cells of workers that have been silent for the length of the lease."""
         with warnings.catch_warnings():
@@ -132,7 +160,10 @@ class Queue:
 
 def _opened(url: str, lease: Lease, name: str) -> optuna.Study:
     if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = Path(url.removeprefix("sqlite:///"))
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if damage_of(file):  # it only says who does what; what is done stands in the store
+            put_aside(file)
     engine = create_engine(url)
     with alone(engine):  # two that begin at once would both make the tables
         storage = ObservedStorage(url, lease)
