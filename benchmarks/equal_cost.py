@@ -141,7 +141,8 @@ def courses_of(store: dict[str, Any]) -> list[Course]:
 def write_page(stored: dict[str, Any]) -> None:
     """Tables and figures of every contest that has courses, redrawn from what is stored."""
     parts = [HEAD.format(when=stored["when"], cores=stored["host"].get("cores"))]
-    for name, store in stored["contests"].items():
+    for name, plan in PLANS.items():
+        store = stored["contests"].get(name, {})
         found = courses_of(store)
         if not found:
             continue
@@ -149,7 +150,6 @@ def write_page(stored: dict[str, Any]) -> None:
         picture = f"equal-cost-{list(PLANS).index(name) + 1}.svg"
         drawn = to_svg(figures.courses(found, store["amounts"])).replace("currentColor", "#7D8590")
         (PAGE.parent / picture).write_text(drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n")
-        plan = PLANS[name]
         parts.append(
             f"## {name}\n\n{plan.task}, batch {plan.batch}, everyone paid what {plan.steps} steps of full tuning cost; "
             f"seeds {', '.join(map(str, seeds))}, {plan.test} test examples.\n\n{_table(found, store['amounts'])}\n\n"
