@@ -36,6 +36,13 @@ def test_a_panel_carries_its_figure_and_refuses_another():
     assert widgets.panel_for(figures.curves([])) is None
 
 
+@pytest.mark.parametrize("module", sorted(widgets.base.STATIC.glob("*.js")), ids=lambda file: file.stem)
+def test_keys_go_to_the_control_that_has_the_focus(module: Path):
+    """JupyterLab would move between cells on arrow keys that a slider or a choice of the panel needs."""
+    rendering = module.read_text().partition("function render({ model, el }) {")[2]
+    assert 'addEventListener("focusin"' in rendering and "data-lm-suppress-shortcuts" in rendering
+
+
 def test_state_of_a_panel_is_small():
     for make in (figures.pareto, figures.timeline, figures.fit):
         state = widgets.panel_for(make(synthetic.comparison())).get_state()

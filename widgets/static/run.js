@@ -162,6 +162,8 @@ function why(info, place) {
 }
 
 function render({ model, el }) {
+  // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
+  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   const parts = skeleton(el), id = `pp-run-${++serial}`;
   let info = model.get("info"), at = null, asked = false, spoken = "", drawn = "", silent = 0, gone = false;
 
