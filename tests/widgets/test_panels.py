@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "figures"))
 import synthetic
 
 import widgets
+from widgets.base import STATIC
 from workbench import figures
 from workbench.core.config import Config, setting
 from workbench.core.errors import BadInput
@@ -36,7 +37,7 @@ def test_a_panel_carries_its_figure_and_refuses_another():
     assert widgets.panel_for(figures.curves([])) is None
 
 
-@pytest.mark.parametrize("module", sorted(widgets.base.STATIC.glob("*.js")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("module", sorted(STATIC.glob("*.js")), ids=lambda file: file.stem)
 def test_keys_go_to_the_control_that_has_the_focus(module: Path):
     """JupyterLab would move between cells on arrow keys that a slider or a choice of the panel needs."""
     rendering = module.read_text().partition("function render({ model, el }) {")[2]
