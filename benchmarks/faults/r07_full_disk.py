@@ -137,6 +137,29 @@ def in_place(setting: Setting) -> Figures:
     return found
 
 
+def papermill(setting: Setting) -> Figures:
+    """Its writer puts a notebook of 2 MB over the one before while the disk has room for a part of it."""
+    import nbformat
+    from papermill.iorw import LocalHandler
+
+    def notebook(number: int) -> str:
+        return nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"{number:08d}" * 250_000)]))
+
+    found: Figures = {"points": 0, "state before verified": 0}
+    for number in range(setting.size):
+        folder = setting.folder / f"disk-{number}"
+        with disk(folder):
+            _sized(folder, 100_000 + 2_000_000 * number // setting.size)
+            file = folder / "notebook.ipynb"
+            before, after = nbformat.writes(nbformat.v4.new_notebook()), notebook(number)
+            file.write_text(before)
+            with contextlib.suppress(OSError):
+                LocalHandler().write(after, str(file))
+            found["points"] += 1
+            found["state before verified"] += file.read_text() in (before, after)
+    return found
+
+
 EXPERIMENT = Experiment(
     name="R7",
     test="the disk is full at a different moment of a run with a checkpoint at each step",
@@ -149,6 +172,7 @@ EXPERIMENT = Experiment(
     met=lambda f: all(f.get(name, 0) == f["points"] > 0 for name in (
         "ended with code 4 in one sentence", "state before verified", "same result with room again")),
     controls={"JSON in place": in_place},
+    peers={"papermill's writer": papermill},
     note="a memory disk of a size that leaves 0 to 6 MB; at every other point the look at the free space beforehand is "
     "left out, so that writing itself fails.",
 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from faults.children import child
+from faults.children import Child, child
 from faults.damage import KINDS, harm
 from faults.frame import Figures, Setting
 from faults.training import EVERY, STEPS, bits
@@ -70,13 +70,10 @@ def killed(setting: Setting) -> Figures:
         folder = setting.folder / f"run-{number}"
         for turn in range(3):
             running = child(train, folder, turn > 0)
-            first = running.hear()
-            if first[0] == "failed":  # a kill in the middle of a checkpoint left half of one
+            if not _past_a_checkpoint(running, chance):  # it would not resume, or there was no step left
+                running.rest()
                 break
-            step, until = first[1], chance.randint(first[1] + EVERY, first[1] + EVERY + 2)
-            while step < until:
-                step = running.hear()[1]
-            time.sleep(chance.uniform(0, 0.05))
+            time.sleep(chance.uniform(0, 0.03))
             running.kill()
             found["kills"] += 1
         last = child(train, folder, True).rest()[-1]
@@ -84,6 +81,19 @@ def killed(setting: Setting) -> Figures:
         found["would not resume"] += last[0] == "failed"
         found["of runs"] += 1
     return found
+
+
+def _past_a_checkpoint(running: Child, chance: random.Random) -> bool:
+    """Wait until a training has passed a checkpoint of its own; False when it ended before, well or badly."""
+    word, first = running.hear()[:2]
+    if word != "step":
+        return False
+    step, until = first, chance.randint(first + EVERY, first + EVERY + 2)
+    while step < until:
+        word, step = running.hear()[:2]
+        if word != "step":
+            return False
+    return True
 
 
 def damaged(setting: Setting) -> Figures:
