@@ -129,7 +129,7 @@ EXPERIMENT = Experiment(
     target="nobody is told that it is locked, the 99th percentile of writes is at most 100 ms",
     unit="seconds",
     short=8,
-    long=420,
+    long=600,
     ours=ours,
     met=lambda f: f["turned away"] == 0 and f["writes"] > 0 and (f["writes"] < 2000 or f["p99 write ms"] <= 100),
     controls={"writers that do not wait, default journal": impatient},

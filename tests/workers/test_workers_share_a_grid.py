@@ -95,6 +95,18 @@ def test_workers_give_the_records_that_one_process_gives(tmp_path: Path) -> None
     assert (status.cells, status.over, status.under_way, status.waiting) == (5, 5, 0, 0)
 
 
+def test_what_a_worker_had_stored_but_not_told_the_queue_is_closed_with_the_sweep(tmp_path: Path) -> None:
+    cells, store = _cells(2), RunStore(tmp_path)
+    list(sweep(cells, store=store))
+    queue = Queue(store.queue, [cell.key() for cell in cells])
+    queue.add({cell.key(): "" for cell in cells})
+    queue.study.ask()  # its worker dies here; the other cell was given back and waits
+    assert Queue.of_before(store.queue, ["another grid"], queue.lease) is None
+    sweep_with(2, cells, store=store)
+    (status,) = sweeps(store.queue)
+    assert (status.cells, status.over, status.under_way, status.waiting) == (2, 2, 0, 0)
+
+
 def test_a_cell_that_kills_its_workers_is_given_up_and_tried_again_next_time(tmp_path: Path) -> None:
     store, killed = RunStore(tmp_path), []
 

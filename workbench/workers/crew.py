@@ -80,6 +80,9 @@ class _Crew:
                 self._watch()
             finally:
                 self._dismiss()
+                self._queue.close(self._store.finished_keys() & self._cells.keys())
+        elif queue := Queue.of_before(self._orders.queue, self._cells, self._orders.lease):
+            queue.close(done)
         records = [self._store.of_key(key) for key in self._order]
         return [record for record in records if record is not None]
 

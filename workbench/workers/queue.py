@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,15 @@ class Queue:
         ended = self.study.get_trials(deepcopy=False, states=ENDED)
         self._before = {trial.number for trial in ended}
 
+    @classmethod
+    def of_before(cls, url: str, keys: Iterable[str], lease: Lease) -> Queue | None:
+        """The queue of a grid that has been swept before; ``None`` if it never was."""
+        if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+            return None
+        with suppress(KeyError, optuna.exceptions.StorageInternalError):
+            return cls(url, keys, lease, joining=True)
+        return None
+
     def add(self, labels: Mapping[str, str]) -> None:
         """Let workers take these cells (key: what to call it); those under way or waiting stay as they are."""
         live = self.live()
@@ -122,6 +132,16 @@ class Queue:
         """Cells that a worker, of anyone, has run to an end of whatever kind since this queue was opened."""
         ended = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         return {t.user_attrs["key"] for t in ended if "over" in t.user_attrs and t.number not in self._before}
+
+    def close(self, finished: Set[str]) -> None:
+        """End what is live of ``finished`` cells: its worker died after the store had the result and before the queue
+        was told, and when a sweep is over nobody waits for a lease to run out."""
+        storage = self.study._storage
+        for trial in self.study.get_trials(deepcopy=False, states=LIVE):
+            if trial.user_attrs.get("key") in finished:
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):  # it lived, and was quicker
+                    storage.set_trial_user_attr(trial._trial_id, "over", "done")
+                    storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED)
 
     def reclaim(self) -> None:
         """Give away the cells of workers that have been silent for the length of the lease."""
