@@ -128,6 +128,10 @@ def sweep(
     cancel = cancel or threading.Event()
     total, patience = len(cells), PATIENCE
     for done, cell in enumerate(cells):
+        if cancel.is_set():  # a cell may end, refused or from the store, without ever looking
+            raise Interrupted(
+                f"stopped after {done} of {total} runs; finished runs are kept and the same command resumes"
+            )
         told = partial(_tell, observe, done, total, cell)
         record, stored = settle(cell, store, cancel, told, min(SECONDS, patience))
         patience -= SECONDS if not stored and record.ways is not None else 0.0

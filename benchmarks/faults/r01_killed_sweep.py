@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -24,30 +25,34 @@ PATIENCE = 150.0  #: seconds that the last grid may take after the last kill
 def _kill(setting: Setting, *, weak: str = "", url: str = "") -> Figures:
     chance, kills, whole, first = random.Random(setting.seed), 0, 0, 0
     acknowledged: list[str] = []
-    crew = Crew(setting.folder, first, CHUNK, url=url, weak=weak)
+    complaints = (setting.folder / "complaints").open("wb")
+    begin = partial(Crew, setting.folder, count=CHUNK, url=url, weak=weak, stderr=complaints)
+    crew = begin(first=first)
     while kills < setting.size:
         time.sleep(chance.uniform(0.2, 0.8))
         acknowledged += crew.hear()
         if crew.ended:
             first += CHUNK
-            crew = Crew(setting.folder, first, CHUNK, url=url, weak=weak)
+            crew = begin(first=first)
         elif (kills + 1) % (EVERYTHING if setting.long else 6) == 0:
             kills, whole = kills + 1, whole + 1
             crew.kill()
             acknowledged += crew.hear()
-            crew = Crew(setting.folder, first, CHUNK, url=url, weak=weak)
+            crew = begin(first=first)
         elif crew.workers:
             kills += crew.kill_worker(chance.choice(crew.workers))
     crew.kill()
     acknowledged += crew.hear()
-    crew, started = Crew(setting.folder, first, CHUNK, url=url, weak=weak), time.monotonic()
+    crew, started = begin(first=first), time.monotonic()
     patience = 15.0 if weak else PATIENCE
     while not crew.ended and time.monotonic() - started < patience:
         time.sleep(0.2)
         acknowledged += crew.hear()
     crew.kill()
     acknowledged += crew.hear()
-    return {"kills": kills, "of all processes": whole, **_found(setting.folder, first, acknowledged, url)}
+    tracebacks = (setting.folder / "complaints").read_text(errors="replace").count("Traceback")
+    found = _found(setting.folder, first, acknowledged, url)
+    return {"kills": kills, "of all processes": whole, **found, "tracebacks": tracebacks}
 
 
 def _found(folder: Path, first: int, acknowledged: list[str], url: str) -> Figures:
@@ -132,13 +137,13 @@ def _optuna(setting: Setting, kind: str) -> Figures:
 EXPERIMENT = Experiment(
     name="R1",
     test="workers of a two-worker sweep are killed, every 100th time all its processes at once",
-    target="none acknowledged is lost, none counted twice, none left running after one lease, the listing works, at "
-    "least one trial done per two kills",
+    target="none acknowledged is lost, none counted twice, none left running after one lease, the listing works, no "
+    "worker ends in a trace, at least one trial done per two kills",
     unit="kills",
     short=12,
     long=500,
     ours=ours,
-    met=lambda f: f["lost"] == f["doubled"] == f["left running"] == f["damaged"] == f["cells unfinished"] == 0
+    met=lambda f: f["lost"] == f["doubled"] == f["left running"] == f["damaged"] == f["cells unfinished"] == f["tracebacks"] == 0
     and 2 * f["listed"] >= f["kills"] and f["acknowledged"] > 0,
     controls={"on Optuna without heartbeat": optuna_alone},
     peers={

@@ -142,8 +142,9 @@ def test_a_damaged_newest_checkpoint_falls_back_and_says_so(file: str, damage: s
 def test_orphans_of_a_killed_writer_go_and_two_checkpoints_stay(tmp_path: Path) -> None:
     (tmp_path / "step-00000001-abcd.tmp").mkdir(parents=True)
     (tmp_path / "step-00000001-abcd.gone").mkdir()
+    (tmp_path / "step-foreign").mkdir()
     _trained(_session("LoRA", tmp_path, 2))
-    assert sorted(f.name for f in tmp_path.glob("*")) == ["step-00000008", "step-00000010"]
+    assert sorted(f.name for f in tmp_path.glob("*")) == ["step-00000008", "step-00000010", "step-foreign"]
 
 
 def test_another_run_or_other_data_is_not_resumed(tmp_path: Path) -> None:

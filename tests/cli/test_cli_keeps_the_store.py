@@ -45,6 +45,21 @@ def test_a_damaged_file_is_named_listed_from_its_copy_and_mended(store: RunStore
     assert (found["level"], found["text"]) == ("ok", "3 runs")
 
 
+def test_what_no_file_holds_any_more_is_named_and_the_store_begins_anew(store: RunStore, pintpot) -> None:
+    files = [store.file, store.folder / "runs-copy.sqlite"]
+    for file in files:
+        with sqlite3.connect(file) as connection:
+            connection.execute("update bodies set record = x'00' where id = 'run-1'")
+    assert "no longer listed: run-1" in pintpot("doctor", "--mend").out
+    for file in (*store.folder.glob("runs*.sqlite*"), store.folder / "sweeps.sqlite"):
+        file.write_bytes(b"no database" * 1000)
+    found = {f["what"]: f for f in json.loads(pintpot("doctor", "--json").out)}
+    assert "--mend" in found["runs"]["text"] and found["sweeps"]["level"] == "warning"
+    said = pintpot("doctor", "--mend").out
+    assert "no run could be read" in said and "sweeps.sqlite is kept as" in said
+    assert pintpot("runs", "--json").code == 0 and RunStore().put("key-9", RUN)
+
+
 def test_runs_are_exported_whole_and_nothing_is_overwritten(store: RunStore, tmp_path: Path) -> None:
     assert export(store, tmp_path / "all.json") == export(store, tmp_path / "all.csv") == 3
     records = [RunRecord.from_dict(raw) for raw in json.loads((tmp_path / "all.json").read_text())]

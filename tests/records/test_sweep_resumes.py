@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,14 @@ def test_cancel_is_quick_keeps_what_was_done_and_resumes(tmp_path: Path) -> None
     # The interrupted cell was run again from its seed: the same losses, now to the end.
     assert [s.loss for s in whole[1].steps[:6]] == [s.loss for s in partial.steps]
     assert len(store.lines()) == 2
+
+
+def test_cancel_is_heard_between_cells_that_end_without_a_step(tmp_path: Path) -> None:
+    store, cancel = RunStore(tmp_path), threading.Event()
+    cells = [replace(cell, budget=1) for cell in _cells(3)]
+    with pytest.raises(Interrupted, match="stopped after 1 of 2"):
+        list(sweep(cells, store=store, observe=lambda _: cancel.set(), cancel=cancel))
+    assert len(store.lines()) == 1
 
 
 def test_the_grid_names_what_it_cannot_use() -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -58,6 +59,37 @@ def test_a_cell_is_handed_out_once_and_added_once(tmp_path: Path) -> None:
     assert len(queue.study.trials) == 2
     queue.study.ask()
     assert not queue.waiting() and set(queue.live()) == {"a", "b"}
+
+
+def _claims(url: str, keys: str, begin: Any, taken: Any) -> None:
+    study = Queue(url, keys, Lease(), joining=True).study
+    taken.put("ready")
+    begin.wait()
+    for _ in keys:
+        taken.put(study.ask().user_attrs.get("key"))
+
+
+def test_processes_that_claim_at_once_never_take_the_same_cell(tmp_path: Path) -> None:
+    keys, url = "abcdefghijklmnopqrst", f"sqlite:///{tmp_path / 'q.sqlite'}"
+    context = multiprocessing.get_context("fork")
+    Queue(url, keys).add(dict.fromkeys(keys, ""))
+    begin, taken = context.Event(), context.Queue()
+    claimers = [context.Process(target=_claims, args=(url, keys, begin, taken), daemon=True) for _ in range(4)]
+    for claimer in claimers:
+        claimer.start()
+    assert [taken.get(timeout=60) for _ in claimers] == ["ready"] * 4
+    begin.set()
+    found = [taken.get(timeout=60) for _ in range(4 * len(keys))]
+    assert sorted(key for key in found if key) == list(keys)
+
+
+def test_a_damaged_queue_is_kept_aside_and_made_anew(tmp_path: Path) -> None:
+    _queue(tmp_path).add({"a": ""})
+    for ending in ("", "-wal", "-shm"):
+        (tmp_path / f"q.sqlite{ending}").write_bytes(b"no database" * 1000)
+    queue = _queue(tmp_path)
+    queue.add({"a": ""})
+    assert queue.waiting() and (tmp_path / "q.sqlite.damaged-1").exists()
 
 
 def test_silence_for_a_lease_gives_a_cell_away_whatever_the_wall_clock_says(tmp_path: Path, clock: list[float]) -> None:

@@ -157,7 +157,7 @@ class Checkpoints:
 
 def _sealed(folder: Path) -> list[Path]:
     """Oldest first."""
-    return sorted(f for f in folder.glob("step-*") if not f.suffix)
+    return sorted(f for f in folder.glob("step-*") if f.name.removeprefix("step-").isdecimal())
 
 
 def _require(folder: Path, size: int) -> None:

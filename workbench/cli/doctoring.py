@@ -15,6 +15,8 @@ import typer
 
 from workbench.cli import options
 from workbench.cli.printing import say, show_json
+from workbench.core.errors import PintpotError
+from workbench.records.aside import damage_of, put_aside
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -51,6 +53,7 @@ def doctor(
         _kernel,
         _browser,
         _store,
+        _sweeps,
         _cache,
         _calibration,
     )
@@ -73,8 +76,11 @@ def _keep(export: Path | None, mend: bool) -> None:
     if export is not None:
         say(f"{export}: {write(store, export)} runs")
     if mend:
-        for done in store.mend() or ["nothing to mend: every file of the run store is whole"]:
-            say(done)
+        done = store.mend()
+        if damage_of(_queue_file()):
+            done.append(f"{_queue_file().name} is kept as {put_aside(_queue_file())}; the next sweep makes it anew")
+        for words in done or ["nothing to mend: every file of the run store is whole"]:
+            say(words)
 
 
 def _packages() -> Finding:
@@ -150,16 +156,32 @@ def _browser() -> Finding:
 def _store() -> Finding:
     from workbench.records.store import RunStore
 
-    health = RunStore().health()
+    try:
+        health = RunStore().health()
+    except PintpotError as error:  # a server that is down hides nothing else that is wrong
+        return Finding("runs", "problem", str(error))
     if health.damaged:
         names = ", ".join(health.damaged[:5])
         return Finding("runs", "problem", f"{len(health.damaged)} damaged records, the others are fine: {names}")
     if health.complaints:
         words = "; ".join(health.complaints)
         if not health.runs:
-            return Finding("runs", "problem", f"no run can be read: {words}")
+            anew = "pintpot doctor --mend keeps the files aside and begins anew"
+            return Finding("runs", "problem", f"no run can be read: {words}; {anew}")
         return Finding("runs", "problem", f"all {health.runs} runs are there, but {words}; run: pintpot doctor --mend")
     return Finding("runs", "ok", f"{health.runs} runs")
+
+
+def _sweeps() -> Finding:
+    if found := damage_of(_queue_file()):
+        return Finding("sweeps", "warning", f"{_queue_file().name} is damaged ({found}); the next sweep makes it anew")
+    return Finding("sweeps", "ok", "who runs what can be read")
+
+
+def _queue_file() -> Path:
+    from workbench.core import paths
+
+    return paths.runs() / "sweeps.sqlite"
 
 
 def _cache() -> Finding:

@@ -239,8 +239,7 @@ class Recorder(TorchDispatchMode):
         if (formula := flop_registry.get(func._overloadpacket)) is not None:
             flops = int(formula(*args, **kwargs, out_val=out))
         moved = _traffic(group, operands, results)
-        floats = [t for t in (*operands, *results) if t.is_floating_point()]
-        dtype = str((floats or operands or results or [torch.empty(0)])[0].dtype).removeprefix("torch.")
+        dtype = _number_format([t.dtype for t in (*operands, *results)])
         self.calls[Call(group, phase, flops, moved, dtype)] += 1
         self.costs.append((group, dtype, moved, flops))
         self._moved += moved
@@ -258,6 +257,12 @@ class Recorder(TorchDispatchMode):
         if moved >= WIDE:
             self._cold = self._ever_cold = True
             self.counts[phase, "cold backward"] += phase == "backward"
+
+
+def _number_format(formats: list[torch.dtype]) -> str:
+    """The first floating one, else the first."""
+    first = next((d for d in formats if d.is_floating_point), formats[0] if formats else torch.get_default_dtype())
+    return str(first).removeprefix("torch.")
 
 
 def _traffic(group: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> int:

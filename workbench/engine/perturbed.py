@@ -21,6 +21,9 @@ from workbench.core.phase import paid
 from workbench.engine.noise import Noise, numbered
 
 BLOCK = 4 << 20  #: most bytes of a linear layer's copy; of a larger one that many rows are done at a time
+TURNS = (
+    32  #: most turns for one weight: a larger one than that many blocks is so large that a block in cache is no gain
+)
 SMALL = 4096  #: elements of a vector up to which its copy is made with the others', before the forward
 
 #: Questions that values do not answer; their number makes it worth not perturbing for them.
@@ -113,30 +116,30 @@ class Perturbed(TorchFunctionMode):
         """``input @ (weight + noise).T + bias``; its result never shares memory with the copy, which is overwritten."""
         if bias is not None and id(bias) in self._numbers:
             bias = self._copied_once({id(bias): bias})[id(bias)]
+        number = self._numbers[id(weight)]
         rows, width = weight.shape
-        count = -(-rows // -(-weight.nbytes // BLOCK))
-        if count == rows:
-            return F.linear(input, self._copied(weight, 0, rows), bias)
+        turns = min(-(-weight.nbytes // BLOCK), TURNS)
+        if turns <= 1:
+            return F.linear(input, self._copied(weight, self._places[number : number + 1]), bias)
+        count = -(-rows // turns)
+        starts = range(0, rows * width, count * width)
+        places = numbered([number] * len(starts), starts).split(1)
         result = input.new_empty((*input.shape[:-1], rows))
         flat, into = input.reshape(-1, width), result.view(-1, rows)
-        for first in range(0, rows, count):
-            last = min(first + count, rows)
-            copied, columns = self._copied(weight, first, last).t(), into[:, first:last]
-            if bias is None:
+        slices = [None] * len(starts) if bias is None else bias.split(count)
+        for some, place, columns, added in zip(weight.split(count), places, into.split(count, 1), slices, strict=True):
+            copied = self._copied(some, place).t()
+            if added is None:
                 torch.mm(flat, copied, out=columns)
             else:
-                torch.addmm(bias[first:last], flat, copied, out=columns)
+                torch.addmm(added, flat, copied, out=columns)
         return result
 
-    def _copied(self, weight: Tensor, first: int, last: int) -> Tensor:
-        """Perturbed rows ``first`` to ``last`` in the block of memory."""
-        height, width = weight.shape
-        whole = last - first == height
-        rows, number = weight if whole else weight[first:last], self._numbers[id(weight)]
-        if self._block.dtype is not weight.dtype or self._block.numel() < rows.numel():
-            self._block = weight.new_empty(rows.numel())
+    def _copied(self, rows: Tensor, place: Tensor) -> Tensor:
+        """Perturbed rows of a weight in the block of memory."""
+        if self._block.dtype is not rows.dtype or self._block.numel() < rows.numel():
+            self._block = rows.new_empty(rows.numel())
         copied = self._block[: rows.numel()].view(rows.shape)
-        place = self._places[number : number + 1] if whole else numbered([number], [first * width])
         self.noise.write_to(copied, rows, place)
         return copied
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from workbench.core import paths
 from workbench.core.collection import uncollected
 from workbench.core.errors import ResourceMissing, UnknownName
+from workbench.records.aside import put_aside
 from workbench.records.database import Unreadable
 from workbench.records.schema import FINISHED, RunRecord
 from workbench.records.shelf import Kept, Shelf
@@ -193,13 +194,17 @@ class RunStore:
         return Health(len(lines), tuple(self.damaged()), tuple(dict.fromkeys(complaints)))
 
     def mend(self) -> list[str]:
-        """Make a damaged file anew from everything that can be read, and keep the old one aside; what was done.
-
-        Nothing else may have the store open meanwhile.
+        """Make a damaged file anew from everything that can be read, and keep the old one aside; what was done, and
+        which runs are lost. Nothing else may have the store open meanwhile.
         """
         if self._copy is None or not self._there():
             return []
-        readable = [(line, self._body(line)) for line in reversed(self._lines()) if line.sound]
+        try:
+            lines = self._lines()
+        except ResourceMissing:  # no file can be read: all there is to do is to begin anew
+            lines = []
+        readable = [(line, self._body(line) if line.sound else None) for line in reversed(lines)]
+        lost = [line.id for line, body in readable if body is None]
         done = []
         for shelf in self._shelves():
             if not any(_name(shelf) in complaint for complaint in self.health().complaints):
@@ -209,7 +214,9 @@ class RunStore:
                 if body is not None:
                     shelf.put(line.row(), {"id": line.id, "record": body})
             done.append(f"{_name(shelf)} was made anew; the damaged one is kept as {aside}")
-        return done
+        if done and lost:
+            done.append(f"{len(lost)} runs could be read in neither file and are no longer listed: {', '.join(lost)}")
+        return [*done, *([] if readable or not done else ["no run could be read; the store begins empty"])]
 
     def _found(self, run: str) -> Kept:
         lines = self._first_answer(lambda shelf: shelf.beginning(run))
@@ -309,10 +316,4 @@ def _name(shelf: Shelf) -> str:
 
 def _put_aside(shelf: Shelf) -> str:
     shelf.close()
-    file = Path(shelf.url.removeprefix("sqlite:///"))
-    number = next(n for n in range(1, 10_000) if not file.with_name(f"{file.name}.damaged-{n}").exists())
-    aside = file.with_name(f"{file.name}.damaged-{number}")
-    for ending in ("", "-wal", "-shm"):
-        if file.with_name(file.name + ending).exists():
-            file.with_name(file.name + ending).replace(aside.with_name(aside.name + ending))
-    return aside.name
+    return put_aside(Path(shelf.url.removeprefix("sqlite:///")))

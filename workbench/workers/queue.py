@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Set
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
+from workbench.records.aside import damage_of, put_aside
 from workbench.records.database import WAIT, alone
 from workbench.records.store import content_key
 
@@ -60,8 +62,14 @@ class ObservedStorage(RDBStorage):
         if url.startswith("sqlite") and not checked:
             with self.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        self._file = str(self.engine.url.database) if url.startswith("sqlite") else ""
         self._length = lease.length
         self._seen: dict[int, tuple[Any, float]] = {}
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        # SQLite knows no lock on a row, so two that read at once would both take a trial that waits.
+        with FileLock(f"{self._file}.lock") if self._file and state is TrialState.RUNNING else nullcontext():
+            return super().set_trial_state_values(trial_id, state, values)
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         now = time.monotonic()
@@ -152,7 +160,10 @@ class Queue:
 
 def _opened(url: str, lease: Lease, name: str) -> optuna.Study:
     if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = Path(url.removeprefix("sqlite:///"))
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if damage_of(file):  # it only says who does what; what is done stands in the store
+            put_aside(file)
     engine = create_engine(url)
     with alone(engine):  # two that begin at once would both make the tables
         storage = ObservedStorage(url, lease)

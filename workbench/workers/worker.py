@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -74,8 +73,13 @@ class _Worker:
 
     def _take(self) -> None:
         # A cell may have been given away while this process was stopped; the result that was first counts.
-        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+        try:
             self._queue.study.optimize(self._run, n_trials=1)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return
+        except ValueError as error:  # what Optuna says when it is told of a trial that has ended or waits again
+            if not str(error).startswith("Cannot tell a "):
+                raise
 
     def _run(self, trial: optuna.Trial) -> float:
         """The score of the trial's cell. Its result is in the store before Optuna hears of it."""
