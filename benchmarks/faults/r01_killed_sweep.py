@@ -19,6 +19,7 @@ from workbench.records.store import RunStore
 
 CHUNK = 60  #: cells of one grid; when they are done the next grid begins in the same store
 EVERYTHING = 100  #: every so many kills, all processes of the sweep at once
+BAD = ("lost", "doubled", "left running", "damaged", "cells unfinished", "tracebacks")
 PATIENCE = 150.0  #: seconds that the last grid may take after the last kill
 
 
@@ -143,7 +144,7 @@ EXPERIMENT = Experiment(
     short=12,
     long=500,
     ours=ours,
-    met=lambda f: f["lost"] == f["doubled"] == f["left running"] == f["damaged"] == f["cells unfinished"] == f["tracebacks"] == 0
+    met=lambda f: not any(f[bad] for bad in BAD)
     and 2 * f["listed"] >= f["kills"] and f["acknowledged"] > 0,
     controls={"on Optuna without heartbeat": optuna_alone},
     peers={
