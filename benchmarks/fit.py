@@ -1,16 +1,19 @@
 """How long answers take: fit explorer and planner, cold and cached, one change of a slider, and models of 7B and 70B.
 
-    OMP_NUM_THREADS=1 python benchmarks/fit.py
+    OMP_NUM_THREADS=1 python benchmarks/fit.py [--only answers,changes,llama-2-7b,llama-3-70b]
 
 Commands are whole processes, from the shell's point of view: wall seconds, and the CPU seconds of the process and its
 children. *Cold* means an empty cache (assets are there, probes and predictions are not), *cached* the same command
 again, after a search for ways out has had its time. A change is a new budget, batch and length over all methods, in
 Python and in the panel's own code. Large models are known by their shapes alone, batch 1, 512 tokens, formula tier.
+Each row is written when it is there and a part stays on the page until it is run again; the load is the mean number of
+processes that wanted a core in the minute before, and CPU times, too, are longer on a busy machine.
 """
 
 from __future__ import annotations
 
-import itertools
+import argparse
+import functools
 import json
 import os
 import resource
@@ -18,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +36,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     "full": ("full",), "lora": ("lora",), "lora, checkpointing": ("lora", "--set", "recompute=1"),
     "lora, NF4 base": ("lora", "--set", "weights=nf4"), "sparse-update": ("sparse-update",), "mezo": ("mezo",),
 }  # fmt: skip
+LIMIT = 240.0  #: wall seconds after which a command is stopped
 CHANGE = 0.05  #: wall seconds aimed at for one change
 #: Evaluates the explorer's module on its data as the browser does, without drawing.
 NODE = """
@@ -59,9 +63,13 @@ Row = dict[str, Any]
 def command(what: str, *words: str, cache: Path) -> Row:
     """One command in a process of its own. Raises ``SystemExit`` with what it said when it fails."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
-        [*PINTPOT, *words], env={**os.environ, "PINTPOT_CACHE": str(cache)}, capture_output=True, text=True, check=False
-    )
+    environment = {**os.environ, "PINTPOT_CACHE": str(cache)}
+    try:
+        done = subprocess.run(
+            [*PINTPOT, *words], env=environment, capture_output=True, text=True, check=False, timeout=LIMIT
+        )
+    except subprocess.TimeoutExpired:
+        return {"what": what, "stopped": LIMIT}
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -92,15 +100,16 @@ def answers() -> Iterator[Row]:
         yield command("the same plan again", *plan, cache=cache)
 
 
-def large() -> Iterator[Row]:
-    """Predictions of models known by their shapes, each in a cache of its own."""
-    for model in LARGE:
-        for way, (method, *settings) in WAYS.items():
-            with tempfile.TemporaryDirectory() as folder:
-                words = ("predict", "--model", model, "--method", method, *settings, "--batch", "1", "--length", "512")
-                row = command(f"{model}, {way}", *words, "--json", cache=Path(folder))
-                said = json.loads(row["said"])
-                yield {**row, "peak": (said.get("predicted") or said)["peak"]}
+def large(model: str) -> Iterator[Row]:
+    """Predictions of a model known by its shapes, each in a cache of its own."""
+    for way, (method, *settings) in WAYS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            words = ("predict", "--model", model, "--method", method, *settings, "--batch", "1", "--length", "512")
+            row = command(f"{model}, {way}", *words, "--json", cache=Path(folder))
+        if "said" in row:
+            said = json.loads(row["said"])
+            row["peak"] = (said.get("predicted") or said)["peak"]
+        yield row
 
 
 def changes() -> Iterator[Row]:
@@ -132,6 +141,8 @@ def changes() -> Iterator[Row]:
 def aim(row: Row) -> str:
     """What was aimed at, and whether it was met."""
     model = row["what"].partition(",")[0]
+    if "stopped" in row:
+        return f"stopped after {row['stopped']:g} s"
     if "worst" in row:
         got, wanted, unit = row["worst"], CHANGE, "wall s"
     elif model in LARGE:
@@ -143,37 +154,47 @@ def aim(row: Row) -> str:
     return f"{wanted:g} {unit}: {'met' if got <= wanted else 'missed'}"
 
 
-def page(result: dict[str, Any]) -> str:
-    host = result["host"]
+PARTS: dict[str, Callable[[], Iterator[Row]]] = {
+    "answers": answers, "changes": changes, **{model: functools.partial(large, model) for model in LARGE},
+}  # fmt: skip
+
+
+def page(parts: dict[str, Any]) -> str:
     lines = ["# How long answers take", "", *(__doc__ or "").strip().split("\n")[4:], ""]
-    lines += ["Written by `OMP_NUM_THREADS=1 python benchmarks/fit.py`; do not edit. Measured", f"{result['made']},"]
-    lines += [
-        f"{host['cores']} cores ({host['processor']}), load {result['load'][0]} at the start, {result['load'][1]} at"
-    ]
-    lines += ["the end; times of a busy machine are longer.", ""]
-    lines += ["| what | wall s | CPU s | worst of 60, s | predicted peak | aim |", "|---|---|---|---|---|---|"]
-    for row in result["rows"]:
-        cpu = f"{row['cpu']:.1f}" if "cpu" in row else "-"
-        worst = f"{row['worst']:.4f}" if "worst" in row else "-"
-        peak = f"{row['peak'] / 1e9:.2f} GB" if "peak" in row else "-"
-        wall = f"{row['wall']:.1f}" if row["wall"] > 0.1 else f"{row['wall']:.4f}"
-        lines.append(f"| {row['what']} | {wall} | {cpu} | {worst} | {peak} | {aim(row)} |")
+    lines += ["Written by `OMP_NUM_THREADS=1 python benchmarks/fit.py`; do not edit."]
+    for name in filter(parts.get, PARTS):
+        host, load, made = (parts[name][key] for key in ("host", "load", "made"))
+        lines += ["", f"## {name}", "", f"Measured {made}, {host['cores']} cores ({host['processor']}), load"]
+        lines += [f"{load[0]} at the start, {load[1]} at the end.", ""]
+        lines += ["| what | wall s | CPU s | worst of 60, s | predicted peak | aim |", "|---|---|---|---|---|---|"]
+        lines += map(_line, parts[name]["rows"])
     return "\n".join(lines) + "\n"
+
+
+def _line(row: Row) -> str:
+    cpu = f"{row['cpu']:.1f}" if "cpu" in row else "-"
+    worst = f"{row['worst']:.4f}" if "worst" in row else "-"
+    peak = f"{row['peak'] / 1e9:.2f} GB" if "peak" in row else "-"
+    wall = "-" if "wall" not in row else f"{row['wall']:.1f}" if row["wall"] > 0.1 else f"{row['wall']:.4f}"
+    return f"| {row['what']} | {wall} | {cpu} | {worst} | {peak} | {aim(row)} |"
 
 
 def main() -> None:
     from workbench.environment import environment, now
 
-    load = [round(os.getloadavg()[0], 1)]
-    rows = []
-    for row in itertools.chain(answers(), changes(), large()):
-        row.pop("said", None)
-        print(row, flush=True)
-        rows.append(row)
-    load.append(round(os.getloadavg()[0], 1))
-    result = {"made": now(), "host": environment(), "load": load, "rows": rows}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    PAGE.write_text(page(result))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
+    parts: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in parser.parse_args().only.split(","):
+        began, rows = round(os.getloadavg()[0], 1), []
+        for row in PARTS[name]():
+            row.pop("said", None)
+            print(row, flush=True)
+            rows.append(row)
+            load = [began, round(os.getloadavg()[0], 1)]
+            parts[name] = {"made": now(), "host": environment(), "load": load, "rows": rows}
+            RESULTS.write_text(json.dumps(parts, indent=1) + "\n")
+            PAGE.write_text(page(parts))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
     OMP_NUM_THREADS=1 python benchmarks/lean_backward.py [--part PART] [--model MODEL] [--page]
 
-Parts are ``blocks`` and ``cosines`` (MobileTL), ``packing`` (SlimFit), ``predicted``, ``bytes`` and ``trained``.
+Parts are ``blocks`` and ``cosines`` (MobileTL), ``packing`` (SlimFit), ``predicted``, ``bytes``, ``rates`` (learning
+rates of the convolutional net's arms on a seed that no result uses) and ``trained``.
 Trainings that are in the run store are not repeated, so the last part can be stopped and taken up; ``--stored`` trains
 nothing, ``--page`` only writes the page.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +34,13 @@ from workbench.testing import Subject
 
 RESULTS = Path(__file__).resolve().parent / "results" / "lean_backward.json"
 SEEDS = (0, 1, 2)
+TUNING_SEED = 3
+RATES = (0.001, 0.003, 0.01, 0.03)
+#: Ways whose rate is chosen; of a method's variants one stands for all.
+RATED = (
+    "mobile-tl blocks=3", "mobile-tl blocks=0", "sparse-update", "int8-training", "full", "lora", "bias", "head",
+    "last-blocks blocks=3", "last-blocks blocks=3 statistics=moving", "green-trainer rho=0.7 select=random",
+)  # fmt: skip
 
 
 class Setting(NamedTuple):
@@ -48,12 +57,13 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     "efficientnet-lite0": Setting(
-        "fashion-mnist", 64, 480, 500, ("blocks", "cosines", "predicted", "bytes", "trained")
+        "fashion-mnist", 64, 480, 500, ("blocks", "cosines", "predicted", "bytes", "rates", "trained")
     ),
     "minilm": Setting("movie-sentiment", 32, 400, 400, ("packing", "predicted", "bytes", "trained")),
     "tiny-vit": Setting("digits", 16, 1000, 300, ("packing", "predicted", "bytes", "trained"), epochs=3),
 }
-PARTS = ("blocks", "cosines", "packing", "predicted", "bytes", "trained")
+PARTS = ("blocks", "cosines", "packing", "predicted", "bytes", "rates", "trained")
+TRAINING = ("rates", "trained")  #: parts that train, or read the store alone
 
 
 def main() -> None:
@@ -62,7 +72,7 @@ def main() -> None:
     for model in asked.model if not asked.page else ():
         bench = opened(model)
         for part in (p for p in asked.part if p in SETTINGS[model].parts):
-            made = part_trained(bench, asked.stored) if part == "trained" else globals()[f"part_{part}"](bench)
+            made = globals()[f"part_{part}"](bench, *((asked.stored,) if part in TRAINING else ()))
             stored["models"].setdefault(model, {})[part] = made
             stored |= {"when": now(), "host": environment()}
             RESULTS.write_text(json.dumps(stored, indent=1, default=str) + "\n")
@@ -148,6 +158,17 @@ def part_bytes(bench: Bench) -> list[dict[str, Any]]:
     return rows
 
 
+def part_rates(bench: Bench, stored: bool) -> list[dict[str, Any]]:
+    """Score of each way at each rate, on the tuning seed."""
+    find = _stored if stored else trained
+    rows = []
+    for way, rate in itertools.product(RATED, RATES):
+        method, *rest = way.split()
+        for record in find(bench, [" ".join([method, f"lr={rate:g}", *rest])], (TUNING_SEED,)):
+            rows.append({"way": way, "rate": rate, "score": record.score.get("value")})
+    return rows
+
+
 def part_trained(bench: Bench, stored: bool) -> list[Mapping[str, Any]]:
     """Every arm with every seed; a way that was refused stands with its reason."""
     find = _stored if stored else trained
@@ -167,7 +188,8 @@ def _row(record: RunRecord) -> Mapping[str, Any]:
     keys = ("lr", "r", "channels", "rho", "select", "frozen", "blocks")
     return {
         "method": record.method,
-        "settings": {k: record.config[k] for k in keys if k in record.config},
+        "settings": {k: record.config[k] for k in keys if k in record.config}
+        | {k: v for k, v in record.config.items() if (k, v) == ("statistics", "moving")},
         "seed": record.seed,
         "state": record.state.value,
         "reason": record.reason,

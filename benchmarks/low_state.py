@@ -59,6 +59,7 @@ class Bench(NamedTuple):
     tuning: int
     steps: int
     angles: bool = False
+    repeats: int = 5
 
     @property
     def name(self) -> str:
@@ -71,7 +72,7 @@ class Bench(NamedTuple):
 
 BENCHES = (
     Bench("movie-sentiment", "minilm", "full", 8, None, 24, 32, angles=True),
-    Bench("python-code", "smollm2", "last-blocks", 2, 64, 8, 16),
+    Bench("python-code", "smollm2", "last-blocks", 2, 64, 8, 16, repeats=2),
 )
 
 
@@ -258,7 +259,7 @@ def tuned(bench: Bench, name: str, store: dict[str, Any]) -> float:
 
 def run(bench: Bench, parts: Sequence[str], keep: Callable[[], None], store: dict[str, Any]) -> None:
     """Fill in what is missing of one bench, storing after every cell."""
-    store |= {"task": bench.task, "batch": bench.batch, "steps": bench.steps}
+    store |= {"task": bench.task, "batch": bench.batch, "steps": bench.steps, "repeats": bench.repeats}
     store["skipped"] = {n: absent(a) for n, a in ARMS.items() if absent(a)}
     arms = {n: a for n, a in ARMS.items() if not absent(a)}
     if "bytes" in parts:
@@ -269,7 +270,7 @@ def run(bench: Bench, parts: Sequence[str], keep: Callable[[], None], store: dic
             keep()
             gc.collect()
     if "time" in parts and "time" not in store:
-        store["time"] = times(bench, arms, 5)
+        store["time"] = times(bench, arms, bench.repeats)
         print(bench.name, store["time"], flush=True)
         keep()
     if "loss" in parts:

@@ -34,7 +34,7 @@ def page(stored: Mapping[str, Any]) -> list[str]:
         f"on {host['cores']} cores ({host['machine']}, {host['processor']}), {host['threads']} thread, torch "
         f"{host['torch']}, {stored['when']}. Rank {rank}, scale {stored['scale']:g}, interval {interval}. State and "
         "peak are measured; *error* is predicted minus measured peak and state. Times are process CPU seconds, arms "
-        "taken in turns, the fastest of five each, as a ratio to AdamW's step; *mean* spreads the refresh over the "
+        "taken in turns, the fastest of each, as a ratio to AdamW's step; *mean* spreads the refresh over the "
         "interval.",
     ]
     for name, bench in stored["benches"].items():
@@ -44,6 +44,8 @@ def page(stored: Mapping[str, Any]) -> list[str]:
 
 def section(name: str, bench: Mapping[str, Any], interval: int) -> list[str]:
     lines = [f"\n## {name}, {bench['task']}, batch {bench['batch']}\n"]
+    if "time" in bench:
+        lines.append(f"Times are the fastest of {bench.get('repeats', 5)}.\n")
     lines += [
         "| arm | state | of AdamW's | peak | error | ordinary step | mean step | refresh's share | late loss (95 %) "
         "| against AdamW (paired) |",

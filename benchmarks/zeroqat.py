@@ -33,6 +33,7 @@ EPS = (1e-4, 1e-3, 1e-2)
 class Bench:
     """A real task and model, widths, steps of each arm that trains, its rates.
 
+    The first width has all ``arms`` and decides on rates; the others have the arms of ``fewer``, if there are such.
     ``start`` is how the float model was made: batch, training and held-back examples, steps, rate. Test examples are
     the first of one shuffle and those of an arm fewer than were held back, so no arm is tested on what the start saw.
     """
@@ -49,6 +50,7 @@ class Bench:
     seeds: tuple[int, ...] = (0, 1, 2)
     length: int | None = None
     arms: tuple[str, ...] = tuple(ARMS)
+    fewer: tuple[str, ...] = ()
     draws: int = 4
     more: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,10 +65,10 @@ BACKPROP = "straight-through QAT"
 LAZY = "lazy: rounded weights"
 BENCHES = {
     "minilm": Bench(
-        "movie-sentiment", "minilm", 8, 400, 128, (16, 800, 500, 100, 5e-5), (3,), 16,
-        {"ZeroQAT": (3e-6,), "ZeroQAT light": (1e-5,), BACKPROP: (3e-5,), LAZY: (3e-6,)},
-        arms=("round to nearest", "clip, then round", "ZeroQAT", "ZeroQAT light", BACKPROP, LAZY,
-              "transform, then round", "GPTQ"), draws=3,
+        "movie-sentiment", "minilm", 8, 400, 128, (16, 800, 500, 100, 5e-5), (3, 2, 4, 8), 32,
+        {"ZeroQAT": (3e-6, 1e-5), "ZeroQAT with transform": (3e-6,), "ZeroQAT light": (1e-5,),
+         BACKPROP: (1e-5, 3e-5), LAZY: (3e-6,)}, draws=3,
+        fewer=(*(name for name, arm in ARMS.items() if not arm.rates), "ZeroQAT", BACKPROP),
     ),
     "tiny-bert": Bench(
         "movie-sentiment", "tiny-bert", 16, 800, 400, (16, 800, 400, 80, 1e-3), (2,), 150,
@@ -74,8 +76,10 @@ BENCHES = {
         more={"tuned": 1},
     ),
     "smollm2": Bench(
-        "python-code", "smollm2", 1, 64, 8, (1, 64, 8, 0, 1e-5), (4,), 4,
-        {"ZeroQAT light": (1e-6,)}, (0,), 48, ("round to nearest", "clip, then round", "ZeroQAT light"), 2,
+        "python-code", "smollm2", 1, 64, 16, (1, 64, 16, 0, 1e-5), (4,), 8,
+        {"ZeroQAT light": (1e-6,), "ZeroQAT": (1e-6,), BACKPROP: (1e-5,)}, length=48, draws=2,
+        arms=("round to nearest", "clip, then round", "light, not trained", "ZeroQAT light", "GPTQ", "ZeroQAT",
+              BACKPROP),
     ),
 }  # fmt: skip
 
@@ -136,8 +140,11 @@ def run(name: str, bench: Bench, stored: dict[str, Any], save: Any) -> None:
         save()
     runs, losses = stored.setdefault("runs", {}), stored.setdefault("tried", {})
     for bits in bench.bits:
-        for arm in bench.arms:
+        first = bits == bench.bits[0]
+        for arm in bench.arms if first or not bench.fewer else bench.fewer:
             rates = bench.rates.get(arm, (0.0,)) if ARMS[arm].rates else (0.0,)
+            if not first and f"{arm}|{bench.bits[0]}" in losses:
+                rates = (losses[f"{arm}|{bench.bits[0]}"]["chosen"],)
             if ARMS[arm].rates and arm not in bench.rates:
                 continue
             for seed in bench.seeds if ARMS[arm].rates else bench.seeds[:1]:

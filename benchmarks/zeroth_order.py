@@ -1,11 +1,13 @@
-"""A MeZO step beside the usual loop, one forward, and the memory traffic it cannot avoid.
+"""A MeZO step beside the usual loop, one forward, and the memory traffic it cannot avoid; writes docs/zeroth-order.md.
 
-    OMP_NUM_THREADS=1 python benchmarks/zeroth_order.py
+    OMP_NUM_THREADS=1 python benchmarks/zeroth_order.py [--part PART] [--only CASE] [--repeats N] [--page]
     OMP_NUM_THREADS=2 python benchmarks/zeroth_order.py --wall
 
+Parts are ``time``, ``noise`` (bytes of a step whose noise is kept) and ``answers`` (training on wrong answers alone).
 The usual loop is the published one: reseed torch's generator, draw ``torch.normal`` for every parameter, add it in
 place, three times around the two losses and once for the update. All variants of a case run in turn in one process,
-the least of each counts: process CPU time with one thread, wall time (``--wall``) with more. Weights are random.
+the least of each counts: process CPU time with one thread, wall time (``--wall``, only printed) with more. Weights are
+random where time and bytes are asked.
 
 Two floors are given for the step. *Traffic* is two forwards and a bare copy of the bytes of one read and one write of
 all weights, at the bandwidth measured here; *drawn* is two forwards and the kernel's time for every element that a
@@ -15,21 +17,32 @@ step draws (all trained ones once, those of the layers twice more).
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+import zeroth_order_page as report
 
+import workbench as wb
 from workbench.case import Case
 from workbench.engine.noise import Noise, numbered
+from workbench.environment import environment, now
+from workbench.lens.kept_noise import kept_noise
 from workbench.methods.base import levers
 
+RESULTS = Path(__file__).resolve().parent / "results" / "zeroth_order.json"
+PARTS = ("time", "noise", "answers")
+
 CASES = (("minilm", 1, 32), ("minilm", 8, 128), ("smollm2", 1, 32), ("smollm2", 8, 128))
-HEAD = (
-    "case", "forward, ms", "step / forward", "sign noise / forward", "usual loop / forward", "usual loop / step",
-    "step / traffic floor", "step / drawn floor", "copy, GB/s",
-)  # fmt: skip
+KEPT = (("minilm", 8, 128), ("smollm2", 1, 32))
+SEEDS = (0, 1, 2)
+#: The head alone, on what the frozen rest gives, which is kept: a step is then as cheap as its four pairs of products.
+ANSWERS = {
+    "gradient": "two-sided", "optimizer": "adamw", "lr": 0.03, "perturbation": 0.1, "probes": 4, "prefix_cache": "ram",
+}  # fmt: skip
 
 
 def usual_loop(case: Case, model: Any, batch: Any, eps: float = 1e-3, lr: float = 1e-9) -> Callable[[], None]:
@@ -98,33 +111,55 @@ def measured(runs: dict[str, Callable[[], Any]], repeats: int, clock: Callable[[
     return best
 
 
-def cells(name: str, best: dict[str, float], size: int) -> list[str]:
-    forward, step = best["forward"], best["step"]
-    return [
-        name,
-        f"{forward * 1e3:.1f}",
-        *(f"{best[variant] / forward:.2f}" for variant in ("step", "sign", "usual")),
-        f"{best['usual'] / step:.2f}",
-        f"{step / (2 * forward + best['copy']):.2f}",
-        f"{step / (2 * forward + best['draw']):.2f}",
-        f"{2 * size / best['copy'] / 1e9:.1f}",
-    ]
+def answered(objective: str, seed: int) -> dict[str, float]:
+    """Held-out score of MiniLM's head after training on the loss, on wrong answers alone, or not at all."""
+    bench = wb.open("movie-sentiment", "minilm", budget="64 GiB", batch=16, train=400, test=200, epochs=12)
+    if not objective:
+        bench = wb.open("movie-sentiment", "minilm", budget="64 GiB", batch=16, train=400, test=200, steps=1)
+        record = bench.run("head", seed, **ANSWERS | {"lr": 1e-9})
+    else:
+        record = bench.run("head", seed, **ANSWERS, objective=objective)
+    assert record.score is not None, record.reason
+    return {"score": record.score["value"], "steps": len(record.steps), "peak": record.measured.peak}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, help="one part; default all")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--repeats", type=int, default=8)
-    parser.add_argument("--wall", action="store_true", help="wall time, for more than one thread")
+    parser.add_argument("--wall", action="store_true", help="wall time, for more than one thread; nothing is stored")
+    parser.add_argument("--page", action="store_true", help="only write the page from what is stored")
     given = parser.parse_args()
-    clock = time.perf_counter if given.wall else time.process_time
-    print(f"{torch.get_num_threads()} threads, {'wall' if given.wall else 'CPU'} time")
-    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
-    for model_name, batch_size, length in CASES:
-        name = f"{model_name} {batch_size}x{length}"
-        if given.only in name:
-            runs, size = variants(model_name, batch_size, length)
-            print(f"| {' | '.join(cells(name, measured(runs, given.repeats, clock), size))} |", flush=True)
+    stored: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+    def keep(part: str, name: str, found: Any) -> None:
+        stored.setdefault(part, {})[name] = found
+        if not given.wall:
+            stored.update(host=environment(), when=now())
+            RESULTS.write_text(json.dumps(stored, indent=1) + "\n")
+        print(part, name, found, flush=True)
+
+    parts = () if given.page else ("time",) if given.wall else (given.part,) if given.part else PARTS
+    if "time" in parts:
+        clock = time.perf_counter if given.wall else time.process_time
+        for case in CASES:
+            name = f"{case[0]} {case[1]}x{case[2]}"
+            if given.only in name:
+                runs, size = variants(*case)
+                best = measured(runs, given.repeats, clock)
+                keep("time", name, {"seconds": best, "bytes": size, "repeats": given.repeats})
+    if "noise" in parts:
+        for case in KEPT:
+            name = f"{case[0]} {case[1]}x{case[2]}"
+            if given.only in name:
+                keep("noise", name, [one.row() for one in kept_noise(Case("tokens", case[0], "mezo", *case[1:]))])
+    if "answers" in parts:
+        for objective in ("", "loss", "error"):
+            for seed in SEEDS:
+                keep("answers", f"{objective}|{seed}", answered(objective, seed))
+    if not given.wall:
+        report.write(stored)
 
 
 if __name__ == "__main__":

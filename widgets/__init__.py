@@ -12,6 +12,7 @@ _WHERE = {
     "FitPanel": "widgets.panels",
     "VisitedPanel": "widgets.panels",
     "SavedMapPanel": "widgets.panels",
+    "BudgetSearchPanel": "widgets.panels",
     "RunView": "widgets.panels",
     "GridView": "widgets.panels",
     "ComparePanel": "widgets.panels",

@@ -41,6 +41,13 @@ class SavedMapPanel(Panel):
     _esm = STATIC / "saved_map.js"
 
 
+class BudgetSearchPanel(Panel):
+    """What a search picks to train within a budget of bytes or operations that the reader sets."""
+
+    kind = "budget_search"
+    _esm = STATIC / "budget_search.js"
+
+
 class RunView(Panel):
     """One run that is over; :class:`widgets.run_panel.RunPanel` is one that trains."""
 
@@ -75,6 +82,7 @@ _PANELS: tuple[type[Panel], ...] = (
     FitPanel,
     VisitedPanel,
     SavedMapPanel,
+    BudgetSearchPanel,
     RunView,
     GridView,
     ComparePanel,

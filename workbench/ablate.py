@@ -16,8 +16,9 @@ from workbench.core.errors import BadInput, Interrupted
 from workbench.core.profile import MemoryProfile
 from workbench.core.schedule import Schedule
 from workbench.plan.refusal import SECONDS
+from workbench.records.content import content_key
 from workbench.records.schema import FINISHED, RunRecord, State, StepRecord
-from workbench.records.store import RunStore, content_key
+from workbench.records.store import RunStore
 from workbench.session import Session, run
 from workbench.tasks.base import Sizes
 

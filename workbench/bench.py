@@ -23,7 +23,7 @@ from workbench.records.grid import GridPoint
 from workbench.records.schema import RunRecord, State
 from workbench.records.store import RunStore
 from workbench.reproduce import Reproducible
-from workbench.request import Request, asked
+from workbench.request import Request, asked, axes_checked
 from workbench.tasks.base import Sizes
 
 if TYPE_CHECKING:
@@ -146,11 +146,13 @@ class Bench(Reproducible):
         budget costs; their records say so by having none.
         """
         every = _interval(checkpoint_every)
+        axes = {**(axes or {}), **more}
+        axes_checked(axes)
         cells = [
             replace(
                 self.cell(self.case(method, **settings), seed, method in set(reference), shape), checkpoint_every=every
             )
-            for method, seed, shape, settings in combinations({**(axes or {}), **more})
+            for method, seed, shape, settings in combinations(axes)
         ]
         if workers != 1:
             from workbench.workers.crew import sweep_with
@@ -161,6 +163,7 @@ class Bench(Reproducible):
     def grid(self, axes: Mapping[str, Sequence[Any]] | None = None, **more: Sequence[Any]) -> list[GridPoint]:
         """The grid of :meth:`ablate` as it stands in the store, missing runs included; nothing is run."""
         axes = {**(axes or {}), **more}
+        axes_checked(axes)
         points = []
         for method, seed, shape, settings in combinations(axes):
             cell = self.cell(self.case(method, **settings), seed, shape=shape)
@@ -234,7 +237,7 @@ def open(
 
     asked({
         "task": task, "model": model, "device": device, "budget": budget, "profile": profile, "batch": batch,
-        "length": length, "train": train, "test": test, "epochs": epochs, "steps": steps,
+        "length": length, "train": train, "test": test, "epochs": epochs, "steps": steps, "held_out": held_out,
     })  # fmt: skip
     chosen = named(profile)
     own_task = not task or task == chosen.task

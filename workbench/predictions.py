@@ -17,8 +17,8 @@ from workbench.core import paths
 from workbench.core.collection import uncollected
 from workbench.core.errors import Incompatible, PintpotError, ResourceMissing
 from workbench.core.profile import MemoryProfile, Tier
+from workbench.records.content import content_key
 from workbench.records.schema import Quantity
-from workbench.records.store import content_key
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core import paths
 from workbench.core.errors import Incompatible
-from workbench.records.store import content_key
+from workbench.records.content import content_key
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -90,6 +90,10 @@ def test_the_tour_in_jupyterlab(journeying, tmp_path, record_property):
         slider.press("End")
         assert fit.locator("tr[data-state=fits]").count() == 6
         assert fit.locator("tbody td:nth-child(2)").all_text_contents() != before
+        most = float(slider.input_value())
+        slider.press("ArrowLeft")
+        assert float(slider.input_value()) < most, "arrow keys are the slider's, not the notebook's"
+        slider.press("End")
         moved = fit.evaluate(MOVE)
         assert moved < 100, "milliseconds from slider to verdicts"
 

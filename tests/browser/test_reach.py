@@ -54,6 +54,7 @@ EXAMPLES = {
     "fit": lambda: [figures.fit(synthetic.comparison())],
     "visited": lambda: [visited()],
     "saved_map": lambda: [figures.saved_map(synthetic.saved_map())],
+    "budget_search": lambda: [figures.budget_search(*synthetic.budget_search())],
     "run": lambda: [
         figures.run(record(), stage="running", live=True, **WORDS),
         figures.run(record(State.OVER_BUDGET, 40, reason="the step passes it", ways=("batch 4",)), live=True, **WORDS),
@@ -142,18 +143,19 @@ def test_a_panel_is_used_by_keys_and_shows_where_they_are(visit, kind):
 
 @pytest.mark.parametrize("kind", sorted(EXAMPLES))
 def test_a_panel_is_read_in_a_narrow_window_and_enlarged(visit, kind):
-    """768 pixels, 1280 at 200 %, which a page sees as 640, and what JupyterLab leaves of 768 beside its file list."""
+    """768 pixels, 1280 at 200 %, which a page sees as 640, a panel of 360, and a window of 360."""
     page, shots = visit.page, os.environ.get("PINTPOT_SHOTS")
     for place in ("report-light", "lab-light"):
         placed(page, kind, EXAMPLES[kind]()[0], place)
-        for width in (768, 640, 360):
+        for width in (768, 640, 408, 360):
             page.set_viewport_size({"width": width, "height": 900})
             if shots:
                 page.screenshot(path=f"{shots}/{kind}-{width}-{place}.png", full_page=True)
             assert not ask(page, "sideways"), (place, width)
-            if width > 360:
+            if width > 408:
                 assert ask(page, "cut") == [], (place, width)
-                assert ask(page, "small", 9.5) == [], (place, width)
+            if width > 360:
+                assert ask(page, "small", 10) == [], (place, width)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

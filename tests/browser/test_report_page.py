@@ -137,7 +137,7 @@ def test_the_timeline_steps_through_a_step(visit, folder):
 def test_the_fit_explorer_redraws_in_time_and_filters(visit, folder):
     page = visit.open(folder / "clean" / "report.html")
     panel = page.locator("figure:has([data-module=fit])")
-    panel.get_by_role("button", name="synthetic board").click()
+    panel.get_by_label("Mark").select_option(label="512 MiB (synthetic board)")
     assert panel.locator("tr[data-state=fits]").count() == 5
     panel.get_by_label("Filter").fill("zeroth")
     assert panel.locator("tbody tr").count() == 1

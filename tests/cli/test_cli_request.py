@@ -29,13 +29,84 @@ def test_nothing_is_converted(values: dict) -> None:
         asked(values)
 
 
+def test_of_very_many_problems_the_first_are_said() -> None:
+    with pytest.raises(ManyBadInputs, match=r"\.\.\. and 950 more") as caught:
+        asked({"seeds": tuple(range(-1000, 0))})
+    assert len(str(caught.value).splitlines()) == 51
+
+
 def test_settings_and_names_together(pintpot) -> None:
     outcome = pintpot("run", "--method", "lora", "--task", "zz", "-s", "r=four", "-s", "rr=1", "--batch", "0")
     assert outcome.code == 2
     assert all(word in outcome.err for word in ("zz", "lora.r", "rr", "batch"))
 
 
-@pytest.mark.parametrize("words", [("--address", "0.0.0.0"), ("--address", "::", "--key", "x")])
+EVERY = {
+    "run": (
+        ("--method", "lroa", "--task", "tokns", "--batch", "-1", "--epochs", "nan", "--seed", "x", "-s", "r"),
+        ("lora", "tokens", "batch: -1", "epochs: nan", "seed: 'x'", "--set: 'r'"),
+    ),
+    "run ": (("--method", "lora", "-s", "r=1e400", "-s", "alpha=nan", "-s", "r"), ("lora.r: inf", "lora_alpha", "'r'")),
+    "search": (
+        ("--methods", "lora,lst-blocks", "--trials", "-1", "--budget", "x"),
+        ("last-blocks", "trials: -1", "budget: 'x'"),
+    ),
+    "equal": (
+        ("full", "lora r=x y", "lora r=x", "lroa", "--by", "tme", "--amount", "-1", "--seeds", "-1,b"),
+        ("'y'", "lora.r: 'x'", "'lroa'", "Nearest: time", "amount: -1", "seeds.0: -1", "seeds.1: 'b'"),
+    ),
+    "ablate": (("seed=0..5", "method", "--workers", "0"), ("seed: '0..5'", "axis: 'method'", "workers: 0")),
+    "ablate ": (("method=lora,lroa", "seeed=0", "r=4"), ("'lroa'", "Nearest: seed")),
+    "ablate  ": (("r=0,a", "lr=x,-1", "method=lora"), ("lora.r: 0", "lora.r: 'a'", "lora.lr: 'x'", "lora.lr: -1")),
+    "fit": (("--methods", "lroa,ful", "--batch", "x", "--tier", "prob"), ("'lroa'", "Nearest: full", "'x'", "probe")),
+    "plan": (
+        ("--method", "lora", "--by", "sped", "--vary", "r=0", "--vary", "q", "--batch", "0"),
+        ("Nearest: speed", "lora.r: 0", "axis: 'q'", "batch: 0"),
+    ),
+    "predict": (
+        ("--model", "minilmm", "--length", "x", "--accumulate", "0", "--tier", "p"),
+        ("minilm", "length: 'x'", "accumulate: 0", "probe"),
+    ),
+    "report": (
+        ("compare-methods", "-p", "batch=1.5", "-p", "seeds=x", "-p", "profile=quick", "-p", "profile=quick",
+         "--cell-timeout", "0", "--memory", "none"),
+        ("batch: 1.5 is not usable; expected a whole number", "seeds.0: 'x'", "each name once", "timeout", "memory"),
+    ),
+    "report ": (("all", "-p", "batch=1.5", "-p", "tsak=x"), ("batch: 1.5", "'tsak'")),
+    "lab": (("--port", "1", "--certificate", "/nope", "--key", "/nope"), ("port: 1", "certificate: '/nope'", "key: '")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", EVERY)
+def test_a_command_names_every_problem_at_once(verb: str, pintpot, folders) -> None:
+    words, said = EVERY[verb]
+    outcome = pintpot(verb.strip(), *words)
+    assert outcome.code == 2 and not outcome.out and "Traceback" not in outcome.err
+    assert [word for word in said if word not in outcome.err] == [], outcome.err
+    assert len(outcome.err.splitlines()) == len(said)
+    assert folders.files() == set()
+
+
+def test_help_shows_the_kind_of_a_value(pintpot) -> None:
+    lines = pintpot("run", "--help").out.splitlines()
+    assert any("--batch" in line and "<int>" in line for line in lines)
+    assert any("--epochs" in line and "<float>" in line for line in lines)
+
+
+@pytest.mark.parametrize("given", ["postgresql://u:hush@[::/x", "postgresql://u:hush@h:port/x", "mysql://u:hush@h/x"])
+def test_a_store_that_is_no_url_is_named_without_its_password(given, pintpot, folders, monkeypatch) -> None:
+    monkeypatch.setenv("PINTPOT_STORE", given)
+    outcome = pintpot("runs")
+    assert outcome.code == 2 and outcome.err.startswith("pintpot: PINTPOT_STORE: ")
+    assert "hush" not in outcome.err and not folders.files()
+
+
+def test_a_certificate_without_its_key_is_refused(pintpot) -> None:
+    outcome = pintpot("lab", "--no-browser", "--certificate", __file__)
+    assert outcome.code == 2 and outcome.err.startswith("pintpot: key: ")
+
+
+@pytest.mark.parametrize("words", [("--address", "0.0.0.0"), ("--address", "::", "--key", __file__)])
 def test_an_open_server_is_refused(words, pintpot) -> None:
     outcome = pintpot("lab", "--no-browser", *words)
     assert outcome.code == 3 and "other machines" in outcome.err
@@ -93,8 +164,24 @@ BAD_FILES = {
     "no axes": ('task = "digits"', "at least one axis"),
     "an axis that is no list": (SWEEP.replace("seed = [0]", "seed = 0"), "axes.seed"),
     "a value twice": (SWEEP.replace("[0]", "[0, 0]"), "each once"),
+    "brackets within brackets": ("x = " + "[" * 100_000, "lists within lists"),
+    "a number of thousands of digits": ("batch = " + "9" * 5000, "TOML"),
+    "too many cells": (SWEEP.replace("[0]", str(list(range(50_001)))), "at most 100,000 cells"),
+    "too long": ("# " + "x" * 2**22, "at most 4.00 MiB"),
     "workers 0": ("workers = 0\n" + SWEEP, "at least 1"),
 }
+
+
+WRONG = """
+modl = "tiny-bert"
+
+[axes]
+method = ["lora", "lroa"]
+sed = [0]
+seed = [0, -1, 1.5]
+r = ["a", 0]
+lr = ["x"]
+"""
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
@@ -112,4 +199,18 @@ def test_every_problem_of_a_file_at_once_and_nothing_run(tmp_path, pintpot, fold
     outcome = pintpot("ablate", "--file", str(file))
     assert outcome.code == 2 and "digits" in outcome.err and "train" in outcome.err
     assert folders.files() == before
+    file.write_text(WRONG)
+    outcome = pintpot("ablate", "--file", str(file), "--batch", "0")
+    named = (
+        "'modl'",
+        "'lroa'",
+        "'sed'",
+        "seed: -1",
+        "seed: 1.5",
+        "lora.r: 'a'",
+        "lora.r: 0",
+        "lora.lr: 'x'",
+        "batch: 0",
+    )
+    assert outcome.code == 2 and [word for word in named if word not in outcome.err] == [], outcome.err
     assert pintpot("ablate", "seed=0", "--file", str(file)).code == 2

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import workbench
+
 TOY = '''
 """A toy method from outside: the head, by plain SGD."""
 
@@ -44,6 +46,10 @@ class Toy(Method):
 '''
 
 
+#: The package under test, which need not be the installed one.
+ROOT = Path(workbench.__file__).parents[1]
+
+
 def _distribution(folder: Path, module: str, source: str) -> None:
     """A package as an installer would leave it: a module beside its metadata."""
     (folder / f"{module}.py").write_text(textwrap.dedent(source))
@@ -60,7 +66,7 @@ def outside(tmp_path: Path):
     site.mkdir()
     _distribution(site, "toy_outside", TOY)
     variables = {f"PINTPOT_{n}": str(tmp_path / n.lower()) for n in ("CACHE", "RUNS", "REPORTS")}
-    environment = {**os.environ, **variables, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **variables, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
 
     def run(*words: str, timeout: int = 240) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -135,11 +141,10 @@ def test_it_stands_in_a_rendered_report(outside) -> None:
         "-p",
         "profile=quick",
         "-p",
-        'methods=["full","toy-outside"]',
-        "-p",
-        "seeds=[0]",
+        'methods=["full","lora","last-blocks","bias","mezo","toy-outside"]',
     )
     done = outside(*PINTPOT, *words, "--out", str(out), timeout=580)
     assert done.returncode == 0, done.stderr[-2000:]
     page = next(path for path in out.glob("*.html") if path.name != "index.html")
-    assert "toy-outside" in page.read_text()
+    assert "toy-outside" in page.read_text("utf-8")
+    assert page.stat().st_size < 300_000, "a comparison of the quick profile's methods and one more, with its figures"

@@ -75,6 +75,14 @@ def test_a_rate_has_to_be_a_finite_number(value: object) -> None:
         validated(Sample, {"rate": value}, "sample")
 
 
+def test_a_choice_that_was_found_at_run_time_is_refused_with_the_nearest() -> None:
+    from workbench.methods.base import MethodConfig
+
+    with pytest.raises(UnknownName, match=r"optimizer: 'sgdd' .*expected one of adamw, .*Nearest: sgd") as refused:
+        validated(MethodConfig, {"optimizer": "sgdd"}, "full")
+    assert "value error" not in str(refused.value)
+
+
 def test_settings_carry_range_unit_and_meaning() -> None:
     rate, count = settings_of(Sample)
     assert (rate.low, rate.high, rate.doc, rate.default) == (0, 1, "a rate", 0.1)

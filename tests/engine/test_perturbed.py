@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
+from workbench.devices.record import group_of
 from workbench.engine import perturbed
 from workbench.engine.noise import Noise, numbered
 from workbench.engine.perturbed import Perturbed
@@ -63,6 +65,20 @@ def test_a_large_linear_layer_is_computed_in_blocks(bias: bool, dtype: torch.dty
     torch.testing.assert_close(seen, expected)
     if dtype is torch.float32:  # bf16 products may take workspace
         assert count.peak <= seen.nbytes + (1001 * 4 if bias else 0) + 256
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_operator_of_a_large_layer_keeps_torchs_rules_and_counts_its_product(dtype: torch.dtype) -> None:
+    input, weight, bias = (torch.randn(*shape, dtype=dtype) for shape in ((2, 5, 8), (11, 8), (11,)))
+    terms = torch.tensor([1, 2]), torch.tensor([0.5, 0.1], dtype=torch.float64), "sign"
+    operator = torch.ops.pintpot.linear_with_noise
+    for vector in (bias, None):
+        arguments = input, weight, vector, torch.empty(4 * 8, dtype=dtype), numbered([3]), *terms
+        torch.library.opcheck(operator.default, arguments, test_utils=("test_schema", "test_faketensor"))
+        with FlopCounterMode(display=False) as counter:
+            operator(*arguments)
+        assert counter.get_total_flops() == 2 * 2 * 5 * 8 * 11
+    assert group_of(operator.default, "forward") == "gemm"
 
 
 def test_an_embedding_visits_only_the_rows_asked_for() -> None:

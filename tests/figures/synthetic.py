@@ -112,3 +112,20 @@ def saved_map(layers: int = 6, bench: Any = None):
     ways = ("full", "bias", "last-blocks blocks=1")
     bench = bench or wb.open("tokens", "tiny-bert", batch=4, budget="64MiB")
     return SavedMap(bench, ways, levers, tuple(states), {"recompute": 0, "saved": "as-is"})
+
+
+def budget_search(bench: Any = None, unit: str = "bytes"):
+    """Two searches over four parts at three budgets; no method takes the first choice by name."""
+    import workbench as wb
+    from workbench.studies.budget_search import BudgetSearch, Part, Pick
+
+    parts = tuple(Part(f"layer.{i} weight", (i + 1) / 10, MIB * (4 - i)) for i in range(4))
+    chosen = ((False,) * 4, (False, False, True, True), (True,) * 4)
+    ways = ("", "sparse-update executor=graph tensors=a.weight,b.weight", "sparse-update executor=graph tensors=a.bias")
+    picks = tuple(
+        Pick((1 + 3 * i) * MIB, c, 3 * i * MIB, w, w * 0.9, w / 2, way)
+        for i, (c, w, way) in enumerate(zip(chosen, (0.0, 0.7, 1.0), ways))
+    )
+    bytes_of = BudgetSearch("bytes kept", "bytes", "gradients", parts, picks, 7 * MIB)
+    operations = BudgetSearch("operations", "FLOP", "fall of the loss", parts, picks, 7 * MIB)
+    return bench or wb.open("tokens", "tiny-bert", batch=4, budget="64MiB"), [bytes_of, operations]

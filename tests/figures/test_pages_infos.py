@@ -62,10 +62,10 @@ def test_the_answer_is_one_sentence_and_the_rest_stands_below():
     assert first.count(". ") == 0 and rest.startswith("Does not fit")
 
 
-def test_marks_that_cannot_change_a_verdict_are_left_out_and_name_their_size_once():
+def test_every_mark_of_the_device_is_on_the_slider_and_names_its_size_once():
     marks = {"100 MiB: 1/16 of what is free": 100 * MIB, "whole memory": 2**40}
     info = figures.fit(synthetic.comparison(), marks=marks)
-    assert info.marks == (("100 MiB (1/16 of free memory)", 100 * MIB),)
+    assert info.marks == (("100 MiB (1/16 of free memory)", 100 * MIB), ("1.00 TiB (whole memory)", 2**40))
 
 
 def test_the_main_table_is_narrow_and_its_file_holds_everything():

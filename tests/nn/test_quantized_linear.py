@@ -139,3 +139,13 @@ def test_gptq_with_independent_inputs_is_plain_rounding_and_with_related_ones_be
     better = gptq(weight, x.t() @ x, scale, zero, 3)
     torch.testing.assert_close(quantized(better, scale, zero, 3), better)
     assert (x @ (better - weight).t()).norm() < 0.8 * (x @ (plain - weight).t()).norm()
+
+
+@pytest.mark.parametrize("block", [1, 8, 13])
+def test_gptq_in_blocks_is_gptq_column_by_column(block, monkeypatch):
+    weight, generator = _weight(8, 32), torch.Generator().manual_seed(1)
+    x = torch.randn(200, 32, generator=generator) @ torch.randn(32, 32, generator=generator)
+    scale, zero = grid(*extremes(weight), 4)
+    whole = gptq(weight, x.t() @ x, scale, zero, 4)
+    monkeypatch.setattr("workbench.nn.gptq.BLOCK", block)
+    torch.testing.assert_close(gptq(weight, x.t() @ x, scale, zero, 4), whole)

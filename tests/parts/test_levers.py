@@ -160,6 +160,7 @@ def test_levers_are_settings_of_every_method_and_off_by_default():
         "cached_examples": 1024,
         "saved": "as-is",
         "bit_masks": False,
+        "statistics": "kept",
         "lean_frozen": False,
         "channels_last": False,
         "chunked_loss": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -74,6 +75,22 @@ def test_settings_are_changed_where_no_batch_is_small_enough(board):
     assert all(c.case.predict(Tier.FAKE).peak == c.peak <= budget for c in found.changes)
     [hurried] = fit([case], board, budget // 3, tier=Tier.FAKE, patience=0)
     assert hurried.fits == "does not fit" and "stopped after 0 s" in hurried.reason
+
+
+def test_a_second_process_is_started_only_for_what_is_not_known(board, tmp_path, monkeypatch):
+    monkeypatch.setenv("PINTPOT_CACHE", str(tmp_path))
+    cases = [Case("tokens", "tiny-bert", name, 1, 16) for name in ("full", "bias")]
+    begun = []
+
+    def cannot_start(*words, **_):
+        begun.append(words)
+        raise OSError
+
+    monkeypatch.setattr(subprocess, "Popen", cannot_start)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    first = fit(cases, board, 10_000, tier=Tier.FAKE)
+    assert len(begun) == 1 and {one.fits for one in first} == {"cannot"}
+    assert fit(cases, board, 10_000, tier=Tier.FAKE) == first and len(begun) == 1
 
 
 def test_what_could_not_be_fitted_is_answered_at_its_own_shape_alone(table):

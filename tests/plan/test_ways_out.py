@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from workbench.case import Case
-from workbench.core.errors import BudgetExceeded
+from workbench.core.errors import BudgetExceeded, Incompatible
 from workbench.core.profile import Tier
 from workbench.plan.refusal import with_ways_out
 from workbench.plan.verdict import judge
-from workbench.plan.ways import fewest_recomputed, ways_out
+from workbench.plan.ways import _singles, fewest_recomputed, ways_out
 
 
 def test_every_way_fits_and_none_is_two_changes_where_one_is_enough(small):
@@ -50,6 +50,17 @@ def test_no_more_blocks_are_recomputed_than_the_budget_asks_for():
 def _all_singles(case):
     budget = case.predict(Tier.FAKE).peak - 1
     return list(ways_out(case, budget, Tier.FAKE, most=100))
+
+
+def test_frozen_convolutions_that_keep_nothing_are_offered_where_there_are_any(small):
+    case = Case("pixels", "tiny-cnn", "bias", 8, 16)
+    budget = int(case.predict(Tier.FAKE).peak * 0.7)
+    [change] = [c for c in ways_out(case, budget, Tier.FAKE, most=3) if "convolutions" in c.sentence]
+    assert change.case.settings == {"lean_frozen": True} and change.peak <= budget
+    full = Case("pixels", "tiny-cnn", "full", 8, 16, settings={"lean_frozen": True})
+    with pytest.raises(Incompatible, match="no frozen"):
+        full.predict(Tier.FAKE)
+    assert not any("convolutions" in sentence for sentence, *_ in _singles(small))
 
 
 def test_nothing_fits_in_almost_nothing(small):

@@ -15,8 +15,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from workbench.core.errors import UnknownName
+from workbench.records.content import content_key
 from workbench.records.schema import Quantity, RunRecord, State, StepRecord
-from workbench.records.store import Health, RunStore, content_key
+from workbench.records.store import Health, RunStore
 
 RECORD = RunRecord(
     id="260101-aaaaaaaa",

@@ -201,3 +201,33 @@ def test_thumbnail_draws_bars_and_leaves_out_what_is_no_number():
     drawn = str(thumbnail({"bars": [[[3, "#0072B2"], [1, "#D55E00"]], [["<script>", "#0072B2"], [1, "url(x)"]]]}))
     assert drawn.count("<rect") == 2 and "script" not in drawn and "url" not in drawn
     assert str(thumbnail({"bars": "no rows"})) == ""
+
+
+@pytest.mark.parametrize("page", sorted((Path(__file__).parents[2] / "reports" / "example").glob("*.html")))
+def test_a_shown_report_of_real_runs_is_small(page):
+    assert 100_000 < page.stat().st_size < 300_000
+
+
+def test_what_a_lesson_asserts_is_read_without_unfolding_unless_it_failed():
+    from nbformat.v4 import new_notebook
+
+    def shown(outputs):
+        cell = new_code_cell("assert 1 < 2, 'as it should be'", outputs=outputs, metadata={"tags": ["keep-input"]})
+        return to_html(new_notebook(cells=[cell]))[0]
+
+    assert 'class="file"' in shown([]) and '<details class="code"' not in shown([])
+    failed = shown([new_output("error", ename="AssertionError", evalue="as it should be", traceback=[])])
+    assert 'class="failure"' in failed and '<details class="code" open' in failed
+
+
+@pytest.mark.parametrize("make", ["curves", "fit", "pareto", "categories", "prediction"])
+def test_a_report_whose_one_figure_has_numbers_has_a_thumbnail(make):
+    from make_notebook import figure_output
+    from nbformat.v4 import new_notebook
+
+    from workbench import figures
+
+    cell = new_code_cell("show()", outputs=[figure_output(getattr(figures, make)(synthetic.comparison()))])
+    summary = json.loads(re.search(r'id="pintpot-report">(.*?)</script>', to_html(new_notebook(cells=[cell]))[0])[1])
+    drawn = str(thumbnail(summary["thumbnail"]))
+    assert drawn.count("<circle") + drawn.count("<rect") >= 4

@@ -3,9 +3,10 @@
 import pytest
 
 import workbench as wb
+from workbench import figures
 from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.predictions import counted
-from workbench.studies.equal import equal, shares
+from workbench.studies.equal import equal, equal_grid, shares
 
 WAYS = ("full", "last-blocks blocks=1")
 
@@ -53,3 +54,22 @@ def test_bad_requests_are_one_sentence(bench) -> None:
         shares(bench, ("lora 8",), "time", 1.0)
     with pytest.raises(Incompatible):
         shares(bench, ("full chunked_loss=8",), "flops", 1e9)
+
+
+def test_a_grid_of_equal_work_has_a_run_at_every_place(bench) -> None:
+    """More probes buy fewer steps; an axis of one value is no axis, and one named twice counts once."""
+    amount = 40.0 * counted(bench.case("mezo")).total_flops
+    axes = {"probes": [1, 4, 1], "optimizer": ["sgd", "sign"], "lr": [1e-3]}
+    points = equal_grid(bench, "mezo", axes, "flops", amount, (0,))
+    assert [dict(p.at) for p in points] == [
+        {"probes": q, "optimizer": rule} for q in (1, 4) for rule in ("sgd", "sign")
+    ]
+    for point in points:
+        assert point.record.config["probes"] == point.at["probes"]
+        assert point.record.config["optimizer"] == point.at["optimizer"]
+        assert len(point.record.steps) == (40 if point.at["probes"] == 1 else 10)
+    info = figures.grid(points)
+    assert [axis.name for axis in info.axes] == ["probes", "optimizer"]
+    assert info.missing == 0
+    with pytest.raises(BadInput, match="probes"):
+        equal_grid(bench, "mezo", {"probes": []}, "flops", amount)

@@ -104,3 +104,7 @@ def test_a_folder_with_a_wrong_denoiser_is_refused(shape, tmp_path) -> None:
     (tmp_path / "config.json").write_text(config % shape)
     with pytest.raises(BadInput, match="model"):
         resolve(f"path:{tmp_path}")
+
+
+def test_the_denoisers_own_drawings_are_judged_too(bench) -> None:
+    assert 0 <= study.known_score(TINY) <= 1

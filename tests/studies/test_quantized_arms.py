@@ -15,6 +15,7 @@ from workbench.figures.plotly_ import to_plotly
 from workbench.lens.code_flips import Flips, layers
 from workbench.studies import few_bits as study
 from workbench.studies.quantized_arms import (
+    Outcome,
     calibrate,
     float_model,
     held_out_loss,
@@ -101,3 +102,9 @@ def test_bad_questions_are_refused(bench, start):
         quantized_arms(bench, {}, (2,), 4)
     with pytest.raises(UnknownName):
         study.preset("quik")
+
+
+def test_more_arms_than_colours_are_still_told_apart():
+    found = [Outcome(f"arm {i}", 2, 0, 0.0, 0.5, 0.7, None, None, None) for i in range(12)]
+    lines = figures.few_bits(found).lines
+    assert len({(line.colour, line.marker) for line in lines}) == 12

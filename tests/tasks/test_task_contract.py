@@ -31,7 +31,7 @@ def test_every_task_states_itself():
     assert {
         "movie-sentiment", "amazon-sentiment", "news-sentiment", "tweet-sentiment", "newsgroups", "function-calling",
         "python-code", "fashion-mnist", "digits", "docstring-topic", "watch-exercises", "tokens", "pixels",
-        "digit-diffusion", "new-digit",
+        "digit-diffusion", "new-digit", "fashion-diffusion", "new-garment",
     } <= set(tasks.names())  # fmt: skip
     for task in tasks:
         assert issubclass(task, Task) and task.title and task.doc and task.metric and task.kinds
@@ -59,7 +59,7 @@ def test_a_task_refuses_models_it_cannot_train(name):
 def test_synthetic_batch_feeds_model_and_loss(name):
     task = tasks.get(name)()
     for kind in task.kinds:
-        spec = resolve(TINY[kind])
+        spec = resolve(task.default_model if kind == "image-denoiser" else TINY[kind])
         batch = task.example_batch(spec, 3)
         assert set(batch) - {"labels"} == set(INPUT_NAMES[kind])
         assert all(value.shape[0] == 3 for value in batch.values())
@@ -154,3 +154,9 @@ def test_scoring_leaves_the_mode_and_reports_counts(name, model):
     whole = task.score(net, data, spec, batch=8)
     assert metrics.value == pytest.approx(whole.value, rel=1e-5)
     assert (0 <= metrics.value <= 1) or metrics.lower_is_better
+
+
+def test_pictures_of_another_size_are_refused_before_anything_is_made():
+    for name, model in (("new-garment", "tiny-denoiser"), ("new-digit", "small-denoiser")):
+        with pytest.raises(Incompatible, match="pixels a side"):
+            tasks.get(name)().example_batch(resolve(model), 2)

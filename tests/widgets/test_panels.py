@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "figures"))
 import synthetic
 
 import widgets
+from widgets.base import STATIC
 from workbench import figures
 from workbench.core.config import Config, setting
 from workbench.core.errors import BadInput
@@ -36,6 +37,13 @@ def test_a_panel_carries_its_figure_and_refuses_another():
     assert widgets.panel_for(figures.curves([])) is None
 
 
+@pytest.mark.parametrize("module", sorted(STATIC.glob("*.js")), ids=lambda file: file.stem)
+def test_keys_go_to_the_control_that_has_the_focus(module: Path):
+    """JupyterLab would move between cells on arrow keys that a slider or a choice of the panel needs."""
+    rendering = module.read_text().partition("function render({ model, el }) {")[2]
+    assert 'addEventListener("focusin"' in rendering and "data-lm-suppress-shortcuts" in rendering
+
+
 def test_state_of_a_panel_is_small():
     for make in (figures.pareto, figures.timeline, figures.fit):
         state = widgets.panel_for(make(synthetic.comparison())).get_state()
@@ -50,6 +58,11 @@ def test_the_map_of_kept_bytes_has_a_panel_and_a_twin(monkeypatch):
     monkeypatch.setattr("workbench.report.emit.show", shown.append)
     monkeypatch.setenv("PINTPOT_HEADLESS", "1")
     assert widgets.show(panel) is None and shown == [info]
+
+
+def test_the_search_under_a_budget_has_a_panel():
+    panel = widgets.show(figures.budget_search(*synthetic.budget_search()))
+    assert isinstance(panel, widgets.BudgetSearchPanel) and len(str(panel.get_state())) < 30_000
 
 
 def test_show_emits_data_when_nobody_looks_on(monkeypatch):

@@ -70,6 +70,8 @@ function draw({ model, el }) {
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
+  // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
+  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   const again = () => draw({ model, el });
   draw({ model, el });
   model.on("change:info", again);

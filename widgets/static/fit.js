@@ -136,15 +136,21 @@ function draw({ model, el }) {
   const toSlider = (b) => (Math.log(b / low) / Math.log(high / low)) * 500;
   let budget = info.budget ?? null, order = "peak memory", wanted = "";
   let [batch, length] = info.shape ?? [0, 0];
+  const long = info.methods.some((m) => m.sizes?.lengths);
   span(info.methods);
 
   const bar = html("div", { className: "pp-controls" }, el);
   const budgetLabel = html("label", { textContent: "Budget " }, bar);
   const slider = html("input", { type: "range", min: 0, max: 500, step: 1 }, budgetLabel);
   const shown = html("output", {}, budgetLabel);
-  for (const [name, bytes] of info.marks) {
-    const mark = html("button", { type: "button", textContent: name }, bar);
-    mark.addEventListener("click", () => { budget = bytes; judge(); });
+  const ticks = html("datalist", { id: `pp-fit-marks-${++serial}` }, bar);
+  slider.setAttribute("list", ticks.id);
+  const marks = html("select", {});
+  if (info.marks.length) {
+    html("label", { textContent: "Mark " }, bar).append(marks);
+    html("option", { value: "", textContent: "none" }, marks);
+    for (const [name, bytes] of info.marks) html("option", { value: bytes, textContent: name }, marks);
+    marks.addEventListener("change", () => { if (marks.value) { budget = +marks.value; judge(); } });
   }
   function number(name, value, change) {
     const label = html("label", { textContent: `${name} ` }, bar);
@@ -154,7 +160,7 @@ function draw({ model, el }) {
   }
   if (info.shape) {
     number("Batch", batch, (v) => { batch = v; });
-    if (info.methods.some((m) => m.sizes?.lengths)) number("Length", length, (v) => { length = v; });
+    if (long) number("Length", length, (v) => { length = v; });
   }
   const orderLabel = html("label", { textContent: "Sort by " }, bar);
   const select = html("select", {}, orderLabel);
@@ -214,6 +220,7 @@ function draw({ model, el }) {
   function reshape() {
     for (const row of rows) row.m = reshaped(row.given, info, batch, length);
     span(rows.map((row) => row.m));
+    ticks.replaceChildren(...info.marks.map(([label, bytes]) => Object.assign(document.createElement("option"), { value: Math.round(toSlider(bytes)), label })));
     rows.forEach(paint);
     arrange();
     judge();
@@ -233,9 +240,10 @@ function draw({ model, el }) {
     }
     shown.textContent = budget == null ? "none" : size(budget);
     slider.value = toSlider(budget ?? high);
+    marks.value = info.marks.some((m) => m[1] === budget) ? budget : "";
     slider.setAttribute("aria-valuetext", shown.textContent);
     const device = info.device ? ` on ${info.device}` : "";
-    summary.textContent = `${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${device}${info.shape ? `, batch ${batch}, length ${length}` : ""}.`;
+    summary.textContent = `${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${device}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.`;
   }
 
   function arrange() {
@@ -254,6 +262,8 @@ function draw({ model, el }) {
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
+  // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
+  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   let remove = draw({ model, el });
   const again = () => { remove?.(); remove = draw({ model, el }); };
   model.on("change:info", again);

@@ -1,6 +1,6 @@
 // A declared grid of runs as a table, or two of its metrics against each other. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
-const W = 900, H = 400, L = 92, R = 24, T = 18, B = 48;
+const W = 900, H = 412, L = 92, R = 24, T = 18, B = 60;
 
 function svg(tag, attributes, parent, text) {
   const node = document.createElementNS(NS, tag);
@@ -173,7 +173,7 @@ function draw({ model, el }, gone) {
     }
     for (const t of ticks(x0, x1, across.unit === "bytes")) {
       svg("line", { class: "pp-tick", x1: X(t), x2: X(t), y1: H - B, y2: H - B + 4 }, root);
-      svg("text", { x: X(t), y: H - B + 19, "text-anchor": "middle" }, root, PRINT[across.unit](t));
+      svg("text", { x: X(t), y: H - B + 23, "text-anchor": "middle" }, root, PRINT[across.unit](t));
     }
     svg("path", { class: "pp-axis", d: `M${L},${T}V${H - B}H${W - R}` }, root);
     svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, across.title);
@@ -243,6 +243,8 @@ function draw({ model, el }, gone) {
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
+  // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
+  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   let gone = false;
   const again = () => draw({ model, el }, gone);
   // The front end lost the kernel behind this panel: nothing that needs one may look as if it worked.

@@ -56,6 +56,8 @@ function draw({ model, el }, gone) {
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
+  // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
+  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   let gone = false;
   const again = () => draw({ model, el }, gone);
   // The front end lost the kernel behind this panel: nothing that needs one may look as if it worked.

@@ -1,7 +1,7 @@
 // Score against peak memory with a budget that the reader moves. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
 const MAX_NAMES = 16; // with more points only those on the front carry their name
-const W = 900, H = 420, L = 64, R = 24, T = 34, B = 52;
+const W = 900, H = 446, L = 64, R = 24, T = 50, B = 62;
 
 function svg(tag, attributes, parent, text) {
   const node = document.createElementNS(NS, tag);
@@ -137,7 +137,7 @@ function draw({ model, el }) {
   const shade = svg("rect", { class: "pp-over", y: T, height: H - T - B }, root);
   for (const t of sizeTicks(x0, x1, log)) {
     svg("line", { class: "pp-tick", x1: X(t), x2: X(t), y1: H - B, y2: H - B + 4 }, root);
-    svg("text", { x: X(t), y: H - B + 19, "text-anchor": "middle" }, root, size(t));
+    svg("text", { x: X(t), y: H - B + 23, "text-anchor": "middle" }, root, size(t));
   }
   for (const t of scoreTicks(y0, y1)) {
     svg("line", { class: "pp-grid", x1: L, x2: W - R, y1: Y(t), y2: Y(t) }, root);
@@ -231,6 +231,8 @@ function draw({ model, el }) {
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
+  // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
+  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   let remove = draw({ model, el });
   const again = () => { remove?.(); remove = draw({ model, el }); };
   model.on("change:info", again);

@@ -1,7 +1,7 @@
 // One training run: how it stands, its loss, the peak of each step under the budget, and what the step is made of.
 // Draws model.get("info") and imports nothing. Start and Cancel are messages; without a kernel they are not shown.
 const NS = "http://www.w3.org/2000/svg";
-const W = 900, L = 78, R = 16, LOSS = [14, 150], PEAK = [186, 318], H = 356, BAR = 26;
+const W = 900, L = 78, R = 16, LOSS = [14, 150], PEAK = [186, 318], H = 372, BAR = 26;
 const SIGNS = { ready: "○", queued: "…", preparing: "…", running: "▶", cancelling: "■", done: "✓", cancelled: "■", diverged: "≁", gone: "∅" };
 const STOPPABLE = ["queued", "preparing", "running"], REPEATABLE = ["ready", "cancelled", "over budget", "out of memory", "diverged", "failed"];
 const PATIENCE = 5000;
@@ -108,7 +108,7 @@ function chart(info, root, at) {
     svg("text", { class: "pp-budget-name", x: W - R, y: peak(info.budget) - 5, "text-anchor": "end" }, root, `budget ${size(info.budget)}`);
   }
   const every = Math.max(1, ...round(0, last, 1, 6).filter((t, i) => i === 1));
-  for (let t = 0; t <= last; t += every) svg("text", { x: X(t), y: PEAK[1] + 17, "text-anchor": X(t) > W - R - 20 ? "end" : "middle" }, root, `${Math.round(t)}`);
+  for (let t = 0; t <= last; t += every) svg("text", { x: X(t), y: PEAK[1] + 21, "text-anchor": X(t) > W - R - 20 ? "end" : "middle" }, root, `${Math.round(t)}`);
   text(W - R, H - 4, info.planned ? `step, of ${info.planned}` : "step", "end");
   svg("line", { class: "pp-cursor", x1: points[at][0], x2: points[at][0], y1: LOSS[0], y2: PEAK[1] }, root);
   svg("circle", { class: "pp-peak", cx: points[at][0], cy: loss(points[at][1]), r: 4 }, root);
@@ -162,6 +162,8 @@ function why(info, place) {
 }
 
 function render({ model, el }) {
+  // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
+  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   const parts = skeleton(el), id = `pp-run-${++serial}`;
   let info = model.get("info"), at = null, asked = false, spoken = "", drawn = "", silent = 0, gone = false;
 

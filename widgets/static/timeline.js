@@ -1,6 +1,6 @@
 // Step through the memory of one training step. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
-const W = 900, H = 340, L = 74, R = 16, T = 26, B = 34;
+const W = 900, H = 344, L = 74, R = 16, T = 26, B = 38;
 let serial = 0;
 
 function svg(tag, attributes, parent, text) {
@@ -105,7 +105,7 @@ function draw({ model, el }) {
       svg("line", { class: "pp-rail", x1: X(i), x2: X(i), y1: T, y2: H - B }, plot);
       let end = i;
       while (step.phases[end + 1] === phase) end++;
-      if (X(end) - X(i) > 70) svg("text", { x: X(i) + 4, y: H - B + 17 }, plot, phase);
+      if (X(end) - X(i) > 70) svg("text", { x: X(i) + 4, y: H - B + 22 }, plot, phase);
     });
     if (info.budget) {
       svg("line", { class: "pp-budget", x1: L, x2: W - R, y1: Y(info.budget), y2: Y(info.budget) }, plot);
@@ -156,6 +156,8 @@ function draw({ model, el }) {
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
+  // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
+  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   let remove = draw({ model, el });
   const again = () => { remove?.(); remove = draw({ model, el }); };
   model.on("change:info", again);

@@ -52,7 +52,7 @@ function draw({ model, el }) {
   choose("Show ", Object.keys(QUANTITIES), (i) => { quantity = Object.keys(QUANTITIES)[i]; });
   const said = html("p", { className: "pp-detail" }, el);
   said.setAttribute("aria-live", "polite");
-  const frame = html("div", { className: "pp-scroll", tabIndex: 0 }, el);
+  const frame = html("div", { className: "pp-scroll pp-wide", tabIndex: 0 }, el);
   frame.setAttribute("role", "region");
   frame.setAttribute("aria-label", info.title);
   const id = `pp-visited-${++serial}`;
@@ -90,6 +90,8 @@ function draw({ model, el }) {
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
+  // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
+  el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   const again = () => draw({ model, el });
   draw({ model, el });
   model.on("change:info", again);

@@ -10,8 +10,9 @@ import typer
 from workbench.cli import options
 from workbench.cli.printing import note, say, show_json, show_table
 from workbench.cli.running import cancelling
-from workbench.core.errors import Interrupted
+from workbench.core.errors import Interrupted, one_of, together
 from workbench.core.profile import MemoryProfile, Tier
+from workbench.core.spelling import words
 from workbench.core.units import format_energy, format_size, format_time
 
 if TYPE_CHECKING:
@@ -30,13 +31,8 @@ def add_to(app: typer.Typer) -> None:
 
 def tier_named(name: str) -> Tier | None:
     """The tier called ``name``; ``auto`` leaves the choice to the case."""
-    from workbench.core.errors import UnknownName
-
-    if name == "auto":
-        return None
-    known = {"probe": Tier.PROBE, "formula": Tier.FORMULA, "fake": Tier.FAKE}
-    if name not in known:
-        raise UnknownName("tier", name, [*known, "auto"])
+    known = {"auto": None, "probe": Tier.PROBE, "formula": Tier.FORMULA, "fake": Tier.FAKE}
+    one_of("tier", name, known)
     return known[name]
 
 
@@ -52,13 +48,16 @@ def fit(
     as_json: options.AsJson = False,
 ) -> None:
     """Every method on a device and budget: fits, fits if, cannot. Nothing is trained."""
+    from workbench import request
     from workbench.bench import open as open_bench
     from workbench.plan.fit_table import fit as judge_all
     from workbench.plan.verdict import cases_for
     from workbench.progress import names
 
-    bench = open_bench(task, model, device, budget, batch=batch, length=length)
-    chosen = [m.strip() for m in methods.split(",") if m.strip()]
+    asked = {"task": task, "model": model, "device": device, "budget": budget, "batch": batch, "length": length}
+    chosen = words(methods)
+    together(lambda: request.asked({**asked, "methods": chosen}), lambda: tier_named(tier))
+    bench = open_bench(**asked)
     cases = cases_for(bench.task, bench.model, chosen, batch=bench.batch, length=length)
     with names("predicting", len(cases)) as progress:
         verdicts = judge_all(cases, bench.device, bench.budget, tier=tier_named(tier), progress=progress)
@@ -105,11 +104,18 @@ def plan(
     as_json: options.AsJson = False,
 ) -> None:
     """The fastest way to train a method within a budget: batch, accumulation, levers and settings, verified."""
+    from workbench import request
     from workbench.bench import open as open_bench
     from workbench.progress import names
 
-    bench = open_bench(task, model, device, budget, batch=batch, length=length)
-    axes = options.axes(vary or [])
+    asked = {"task": task, "model": model, "device": device, "budget": budget, "batch": batch, "length": length}
+    _, axes, values, _ = together(
+        lambda: request.asked({**asked, "method": method}, request.Asked),
+        lambda: options.axes(vary or [], lambda found: request.axes_checked({**found, "method": [method]})),
+        lambda: options.method_settings(method, settings),
+        lambda: one_of("by", by, ["speed", "quality"]),
+    )
+    bench = open_bench(**asked)
     with cancelling() as cancel, names("sizing settings", None) as observe:
         found = bench.plan(
             method,
@@ -118,7 +124,7 @@ def plan(
             by=by,
             observe=observe,
             cancel=cancel,
-            **options.method_settings(method, settings),
+            **values,
         )
     if as_json:
         show_json(found.to_dict())
@@ -154,16 +160,25 @@ def _valued(quantity: Quantity, words: Callable[[float], str]) -> str:
 
 
 def _case(
-    task: str, model: str, method: str, batch: int | None, length: int | None, accumulate: int, given: Any
-) -> Any:
+    task: str, model: str, method: str, batch: int | None, length: int | None, accumulate: int, given: Any,
+    tier: str, budget: str = "",
+) -> tuple[Any, Tier | None]:  # fmt: skip
+    """The case that a command line describes, and the tier it asks for; every problem with either at once."""
     from workbench.case import Case
     from workbench.models import resolve
+    from workbench.request import Asked, asked
     from workbench.tasks.base import tasks
 
+    values = {"task": task, "model": model, "method": method, "batch": batch, "length": length, "budget": budget}
+    _, settings, chosen = together(
+        lambda: asked({**values, "accumulate": accumulate}, Asked),
+        lambda: options.method_settings(method, given),
+        lambda: tier_named(tier),
+    )
     if not task:
         task = "tokens" if resolve(model).modality == "text" else "pixels"
     size = batch if batch is not None else tasks.get(task).default_batch
-    return Case(task, model, method, size, length, accumulate, options.method_settings(method, given))
+    return Case(task, model, method, size, length, accumulate, settings), chosen
 
 
 def predict(
@@ -178,8 +193,8 @@ def predict(
     as_json: options.AsJson = False,
 ) -> None:
     """Memory of one training step, without running it."""
-    case = _case(task, model, method, batch, length, accumulate, settings)
-    profile = case.predict(tier_named(tier))
+    case, chosen = _case(task, model, method, batch, length, accumulate, settings, tier)
+    profile = case.predict(chosen)
     if as_json:
         return show_json({"case": case.identity(), "predicted": _profile_data(profile)})
     _show_profiles(case, {"predicted": profile})
@@ -205,11 +220,11 @@ def measure(
     from workbench.plan.refusal import with_ways_out
     from workbench.predictions import recent_log
 
-    case = _case(task, model, method, batch, length, accumulate, settings)
+    case, chosen = _case(task, model, method, batch, length, accumulate, settings, tier, budget)
     limit = parse_size(budget) if budget else None
     if case.spec.cost_only:
         raise Incompatible("model", model, "it is known by its shapes only; `pintpot predict` answers for it")
-    predicted = _prediction(case, tier_named(tier))
+    predicted = _prediction(case, chosen)
     step = case.step(case.attached(weights=False))
     try:
         measured = measure_step(step, case.example(), budget=limit, log=recent_log(case))

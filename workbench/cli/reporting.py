@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from workbench.cli import options
 from workbench.cli.printing import note, say, show_table
-from workbench.core.errors import BadInput, BudgetExceeded, Interrupted
+from workbench.core.errors import BadInput, BudgetExceeded, Interrupted, one_of, together
 from workbench.core.units import parse_size
 from workbench.report.execution import CELL_TIMEOUT, Limits
 
@@ -30,23 +31,28 @@ def report(
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE; repeat for more.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write into.")] = None,
-    cell_timeout: Annotated[float, typer.Option(min=1, help="Seconds a cell may run.")] = CELL_TIMEOUT,
+    cell_timeout: Annotated[float, options.real(help="Seconds a cell may run.")] = CELL_TIMEOUT,
     memory: Annotated[str, typer.Option(help="Memory the notebook may take, such as 4GiB; else the machine's.")] = "",
     pdf: Annotated[bool, typer.Option("--pdf", help="Print it to PDF as well, by an installed Chromium.")] = False,
 ) -> None:
     """Run a notebook and write one self-contained HTML file. With `all`, each takes of the parameters those it has."""
     from workbench.report.pdf import print_to_pdf
     from workbench.report.run import available, render
+    from workbench.request import Asked, asked
 
     if not name:
         rows = [(n, p.name) for n, p in sorted(available().items())]
         show_table("", ("report", "notebook"), rows, "No notebooks found.")
         return
-    values = options.pairs(parameters, "-p")
+    every = name == "all"
+    (_, own), _ = together(
+        lambda: options.pairs(parameters, "-p", lambda v: _own(v) if every else {name: _resolved(name, v)}),
+        lambda: asked({"cell_timeout": cell_timeout, "memory": memory}, Asked),
+    )
     limits = Limits(cell_timeout, parse_size(memory, "memory") if memory else None)
     failed = over = False
-    for each, own in (_own(values) if name == "all" else {name: values}).items():
-        made = render(each, own, out=out, check=_meaningful, progress=sys.stderr.isatty(), limits=limits)
+    for each, values in own.items():
+        made = render(each, values, out=out, check=_meaningful, progress=sys.stderr.isatty(), limits=limits)
         say(str(made.html))
         if pdf:
             say(str(print_to_pdf(made.html)))
@@ -64,15 +70,20 @@ def report(
 
 def _own(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Of the values those that each report has a parameter for. Raises ``UnknownName`` for one that none has."""
-    from workbench.core.errors import UnknownName
     from workbench.report.run import available, parameters
 
     known = {name: parameters(name) for name in sorted(available())}
     everything = {parameter for found in known.values() for parameter in found}
-    for given in values:
-        if given not in everything:
-            raise UnknownName("parameter", given, everything)
-    return {name: {k: v for k, v in values.items() if k in found} for name, found in known.items()}
+    own = {name: {k: v for k, v in values.items() if k in found} for name, found in known.items()}
+    unknown = (partial(one_of, "parameter", given, everything) for given in values)
+    together(*unknown, *(partial(_resolved, *each) for each in own.items()))  # all, before the first page is made
+    return own
+
+
+def _resolved(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    from workbench.report.run import resolved
+
+    return resolved(name, values, _meaningful)
 
 
 def _meaningful(values: dict[str, Any]) -> None:
@@ -84,7 +95,7 @@ def _meaningful(values: dict[str, Any]) -> None:
 
 
 def lab(
-    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 8888,
+    port: Annotated[int, options.whole(help="Port on this machine.")] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     address: Annotated[str, typer.Option(help="Another than this machine alone wants a certificate.")] = "127.0.0.1",
     certificate: Annotated[Path | None, typer.Option(help="PEM file, for an address others can reach.")] = None,
@@ -93,10 +104,13 @@ def lab(
     """JupyterLab on the notebooks, on this machine only, with a fresh token."""
     from workbench.cli.serving import Server
     from workbench.core import paths
+    from workbench.request import Asked, asked
 
     first = min((p.name for p in paths.notebooks().glob("*.ipynb")), default="")
     server = Server(paths.notebooks(), address, port, certificate, key, browser, first)
-    server.command()  # refuses before it asks whether anything is installed
+    together(
+        lambda: asked({"port": port}, Asked), server.command
+    )  # refuses before it asks whether anything is installed
     _installed("jupyterlab", "JupyterLab", "lab")
     if not paths.notebooks().is_dir():
         raise BadInput("notebooks", str(paths.notebooks()), "a checkout with a notebooks folder")
@@ -108,17 +122,21 @@ def app_(
     parameters: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE; repeat for more.")
     ] = None,
-    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 8866,
+    port: Annotated[int, options.whole(help="Port on this machine.")] = 8866,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     address: Annotated[str, typer.Option(help="An address of this machine alone.")] = "127.0.0.1",
 ) -> None:
     """A notebook as a page of live panels without its code, on this machine only, with a fresh token."""
     from workbench.cli.dashboard import Dashboard, with_values
-    from workbench.report.run import notebook_of, resolved
+    from workbench.report.run import notebook_of
+    from workbench.request import Asked, asked
 
-    Dashboard(Path(), address, port).command()
+    _, _, (_, values) = together(
+        lambda: asked({"port": port}, Asked),
+        Dashboard(Path(), address, port).command,
+        lambda: options.pairs(parameters, "-p", partial(_resolved, name)),
+    )
     notebook = notebook_of(name)
-    values = resolved(name, options.pairs(parameters, "-p"), _meaningful)
     _installed("voila", "Voila", "app")
     with with_values(notebook, values) as copy:
         server = Dashboard(copy.parent, address, port, page=copy.name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +15,8 @@ import typer
 
 from workbench.cli import options
 from workbench.cli.printing import note, show_json, show_table
-from workbench.core.errors import BadInput, ResourceMissing, together
-from workbench.core.spelling import parsed
+from workbench.core.errors import BadInput, ResourceMissing, one_of, together
+from workbench.core.spelling import parsed, words
 from workbench.core.units import format_size, format_time
 
 
@@ -54,7 +56,7 @@ def run(
     model: options.Model = "",
     device: options.Device = "this-host",
     budget: options.Budget = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of fresh weights, order and noise.")] = 0,
+    seed: Annotated[int, options.whole(help="Seed of fresh weights, order and noise.")] = 0,
     batch: options.Batch = None,
     length: options.Length = None,
     accumulate: options.Accumulate = 1,
@@ -71,6 +73,7 @@ def run(
     as_json: options.AsJson = False,
 ) -> None:
     """Train one method under the budget and store the record."""
+    from workbench import request
     from workbench.bench import open as open_bench
     from workbench.core.errors import BudgetExceeded
     from workbench.progress import sweeping
@@ -78,10 +81,13 @@ def run(
     from workbench.studies.adapted import train as train_adapted
 
     sizes: dict[str, Any] = {"batch": batch, "length": length, "train": train, "test": test, "epochs": epochs}
-    bench, values = together(
-        lambda: open_bench(task, model, device, budget, profile=profile, held_out=held_out, **sizes),
-        lambda: options.method_settings(method, settings),
+    asked = {"task": task, "model": model, "device": device, "budget": budget, "profile": profile, **sizes}
+    asked |= {"held_out": held_out}
+    own = {"method": method, "seed": seed, "accumulate": accumulate, "checkpoint_every": checkpoint_every}
+    _, values = together(
+        lambda: request.asked(asked | own, request.Asked), lambda: options.method_settings(method, settings)
     )
+    bench = open_bench(**asked)
     with cancelling() as cancel, sweeping(1) as observe:
         if adapter is not None or export is not None:
             if arena or checkpoint_every:
@@ -131,7 +137,7 @@ def ablate(
     epochs: options.Epochs = None,
     held_out: options.HeldOut = "",
     checkpoint_every: options.CheckpointEvery = 0,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that share the grid.")] = 1,
+    workers: Annotated[int, options.whole("--workers", help="Processes that share the grid.")] = 1,
     as_json: options.AsJson = False,
 ) -> None:
     """Run what is missing of a grid; finished cells cost nothing.
@@ -147,9 +153,7 @@ def ablate(
     grid, asked = options.sweep(axes, file, asked)
     checkpoint_every, workers = asked.pop("checkpoint_every"), asked.pop("workers")
     bench = open_bench(**asked)
-    total = 1
-    for values in grid.values():
-        total *= len(values)
+    total = math.prod(map(len, grid.values()))
     with cancelling() as cancel, sweeping(total) as observe:
         records = bench.ablate(grid, observe=observe, cancel=cancel, checkpoint_every=checkpoint_every, workers=workers)
     if as_json:
@@ -161,7 +165,7 @@ def ablate(
 def equal(
     ways: Annotated[list[str], typer.Argument(help="Methods with settings, each in quotes: 'lora r=8' full.")],
     by: Annotated[str, typer.Option("--by", help="time, flops or energy.")] = "time",
-    amount: Annotated[float, typer.Option("--amount", help="Seconds, operations or joules each may spend.")] = 30.0,
+    amount: Annotated[float, options.real("--amount", help="Seconds, operations or joules each may spend.")] = 30.0,
     seeds: Annotated[str, typer.Option("--seeds", help="Comma-separated.")] = "0,1,2",
     task: options.Task = "",
     model: options.Model = "",
@@ -174,12 +178,21 @@ def equal(
     as_json: options.AsJson = False,
 ) -> None:
     """Train every way for as many steps as the same time, work or energy buys."""
+    from workbench import request
     from workbench.bench import open as open_bench
     from workbench.progress import sweeping
+    from workbench.studies.equal import UNITS
     from workbench.studies.equal import equal as run_equal
 
-    bench = open_bench(task, model, device, budget, batch=batch, profile=profile, train=train, test=test)
-    chosen = [parsed(seed) for seed in seeds.split(",") if seed.strip()]
+    asked = {"task": task, "model": model, "device": device, "budget": budget, "batch": batch, "profile": profile}
+    asked |= {"train": train, "test": test}
+    chosen = [parsed(seed) for seed in words(seeds)]
+    together(
+        lambda: request.asked({**asked, "amount": amount, "seeds": chosen}, request.Asked),
+        lambda: one_of("by", by, UNITS),
+        *(partial(request.way_checked, way) for way in ways),
+    )
+    bench = open_bench(**asked)
     with cancelling() as cancel, sweeping(len(ways) * len(chosen)) as observe:
         records = run_equal(bench, ways, by, amount, chosen, observe=observe, cancel=cancel)  # type: ignore[arg-type]
     if as_json:
@@ -190,23 +203,26 @@ def equal(
 
 def search(
     methods: Annotated[str, typer.Option(help="Comma-separated; the profile's if empty.")] = "",
-    trials: Annotated[int, typer.Option(min=1, help="How many proposals to try.")] = 20,
+    trials: Annotated[int, options.whole(help="How many proposals to try.")] = 20,
     task: options.Task = "",
     model: options.Model = "",
     device: options.Device = "this-host",
     budget: options.Budget = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the search and of the runs.")] = 0,
+    seed: Annotated[int, options.whole(help="Seed of the search and of the runs.")] = 0,
     batch: options.Batch = None,
     profile: Profile = "standard",
     as_json: options.AsJson = False,
 ) -> None:
     """Search methods and settings for the front of accuracy against memory."""
+    from workbench import request
     from workbench.bench import open as open_bench
     from workbench.progress import sweeping
     from workbench.studies.search import search as look
 
-    bench = open_bench(task, model, device, budget, batch=batch, profile=profile)
-    chosen = [m.strip() for m in methods.split(",") if m.strip()]
+    asked = {"task": task, "model": model, "device": device, "budget": budget, "batch": batch, "profile": profile}
+    chosen = words(methods)
+    request.asked({**asked, "methods": chosen, "trials": trials, "seed": seed}, request.Asked)
+    bench = open_bench(**asked)
     with cancelling() as cancel, sweeping(trials) as observe:
         found = look(bench, chosen, trials, seed=seed, observe=observe, cancel=cancel)
     if as_json:
@@ -279,16 +295,6 @@ def _show_records(records: list[Any]) -> None:
         for r in records
     ]
     columns = (
-        "run",
-        "method",
-        "seed",
-        "state",
-        "score",
-        "predicted",
-        "measured",
-        "bytes off",
-        "step",
-        "trained",
-        "adapter",
-    )
+        "run", "method", "seed", "state", "score", "predicted", "measured", "bytes off", "step", "trained", "adapter",
+    )  # fmt: skip
     show_table("", columns, rows, "Nothing was run.")

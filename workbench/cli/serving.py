@@ -12,9 +12,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from workbench.core.errors import BadInput, Unsafe
+from workbench.core.errors import BadInput, Unsafe, together
 
 #: A folder of Jupyter's configuration. Its defaults keep the question about news from covering the notebook.
 PINNED = Path(__file__).parent / "jupyter"
@@ -90,16 +91,23 @@ class Server:
             raise BadInput("address", self.address, "a numeric address such as 127.0.0.1") from None
 
     def _check(self) -> None:
+        files = {"certificate": self.certificate, "key": self.key}
+        together(*(partial(_a_file, name, file) for name, file in files.items() if file), lambda: self._loopback)
         if self._loopback:
+            if bool(self.certificate) != bool(self.key):
+                missing = "key" if self.certificate else "certificate"
+                raise BadInput(missing, "", "a PEM file too, or neither --certificate nor --key")
             return
         if not (self.certificate and self.key):
             raise Unsafe(
                 f"address: {self.address} can be reached from other machines; without --certificate and --key whoever "
                 "listens on the way could take over this account. Leave it out, or use an SSH tunnel"
             )
-        for name, file in (("certificate", self.certificate), ("key", self.key)):
-            if not file.is_file():
-                raise BadInput(name, str(file), "a PEM file that exists")
+
+
+def _a_file(name: str, file: Path) -> None:
+    if not file.is_file():
+        raise BadInput(name, str(file), "a PEM file that exists")
 
 
 def with_pinned(variable: str) -> str:

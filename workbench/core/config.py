@@ -38,12 +38,13 @@ def setting(
     ge: float | None = None,
     le: float | None = None,
     gt: float | None = None,
+    lt: float | None = None,
     unit: str = "",
     choices: tuple[str, ...] = (),
 ) -> Any:
     """Declare a config field with its meaning, range, unit and (when they are found at run time) choices."""
     extra: dict[str, Any] = {"unit": unit, "choices": list(choices)}
-    return Field(default, description=doc, ge=ge, le=le, gt=gt, json_schema_extra=extra)
+    return Field(default, description=doc, ge=ge, le=le, gt=gt, lt=lt, json_schema_extra=extra)
 
 
 def settings_of(config: type[BaseModel]) -> list[Setting]:
@@ -89,7 +90,7 @@ def validated(config: type[Config], values: dict[str, Any], where: str) -> Confi
     except ValidationError as error:
         problems = [_problem(config, where, item) for item in error.errors()]
         # Each alternative of a union says what it would have liked; once is enough.
-        raise all_of(list({problem.field: problem for problem in reversed(problems)}.values())[::-1]) from None
+        raise all_of(list({(p.field, id(p.value)): p for p in reversed(problems)}.values())[::-1]) from None
 
 
 def _problem(config: type[Config], where: str, item: Any) -> BadInput:
@@ -107,7 +108,16 @@ def _problem(config: type[Config], where: str, item: Any) -> BadInput:
         return UnknownName(
             name, value, map(str, typing.get_args(info.annotation) if info else ()) or (ctx["expected"],)
         )
+    if item["type"] == "value_error" and path and (known := _choices(config, path[0])):
+        return UnknownName(name, value, known)
     return BadInput(name, value, _EXPECTED.get(item["type"], item["msg"].lower()).format(**ctx))
+
+
+def _choices(config: type[Config], field: str) -> tuple[str, ...]:
+    """What a field found at run time that it may be."""
+    info = config.model_fields.get(field)
+    extra = info.json_schema_extra if info is not None else None
+    return tuple(map(str, extra.get("choices") or ())) if isinstance(extra, dict) else ()  # type: ignore[arg-type]
 
 
 #: pydantic's kinds of error as what a user would have to give.

@@ -18,6 +18,7 @@ class PintpotError(Exception):
 
 
 LONGEST = 120  #: characters of a value that a sentence repeats
+MOST = 50  #: problems that are said at once
 
 
 def _shown(value: object) -> str:
@@ -58,6 +59,13 @@ class UnknownName(BadInput):
         self.args = (" ".join([str(self), *unread]),)
 
 
+def one_of(field: str, value: str, known: Iterable[str]) -> None:
+    """Refuse a name that is not among ``known``."""
+    known = list(known)
+    if value not in known:
+        raise UnknownName(field, value, known)
+
+
 class Incompatible(BadInput):
     """Two things that are each fine do not go together; says which two and why."""
 
@@ -74,11 +82,14 @@ class ManyBadInputs(BadInput):
         self.problems = problems
         first = problems[0]
         super().__init__(first.field, first.value, first.expected, first.nearest)
-        self.args = ("\n".join(str(p) for p in problems),)
+        lines = [str(p) for p in problems[:MOST]]
+        more = len(problems) - len(lines)
+        self.args = ("\n".join([*lines, *([f"... and {more} more."] if more else [])]),)
 
 
 def all_of(problems: list[BadInput]) -> BadInput:
-    """One error that says every problem."""
+    """One error that says every problem, each once."""
+    problems = list({str(problem): problem for problem in problems}.values())
     return problems[0] if len(problems) == 1 else ManyBadInputs(problems)
 
 

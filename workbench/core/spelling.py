@@ -6,7 +6,7 @@ import ast
 import json
 from typing import Any
 
-from workbench.core.errors import BadInput
+from workbench.core.errors import BadInput, all_of
 
 
 def parsed(text: str) -> Any:
@@ -14,7 +14,7 @@ def parsed(text: str) -> Any:
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two: brackets within brackets
             continue
     return text
 
@@ -31,10 +31,13 @@ def parsed_way(text: str) -> tuple[str, dict[str, Any]]:
     ('lora', {'r': 8, 'target_modules': 'all-linear'})
     """
     method, *words = text.split() or [""]
-    settings = {}
+    settings, problems = {}, []
     for word in words:
         name, _, value = word.partition("=") if "=" in word else word.partition(":")
-        if not name.isidentifier() or not value:
-            raise BadInput("method setting", word, "name=value")
-        settings[name] = parsed(value)
+        if name.isidentifier() and value:
+            settings[name] = parsed(value)
+        else:
+            problems.append(BadInput("method setting", word, "name=value"))
+    if problems:
+        raise all_of(problems)
     return method, settings

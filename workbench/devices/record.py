@@ -36,6 +36,7 @@ WIDE = 1 << 19  #: bytes: half of the second-level cache of most cores, which co
 _NO_DATA = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
 _NO_DATA |= {"lift_fresh", "_reshape_alias", "alias", "set_", "resize_", "_local_scalar_dense", "detach_"}
 _GEMM = ("mm", "addmm", "bmm", "baddbmm", "linear", "convolution", "mkldnn", "addmv", "mv", "dot", "_int_mm")
+_GEMM += ("linear_with_noise",)
 _RANDOM = ("bernoulli", "dropout", "normal", "uniform", "rand", "multinomial", "exponential")
 _REDUCE = ("norm", "softmax", "sum", "mean", "var", "amax", "amin", "max", "min", "nll_loss", "logsumexp", "any", "all")
 _GATHER = ("embedding", "index", "gather", "scatter", "take")

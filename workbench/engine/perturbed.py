@@ -9,6 +9,7 @@ of norms are so small that their copies are made together, once a forward.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -16,14 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import register_flop_formula
 
+from workbench.core.operators import brought_by
 from workbench.core.phase import paid
 from workbench.engine.noise import Noise, numbered
 
 BLOCK = 4 << 20  #: most bytes of a linear layer's copy; of a larger one that many rows are done at a time
-TURNS = (
-    32  #: most turns for one weight: a larger one than that many blocks is so large that a block in cache is no gain
-)
 SMALL = 4096  #: elements of a vector up to which its copy is made with the others', before the forward
 
 #: Questions that values do not answer; their number makes it worth not perturbing for them.
@@ -116,32 +116,73 @@ class Perturbed(TorchFunctionMode):
         """``input @ (weight + noise).T + bias``; its result never shares memory with the copy, which is overwritten."""
         if bias is not None and id(bias) in self._numbers:
             bias = self._copied_once({id(bias): bias})[id(bias)]
-        number = self._numbers[id(weight)]
         rows, width = weight.shape
-        turns = min(-(-weight.nbytes // BLOCK), TURNS)
-        if turns <= 1:
-            return F.linear(input, self._copied(weight, self._places[number : number + 1]), bias)
-        count = -(-rows // turns)
-        starts = range(0, rows * width, count * width)
-        places = numbered([number] * len(starts), starts).split(1)
-        result = input.new_empty((*input.shape[:-1], rows))
-        flat, into = input.reshape(-1, width), result.view(-1, rows)
-        slices = [None] * len(starts) if bias is None else bias.split(count)
-        for some, place, columns, added in zip(weight.split(count), places, into.split(count, 1), slices, strict=True):
-            copied = self._copied(some, place).t()
-            if added is None:
-                torch.mm(flat, copied, out=columns)
-            else:
-                torch.addmm(added, flat, copied, out=columns)
+        count = -(-rows // -(-weight.nbytes // BLOCK))
+        if count == rows:
+            return F.linear(input, self._copied(weight), bias)
+        block, place, noise = self._block_of(weight, count * width), self._place(weight), self.noise
+        terms = noise.seeds, noise.scales, noise.kind
+        result: Tensor = torch.ops.pintpot.linear_with_noise(input, weight, bias, block, place, *terms)
         return result
 
-    def _copied(self, rows: Tensor, place: Tensor) -> Tensor:
-        """Perturbed rows of a weight in the block of memory."""
-        if self._block.dtype is not rows.dtype or self._block.numel() < rows.numel():
-            self._block = rows.new_empty(rows.numel())
-        copied = self._block[: rows.numel()].view(rows.shape)
-        self.noise.write_to(copied, rows, place)
+    def _copied(self, weight: Tensor) -> Tensor:
+        """The perturbed weight in the block of memory."""
+        copied = self._block_of(weight, weight.numel()).view(weight.shape)
+        self.noise.write_to(copied, weight, self._place(weight))
         return copied
+
+    def _block_of(self, weight: Tensor, count: int) -> Tensor:
+        """The first ``count`` elements of the block of memory."""
+        if self._block.dtype is not weight.dtype or self._block.numel() < count:
+            self._block = weight.new_empty(count)
+        return self._block[:count]
+
+    def _place(self, weight: Tensor) -> Tensor:
+        number = self._numbers[id(weight)]
+        return self._places[number : number + 1]
+
+
+# One operator for all the turns of a large layer: a model of 70 billion weights takes some 130,000 turns a step, and
+# each would be dispatched, tracked and, where the step is predicted, made up one by one.
+torch.library.define(
+    "pintpot::linear_with_noise",
+    "(Tensor input, Tensor weight, Tensor? bias, Tensor(a!) block, Tensor place, Tensor seeds, Tensor scales, str kind)"
+    " -> Tensor",
+)
+brought_by(__name__, "pintpot::linear_with_noise")
+
+
+@torch.library.impl("pintpot::linear_with_noise", "cpu")
+def _linear_with_noise(
+    input: Tensor, weight: Tensor, bias: Tensor | None, block: Tensor, place: Tensor, *terms: Any
+) -> Tensor:
+    """As many rows of the weight at a time as ``block`` holds are copied to it and multiplied."""
+    rows, width = weight.shape
+    number, start = place[0].tolist()
+    count = block.numel() // width
+    result = input.new_empty((*input.shape[:-1], rows))
+    flat, into = input.reshape(-1, width), result.view(-1, rows)
+    for first in range(0, rows, count):
+        last = min(first + count, rows)
+        copied, columns = block[: (last - first) * width].view(last - first, width), into[:, first:last]
+        at = numbered([number], [start + first * width])
+        torch.ops.pintpot.write_with_noise_(copied, weight[first:last], at, *terms)
+        if bias is None:
+            torch.mm(flat, copied.t(), out=columns)
+        else:
+            torch.addmm(bias[first:last], flat, copied.t(), out=columns)
+    return result
+
+
+@torch.library.register_fake("pintpot::linear_with_noise")
+def _(input: Tensor, weight: Tensor, bias: Tensor | None, block: Tensor, place: Tensor, *terms: Any) -> Tensor:
+    return input.new_empty((*input.shape[:-1], weight.shape[0]))
+
+
+@register_flop_formula(torch.ops.pintpot.linear_with_noise)
+def _(input: tuple[int, ...], weight: tuple[int, ...], *_: Any, **__: Any) -> int:
+    """Those of the product; shapes in, operations out."""
+    return 2 * math.prod(input) * weight[0]
 
 
 _active: list[Perturbed] = []  #: entered and not yet left, of this process's one training

@@ -1,6 +1,7 @@
 """Figures as information first: pure functions from runs to small frozen values, drawn elsewhere."""
 
 from workbench.figures.answer import answer
+from workbench.figures.budget_search import budget_search
 from workbench.figures.categories import categories
 from workbench.figures.compare import compare
 from workbench.figures.courses import courses, courses_answer, courses_table
@@ -57,6 +58,7 @@ __all__ = [
     "FigureInfo",
     "answer",
     "beside_published",
+    "budget_search",
     "categories",
     "compare",
     "contribution_table",

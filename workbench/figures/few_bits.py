@@ -110,8 +110,10 @@ def _line(name: str, found: Sequence[Outcome], place: int) -> Line:
     widths = sorted({o.bits for o in found})
     values = [[o.loss for o in found if o.bits == bits] for bits in widths]
     spreads = [t_interval(v) if len(v) > 1 else None for v in values]
+    again = place // len(PALETTE)  # more arms than colours: the same colour has another marker
+    colour, marker = PALETTE[place % len(PALETTE)], MARKERS[(place + again) % len(MARKERS)]
     return Line(
-        name, PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)], tuple(widths), tuple(map(mean, values)),
+        name, colour, marker, tuple(widths), tuple(map(mean, values)),
         tuple(s.low if s else None for s in spreads), tuple(s.high if s else None for s in spreads),
     )  # fmt: skip
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from workbench.plan.fit_table import FitTable
     from workbench.plan.verdict import Verdict
 
-RANGE = 2.0  #: the slider reaches this many times beyond the smallest and largest peak
-
 
 @dataclass(frozen=True)
 class FitRow:
@@ -210,20 +208,12 @@ def fit_info(
         device=device,
         metric=metric.name if metric else "",
         share=metric is not None and metric.share,
-        marks=_useful(marks or {}, [m.peak for m in methods if m.peak is not None] + ([budget] if budget else [])),
+        marks=tuple((_short(label, size), size) for label, size in (marks or {}).items()),
         categories=CATEGORIES,
         colours=tuple(CATEGORY_COLOURS[c] for c in CATEGORIES),
         methods=methods,
         shape=shape,
     )
-
-
-def _useful(marks: Mapping[str, int], sizes: Sequence[int]) -> tuple[tuple[str, int], ...]:
-    """Marks that could change a verdict, each named once: those within the range that the slider spans."""
-    if not sizes:
-        return ()
-    low, high = min(sizes) / RANGE, max(sizes) * RANGE
-    return tuple((_short(label, size), size) for label, size in marks.items() if low <= size <= high)
 
 
 def _short(label: str, size: int) -> str:

@@ -101,7 +101,7 @@ def personalise_directions(arms: Sequence[LearnedToken]) -> Table:
         for one, other, claim in CLAIMS
         if one in known and other in known
     ]
-    text = "Paired over seeds, in points, with 95 % intervals. This scale: 64 numbers a token, not 768."
+    text = "Paired over seeds, in points, with 95 % intervals. Small tokens: the paper's token has 768 numbers."
     return Table(columns, tuple(rows), text)
 
 

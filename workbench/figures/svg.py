@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
+from workbench.figures.compact import compacted
+
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 #: Drawn as this colour, text and axes follow the theme of the page they stand in.
@@ -34,7 +36,6 @@ _ATTRIBUTES = _words(
     refX refY orient
     """
 )
-_NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _LOCAL = re.compile(r"url\(\s*['\"]?#([\w.-]+)['\"]?\s*\)")
 _PNG = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]+\Z")
 
@@ -43,7 +44,7 @@ _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def clean(text: str, prefix: str) -> str:
-    """The SVG without scripts, styles, handlers and links, its ids prefixed so that many share one page.
+    """The SVG without scripts, styles, handlers, links and needless bytes; ``prefix`` keeps its ids apart on a page.
 
     Raises ``ValueError`` for text that is not one SVG document.
     """
@@ -56,7 +57,7 @@ def clean(text: str, prefix: str) -> str:
         raise ValueError(f"not an SVG document: {error}") from None
     if _local(root.tag) != "svg":
         raise ValueError("not an SVG document")
-    root = _copy(root, prefix)
+    root = compacted(_copy(root), prefix)
     if "viewBox" in root.attrib:
         root.attrib.pop("width", None)
         root.attrib.pop("height", None)
@@ -69,18 +70,18 @@ def _local(tag: object) -> str:
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
-def _copy(element: ElementTree.Element, prefix: str) -> ElementTree.Element:
+def _copy(element: ElementTree.Element) -> ElementTree.Element:
     new = ElementTree.Element(_local(element.tag))
     new.text = element.text if new.tag in ("text", "tspan", "title", "desc") else None
     attributes = dict(_declarations(element.attrib.get("style", "")))
     attributes = {**element.attrib, **attributes}
     for name, value in attributes.items():
-        kept = _attribute(_local(name) if name.startswith("{") else name, value, prefix, new.tag)
+        kept = _attribute(_local(name) if name.startswith("{") else name, value, new.tag)
         if kept is not None:
             new.set(*kept)
     for child in element:
         if _local(child.tag) in _ELEMENTS:
-            copied = _copy(child, prefix)
+            copied = _copy(child)
             copied.tail = child.tail if new.tag in ("text", "tspan") else None
             new.append(copied)
     return new
@@ -101,33 +102,20 @@ def _declarations(style: str) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def _attribute(name: str, value: str, prefix: str, tag: str) -> tuple[str, str] | None:
+def _attribute(name: str, value: str, tag: str) -> tuple[str, str] | None:
     if name == "href":
         if tag == "use" and value.startswith("#"):
-            return "href", f"#{prefix}{value[1:]}"
+            return name, value
         return ("href", re.sub(r"\s", "", value)) if tag == "image" and _PNG.match(value) else None
     if name not in _ATTRIBUTES:
         return None
-    if name == "id":
-        return name, prefix + value
     if "url(" in value:
         local = _LOCAL.fullmatch(value.strip())
-        return (name, f"url(#{prefix}{local.group(1)})") if local else None
+        return (name, f"url(#{local.group(1)})") if local else None
     if value.lower() == INK:
         return name, "currentColor"
     if value.lower() == ALARM:
         return name, "var(--pp-alarm, #C8102E)"
     if value.lower() == FAINT:
         return ("class", "faint") if name == "stroke" else (name, "currentColor")
-    return name, _NUMBER.sub(lambda m: f"{float(m.group()):.1f}".removesuffix(".0"), value) if name in (
-        "d",
-        "points",
-        "x",
-        "y",
-        "x1",
-        "x2",
-        "y1",
-        "y2",
-        "width",
-        "height",
-    ) else value
+    return name, value

@@ -39,6 +39,11 @@ class Levers(Config):
         "as-is", "how tensors saved for backward are kept; packed ones make gradients approximate"
     )
     bit_masks: bool = setting(False, "keep one bit per element for ReLU, ReLU6 and dropout")
+    statistics: Literal["kept", "moving"] = setting(
+        "kept",
+        "running statistics of batch norms whose scale does not train: kept where they came with the weights "
+        "(random ones have none worth keeping), or moved by the data",
+    )
     lean_frozen: bool = setting(False, "keep no input for convolutions that do not train")
     channels_last: bool = setting(False, "lay convolutions out channels-last")
     chunked_loss: int = setting(

@@ -86,7 +86,13 @@ class Method:
         The attached model carries its parts as ``pintpot_parts`` for the training step to use.
         """
         parts = levers.applied(self.parts(config), config)
-        model = parts.storage.encode(parts.selection.attach(model))
+        pretrained = getattr(model, "pintpot_pretrained", False)  # asked first: an adapter may wrap the model
+        model = parts.selection.attach(model)
+        if config.statistics == "kept" and pretrained:
+            from workbench.nn.deterministic import keep_statistics
+
+            keep_statistics(model)
+        model = parts.storage.encode(model)
         parts.estimator.prepare(model)
         if not any(p.requires_grad for p in model.parameters()):
             raise Incompatible("method", self.name, "it leaves nothing to train on this model")

@@ -17,9 +17,6 @@ class MobileTLConfig(MethodConfig):
     lr: float = setting(1e-3, "peak learning rate", gt=0, le=10)
     blocks: int = setting(3, "how many of the deepest blocks train", ge=0, le=200, unit="blocks")
     threshold: float = setting(0.0, "where the derivative of hard-swish is taken to jump from 0 to 1", ge=-3, le=3)
-    below: Literal["frozen", "moving"] = setting(
-        "frozen", "statistics of the norms below the trained blocks: they stay, or follow the data"
-    )
     compute: Literal["lean", "requires-grad"] = setting(
         "lean", "norms and activations of its own; or (lazy) torch's, told not to train, which keep their whole input"
     )
@@ -56,6 +53,6 @@ class MobileTL(Method):
         from workbench.parts.storage.gated_activations import GatedActivations
 
         lean = config.compute == "lean"
-        selection = ShiftOnlyBlocks(config.blocks, lean, config.below == "moving")
+        selection = ShiftOnlyBlocks(config.blocks, lean)
         storage: Storage = GatedActivations(config.threshold) if lean else AsLoaded()
         return Parts(selection, Backprop(), named(config.optimizer), storage)

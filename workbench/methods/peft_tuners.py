@@ -140,9 +140,28 @@ def _config(tuner: Tuner, facts: dict[str, Any]) -> type[MethodConfig]:
         if field.name not in _DECIDED and field.name not in MethodConfig.model_fields:
             fields[field.name] = (
                 _annotation(field),
-                setting(defaults.get(field.name, field.default), field.doc),
+                setting(defaults.get(field.name, field.default), field.doc, **_bounds(field)),
             )
     return create_model(f"{tuner.config}Settings", __base__=MethodConfig, **fields)
+
+
+def _bounds(field: TunerField) -> dict[str, float]:
+    """What a number may be, by what its name says, as peft's configs accept any. The upper bounds keep a slip of the
+    finger from asking for terabytes; a whole number is at least 1 unless peft's default is less."""
+    if field.choices or field.type not in ("int", "float"):
+        return {}
+    if "dropout" in field.name:
+        return {"ge": 0, "lt": 1}
+    if field.name == "alpha" or field.name.endswith(("lora_alpha", "psoft_alpha", "shadow_alpha")):
+        return {"gt": 0, "le": 2**16}
+    if field.type == "float":
+        return {}
+    if field.name.endswith(("seed", "key")):
+        return {"ge": 0, "le": 2**32 - 1}
+    if any(word in field.name for word in ("warmup", "frozen", "niter", "lambda")):
+        return {"ge": 0, "le": 2**16}
+    least = 1 if field.default is None else min(1, field.default)
+    return {"ge": least, "le": 2**24 if field.name == "n_frequency" else 2**16}
 
 
 def _annotation(field: TunerField) -> Any:

@@ -58,7 +58,8 @@ class ModelSpec:
         """The module, with a head of ``classes`` outputs (``None``: a language-model head).
 
         ``device="meta"`` builds shapes only; ``weights=False`` skips the checkpoint. The module's forward
-        takes the batch's input tensors by name and returns an object with ``.logits``.
+        takes the batch's input tensors by name and returns an object with ``.logits``. Whether the spec names
+        weights, loaded or not, stands in its attribute ``pintpot_pretrained``.
         Raises ``ResourceMissing`` when weights are asked for and can be had neither from cache nor network.
         """
         from workbench.models.build import build

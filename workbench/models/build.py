@@ -45,6 +45,7 @@ def build(spec: ModelSpec, classes: int | None, *, device: str, weights: bool, s
         from workbench.models.weights import load
 
         load(spec, model)
+    model.pintpot_pretrained = bool(spec.asset)  # type: ignore[assignment]
     return model if on_meta else model.to(device)
 
 

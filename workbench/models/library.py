@@ -117,6 +117,7 @@ _DINOV2 = {
 }
 #: A small diffusion transformer; what it can draw stands in a table of tokens, which is counted like a head.
 _TINY_DENOISER = {"model_type": "denoiser", "width": 64, "blocks": 3, "heads": 4, "inner": 128, "patch_size": 2}
+_SMALL_DENOISER = {"model_type": "denoiser", "width": 96, "blocks": 4, "heads": 4, "inner": 192, "patch_size": 4}
 _TINY_SENSOR = {"model_type": "convolution-1d", "channels": 6, "widths": (32, 48, 64), "kernel": 5}
 
 _MODELS = (
@@ -181,6 +182,11 @@ _MODELS = (
         "tiny-denoiser", "Tiny diffusion transformer", "image-denoiser", 184_452, _SELF,
         "Draws grey pictures of 8 pixels a side as one token says; random weights until it is trained here.",
         shape=(1, 8, 8), config=_TINY_DENOISER,
+    ),
+    ModelSpec(
+        "small-denoiser", "Small diffusion transformer", "image-denoiser", 544_528, _SELF,
+        "Draws grey pictures of 28 pixels a side as one token says; random weights until it is trained here.",
+        shape=(1, 28, 28), config=_SMALL_DENOISER,
     ),
     ModelSpec(
         "mcu-net", "Inverted-residual net for a microcontroller", "image-classifier", 202_192, _SELF,

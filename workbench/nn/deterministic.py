@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def stay_evaluating(module: nn.Module) -> None:
@@ -17,6 +18,19 @@ def stay_evaluating(module: nn.Module) -> None:
 
 def _evaluate(module: nn.Module, mode: bool = True) -> nn.Module:
     return nn.Module.train(module, False)
+
+
+def keep_statistics(model: nn.Module) -> None:
+    """Batch norms whose scale does not train use their running statistics and leave them alone, in training too.
+
+    The frozen layers around were made for these statistics; a batch's own are others, and change with every batch.
+    """
+    for module in model.modules():
+        if not (isinstance(module, _BatchNorm) and module.track_running_stats) or module.weight is None:
+            continue
+        if not module.weight.requires_grad:
+            module.track_running_stats = False  # nobody moves them any more
+            stay_evaluating(module)
 
 
 def run_in_bfloat16(module: nn.Module, *, widen: bool) -> None:

@@ -1,7 +1,7 @@
 """GPTQ (Frantar et al., 2022): round a weight column by column and let later columns make up for each error.
 
 The error that is kept small is that of the layer's outputs on calibration inputs, whose second moments are all that
-is used. Exact: no blocks, no reordering of columns.
+is used. Columns keep their order; later blocks of columns learn of errors one block at a time, which is the same sum.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch import Tensor
 from workbench.nn.affine_quantizer import codes, values
 
 DAMPING = 0.01  #: of the mean of the moments' diagonal, added to it, as in the paper
+BLOCK = 128  #: columns after which all later ones are told, as in the paper
 
 
 def gptq(weight: Tensor, moments: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
@@ -22,12 +23,17 @@ def gptq(weight: Tensor, moments: Tensor, scale: Tensor, zero: Tensor, bits: int
     damped.diagonal().add_(DAMPING * float(damped.diagonal().mean()))
     damped.diagonal()[dead] = 1.0
     inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
-    for column in range(left.shape[1]):
-        here = left[:, column : column + 1]
-        rounded = values(codes(here, scale.double(), zero.double(), bits), scale.double(), zero.double())
-        error = (here - rounded) / inverse[column, column]
-        left[:, column + 1 :] -= error * inverse[column, column + 1 :]
-        left[:, column] = rounded[:, 0]
+    scale, zero = scale.double(), zero.double()
+    for first in range(0, left.shape[1], BLOCK):
+        last = min(first + BLOCK, left.shape[1])
+        errors = left.new_empty(left.shape[0], last - first)
+        for column in range(first, last):
+            here = left[:, column : column + 1]
+            rounded = values(codes(here, scale, zero, bits), scale, zero)
+            error = (here - rounded) / inverse[column, column]
+            left[:, column + 1 : last] -= error * inverse[column, column + 1 : last]
+            left[:, column], errors[:, column - first] = rounded[:, 0], error[:, 0]
+        left[:, last:] -= errors @ inverse[first:last, last:]
     return left.to(weight.dtype)
 
 

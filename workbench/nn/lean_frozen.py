@@ -13,22 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, conv2d, hardswish
+from torch.nn.functional import conv2d, hardswish
 
 from workbench.core.errors import BadInput
 from workbench.nn.bit_masks import Bits, pack_bits, unpack_bits
-
-
-class FrozenNorm(nn.BatchNorm2d):
-    """A batch norm with fixed statistics and scale by torch's own operator, which keeps its whole input."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shapes (batch, channels, height, width) to the same, in training as in evaluation."""
-        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+from workbench.nn.deterministic import stay_evaluating
 
 
 class ShiftOnlyNorm(nn.BatchNorm2d):
-    """The same function as ``y = a x + (bias - a mean)``, ``a = weight / sqrt(running_var + eps)``.
+    """A batch norm in evaluation mode: ``y = a x + (bias - a mean)``, ``a = weight / sqrt(running_var + eps)``.
 
     Only ``bias`` may train. Keeps nothing but ``a``, one number per channel, which lives anyway.
     """
@@ -42,13 +35,16 @@ class ShiftOnlyNorm(nn.BatchNorm2d):
 
 
 def freeze_norm(module: nn.BatchNorm2d, *, lean: bool = True) -> nn.BatchNorm2d:
-    """Turn ``module`` itself into its frozen counterpart: same tensors, same names; scale and statistics stay."""
+    """Fix scale and statistics of ``module`` itself: same tensors, same names.
+
+    ``lean`` false leaves it torch's own, in evaluation mode for good, which keeps its whole input.
+    """
     if module.running_mean is None or module.running_var is None or not module.affine:
         raise BadInput("module", str(module), "a batch norm with running statistics, scale and shift")
     module.weight.requires_grad_(False)
     module.track_running_stats = False  # nobody moves them any more
     if not lean:
-        module.__class__ = FrozenNorm
+        stay_evaluating(module)
         return module
     scale = (module.running_var + module.eps).rsqrt() * module.weight.detach()
     module.register_buffer("scale", scale, persistent=False)

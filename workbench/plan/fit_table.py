@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -204,9 +204,19 @@ def fit(
     found = table.at(budget)
     by_name = {c.method_name: c for c in cases}
     waiting = Patience(patience)
-    with second_process([by_name[v.method] for v in found if v.fits == "does not fit"], tier, budget, patience):
+    with second_process(list(_unsearched(found, by_name, budget, tier)), tier, budget, patience):
         found = [
             with_changes(one, by_name[one.method], budget, tier, waiting) if one.fits == "does not fit" else one
             for one in found
         ]
     return Verdicts(arranged(found), table, budget)
+
+
+def _unsearched(found: Iterable[Verdict], cases: Mapping[str, Case], budget: int, tier: Tier | None) -> Iterator[Case]:
+    """Cases whose search for ways out would have to predict something that is not kept yet."""
+    for one in found:
+        if one.fits == "does not fit":
+            no_patience = Patience(0.0)
+            with_changes(one, cases[one.method], budget, tier, no_patience)
+            if no_patience.ran_out:
+                yield cases[one.method]

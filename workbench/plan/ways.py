@@ -13,7 +13,7 @@ from typing import Any
 from workbench.case import Case
 from workbench.core.errors import PintpotError
 from workbench.core.profile import Category, MemoryProfile, Phase, Tier
-from workbench.plan.fitting import predicted_step, shape_of, sizes_of
+from workbench.plan.fitting import predicted_step, shape_of, sizes_known, sizes_of
 
 _BATCH = frozenset({Category.SAVED, Category.WORKSPACE, Category.INPUTS})
 _STATE = frozenset({Category.OPTIMIZER, Category.WORKSPACE})
@@ -25,6 +25,7 @@ _TUNED = _BATCH | _STATE | {Category.GRADIENTS, Category.WEIGHTS}
 #: is not even predicted. A config that lacks the field, or has it on already, is passed over.
 _LEVERS: tuple[tuple[str, tuple[Any, ...], str, frozenset[Category], tuple[float, ...]], ...] = (
     ("bit_masks", (True,), "one-bit masks", _BATCH, (0.6,)),
+    ("lean_frozen", (True,), "no inputs kept by frozen convolutions", _BATCH, (1.0,)),
     ("update_in_backward", (True,), "update in backward", frozenset({Category.GRADIENTS, Category.WORKSPACE}), (1.0,)),
     ("chunked_loss", (128,), "loss 128 tokens at a time", _BATCH, (1.0,)),
     ("recompute", (1,), "recompute every block", _BATCH, (1.0,)),
@@ -206,6 +207,8 @@ def _singles(case: Case) -> Iterator[_Single]:
     for name, values, words, lowers, shares in _LEVERS:
         if name not in type(case.config).model_fields:
             continue
+        if name == "lean_frozen" and case.spec.modality == "text":
+            continue  # no convolution of two dimensions to build the model for
         now, default = getattr(case.config, name), type(case.config).model_fields[name].default
         for value, share in zip(values, shares, strict=True):
             if name == "optimizer" and value not in _LIGHTER.get(now, ()):
@@ -247,7 +250,7 @@ def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> tuple[int,
     """The largest batch that should fit, 0 if none can, and bytes at the peak for each example."""
     per_example = max(1.0, sum(profile.by_category[c] for c in _BATCH) / case.batch)
     guess = max(1, case.batch - math.ceil((profile.peak - look.budget) / per_example))
-    if not look.patience.left():
+    if not sizes_known(case, look.tier) and not look.patience.left():
         return guess, per_example
     try:
         sizes, length = sizes_of(case, look.tier), shape_of(case)[1]

@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import ArgumentError
 
 from workbench.core.errors import BadInput, ResourceMissing
 from workbench.records.tables import SCHEMA, Base
@@ -43,7 +44,7 @@ def opened(url: str) -> Engine:
     elif url.startswith("postgresql"):
         engine = _server(url)
     else:
-        raise BadInput("store", url.split(":")[0], "sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+        raise _no_store(url)
     if _version(engine) != SCHEMA:
         _bring_up(engine)
     return engine
@@ -59,9 +60,17 @@ def durable(connection: Any, _: Any) -> None:
     cursor.close()
 
 
+def _no_store(url: str) -> BadInput:
+    """Of the URL only its kind is repeated: the rest may hold a password."""
+    expected = "sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE"
+    return BadInput("PINTPOT_STORE", f"{url.split(':')[0]}:...", expected)
+
+
 def _server(url: str) -> Engine:
     try:
         return create_engine(url, pool_pre_ping=True)
+    except (ArgumentError, ValueError):  # no URL, no port, or no driver of that name
+        raise _no_store(url) from None
     except ImportError:
         raise ResourceMissing("a PostgreSQL store needs its driver; run: pip install 'pintpot[postgres]'") from None
 

@@ -8,9 +8,7 @@ own copies, so there is none beside it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +25,7 @@ from workbench.records.schema import FINISHED, RunRecord
 from workbench.records.shelf import Kept, Shelf
 from workbench.records.tables import Line, record_of, rows_of
 
-__all__ = ["Health", "Line", "RunStore", "content_key"]
-
-
-def content_key(parts: Mapping[str, Any]) -> str:
-    """SHA-256 of the sorted JSON of everything that decides a run's result."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+__all__ = ["Health", "Line", "RunStore"]
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ def _cell(cell: NotebookNode, index: int, contents: Contents, outputs: Outputs) 
     failed = any(o.output_type == "error" for o in cell.outputs)
     if cell.source.startswith(FILE) and not failed:
         return {"kind": "file", "anchor": anchor, "outputs": [_file(cell.source)]}
+    if "keep-input" in tags and not failed and not cell.outputs:
+        return {"kind": "file", "anchor": anchor, "outputs": [_lines(cell.source)]}
     shown = [html for html in (outputs.render(o) for o in cell.outputs) if html]
     code = "" if "remove-input" in tags and not failed else highlighted(cell.source)
     if not shown and not code:
@@ -79,8 +81,13 @@ def _cell(cell: NotebookNode, index: int, contents: Contents, outputs: Outputs) 
 
 def _file(source: str) -> Markup:
     """A file that a cell writes is what the page is about, so it is shown; where it went is nobody's concern."""
-    text = highlighted(source.partition("\n")[2])
-    return Markup('<pre class="file" tabindex="0" aria-label="A file"><code>{}</code></pre>').format(text)
+    return _lines(source.partition("\n")[2], "A file")
+
+
+def _lines(source: str, name: str = "Lines that ran") -> Markup:
+    """Source that is itself what there is to read: a file, or assertions that held."""
+    shown = highlighted(source)
+    return Markup('<pre class="file" tabindex="0" aria-label="{}"><code>{}</code></pre>').format(name, shown)
 
 
 def _without_title(cell: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +138,7 @@ def _status(facts: dict[str, Any], resources: dict[str, Any]) -> str:
 
 
 def _thumbnail(nb: NotebookNode) -> dict[str, Any]:
-    """What a card draws: points of the first figure of score, else bars, else predicted against measured."""
+    """What a card draws: points of the first figure of score, else bars of memory, else another figure's points."""
     from workbench.report.emit import FIGURE
 
     infos: dict[str, Any] = {}
@@ -150,9 +157,22 @@ def _thumbnail(nb: NotebookNode) -> dict[str, Any]:
         if infos.get(kind):
             info = infos[kind]
             return {"bars": [list(zip(bar[values], info["colours"])) for bar in info["bars"]]}
+    if info := infos.get("saved_map"):
+        kept = [info["splits"][place] for place in info["states"][0]["splits"]]
+        return {"bars": [list(zip(split, info["colours"])) for split in kept if any(split)]}
+    if info := infos.get("fit"):
+        return {"bars": [list(zip(m["by_category"], info["colours"])) for m in info["methods"] if m["by_category"]]}
     if infos.get("prediction"):
         return {"points": [[p["measured"], p["predicted"], p["colour"]] for p in infos["prediction"]["points"]]}
+    if infos.get("curves"):
+        return {"points": [point for curve in infos["curves"]["curves"] for point in _course(curve)]}
     return {}
+
+
+def _course(curve: dict[str, Any], count: int = 20) -> list[list[Any]]:
+    """A few points of a loss curve, as many for each; steps count from 1, since cards have a logarithmic axis."""
+    points = list(zip(curve["steps"], curve["mean"]))[:: max(1, len(curve["steps"]) // count)][:count]
+    return [[step + 1, loss, curve["colour"]] for step, loss in points]
 
 
 def _assets(resources: dict[str, Any], outputs: Outputs) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from workbench.core.errors import BadInput, ManyBadInputs, UnknownName
+from workbench.core.config import Config, validated
+from workbench.core.errors import BadInput, UnknownName, together
 from workbench.core.units import parse_size
 
 _TYPES: dict[str, Any] = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
@@ -44,32 +46,25 @@ def declared(notebook: Path) -> dict[str, Parameter]:
 
 def checked(known: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
     """The given values with whole numbers made real where asked; every problem at once, one sentence each."""
-    values: dict[str, Any] = {}
-    problems: list[BadInput] = []
-    for name, value in given.items():
-        try:
-            if name not in known:
-                raise UnknownName("parameter", name, known)
-            values[name] = _typed(known[name], value)
-        except BadInput as problem:
-            problems.append(problem)
-    if problems:
-        raise problems[0] if len(problems) == 1 else ManyBadInputs(problems)
-    return values
+
+    def meant(name: str, value: Any) -> Any:
+        if name not in known:
+            raise UnknownName("parameter", name, known)
+        return _typed(known[name], value)
+
+    return dict(zip(given, together(*(partial(meant, name, value) for name, value in given.items())), strict=True))
 
 
 def _typed(parameter: Parameter, value: Any) -> Any:
     """The value as the declared type, by the same strict rules as every other input. Raises ``BadInput``."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import Field, create_model
 
     name, kind = parameter.name, _annotation(parameter)
     if isinstance(value, tuple) or (isinstance(value, str) and "list[" in parameter.type):
         # A command line says a list with commas.
         value = [_plain(v.strip()) for v in value.split(",") if v.strip()] if isinstance(value, str) else list(value)
-    try:
-        found = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
-    except ValidationError:
-        raise BadInput(name, value, f"a value of type {parameter.type}") from None
+    schema: type[Config] = create_model("Parameters", __base__=Config, value=(kind, Field(alias=name)))
+    found = validated(schema, {name: value}, "").value  # type: ignore[attr-defined]
     if isinstance(found, list) and not found and parameter.default:
         raise BadInput(name, value, "at least one item")
     if isinstance(found, list) and len(set(map(str, found))) < len(found):
@@ -102,5 +97,5 @@ def _plain(text: str) -> Any:
     """A number where the text is one, else the text."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text

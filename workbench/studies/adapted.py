@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.ablate import Progress
 from workbench.core.errors import BadInput, Incompatible
+from workbench.records.content import content_key
 from workbench.records.schema import RunRecord, State
-from workbench.records.store import content_key
 from workbench.session import run
 
 if TYPE_CHECKING:

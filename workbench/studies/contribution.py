@@ -85,16 +85,19 @@ def contributions(
     return Contributions(base, by_biases, by_weight, reference, count)
 
 
-def search_bytes(bench: Bench, found: Contributions, budget: int, *, trials: int = 200, seed: int = 0) -> ByteScheme:
+def search_bytes(
+    bench: Bench, found: Contributions, budget: int, *, trials: int = 200, seed: int = 0, judge: Judge | None = None
+) -> ByteScheme:
     """The scheme of largest summed gain whose planned step on one example keeps ``budget`` bytes of SRAM.
 
-    Raises ``Incompatible`` naming the shortfall when not even the head's own need is met.
+    ``judge`` shares its plans between budgets, none of which may lie below the head's own need. Raises
+    ``Incompatible`` naming the shortfall when not even that is met.
     """
     import optuna
 
     if trials < 1:
         raise BadInput("trials", trials, "a whole number of at least 1")
-    judge = _Judge(bench, found, require_head(bench.case(METHOD), budget).sram)
+    judge = judge or Judge(bench, found, require_head(bench.case(METHOD), budget).sram)
 
     def objective(trial: optuna.Trial) -> float:
         made = judge.scheme({name: trial.suggest_categorical(name, some) for name, some in judge.choices().items()})
@@ -112,7 +115,7 @@ def search_bytes(bench: Bench, found: Contributions, budget: int, *, trials: int
 
 
 @dataclass
-class _Judge:
+class Judge:
     """What a scheme promises, and what its step needs; each scheme is planned once."""
 
     bench: Bench

@@ -6,9 +6,10 @@ is the bench's budget, which holds in any case.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ from workbench.ablate import Progress
 from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.spelling import parsed_way
+from workbench.records.grid import GridPoint
 from workbench.records.schema import Quantity, RunRecord
 
 if TYPE_CHECKING:
@@ -102,6 +104,30 @@ def equal(
         }
         records += affordable.ablate(axes, observe=observe, cancel=cancel, reference=reference)
     return records
+
+
+def equal_grid(
+    bench: Bench,
+    method: str,
+    axes: Mapping[str, Sequence[Any]],
+    by: By,
+    amount: float,
+    seeds: Sequence[int] = (0,),
+    *,
+    observe: Callable[[Progress], None] | None = None,
+) -> list[GridPoint]:
+    """Every combination of ``axes`` (settings of the method, each with one value or more), paid alike.
+
+    An axis with a single value is not one of the grid that is shown.
+    """
+    for name, values in axes.items():
+        if not values:
+            raise BadInput(f"axes.{name}", list(values), "at least one value")
+    places = [dict(zip(axes, chosen)) for chosen in itertools.product(*map(dict.fromkeys, axes.values()))]
+    ways = [" ".join([method, *(f"{name}={value}" for name, value in place.items())]) for place in places]
+    records = iter(equal(bench, ways, by, amount, seeds, observe=observe))
+    shown = [name for name, values in axes.items() if len(values) > 1] or list(axes)
+    return [GridPoint({n: place[n] for n in shown}, seed, next(records)) for place in places for seed in seeds]
 
 
 def _case(bench: Bench, way: str) -> Case:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from workbench.case import Case
 
 METHOD = "zoodip"
-SCHOOL = "digit-diffusion"  #: what the denoiser is trained on before
 SHOWN = 10  #: pictures of each arm that are kept to be looked at
 TIMES = tuple(i / 20 for i in range(1, 20))  #: at which the loss is asked
 _ALL = {"timesteps_from": 0.0, "timesteps_to": 1.0}
@@ -56,13 +55,18 @@ ARMS = (
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is run: epochs of the denoiser's own training, steps of each token, which arms, which seeds."""
+    """How much is run: epochs of the denoiser's own training, steps of each token, which arms, which seeds.
+
+    ``school`` is the task that the denoiser is trained on before, ``lesson`` the one that a token is learned on.
+    """
 
     model: str
     epochs: float
     steps: int
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
+    school: str = "digit-diffusion"
+    lesson: str = "new-digit"
 
 
 _EVERY = tuple(arm.label for arm in ARMS)
@@ -70,7 +74,11 @@ PRESETS: Mapping[str, Preset] = {
     "quick": Preset("tiny-denoiser", 20, 80, _EVERY[:3] + _EVERY[4:5], (0,)),
     "standard": Preset("tiny-denoiser", 60, 600, _EVERY, (0, 1, 2)),
     "full": Preset("tiny-denoiser", 200, 5000, _EVERY, (0, 1, 2, 3, 4)),
-}
+    "fashion": Preset(
+        "small-denoiser", 24, 600, tuple(x for x in _EVERY if x not in ("window by the gap", "backprop, int8")),
+        (0, 1, 2), "fashion-diffusion", "new-garment",
+    ),
+}  # fmt: skip
 
 
 def preset(name: str) -> Preset:
@@ -94,8 +102,21 @@ def trained_denoiser(chosen: Preset, progress: Callable[[str], None] | None = No
     from workbench.bench import open as opened
     from workbench.studies.factory import factory_model
 
-    school = opened(SCHOOL, chosen.model, budget="64 GiB", profile="standard")
+    school = opened(chosen.school, chosen.model, budget="64 GiB", profile="standard")
     return factory_model(school, epochs=chosen.epochs, progress=progress)
+
+
+def known_score(chosen: Preset) -> float:
+    """The share of pictures that the denoiser draws of the kinds it was taught which are recognised as what was asked.
+
+    No token can be expected to draw better than this.
+    """
+    from workbench.bench import open as opened
+
+    school = opened(chosen.school, trained_denoiser(chosen), budget="64 GiB", profile="standard")
+    case = school.case("full")
+    data = case.task.load(case.spec, school.sizes, 0)
+    return float(case.task.score(case.attached().eval(), data, case.spec).value)
 
 
 def bench_for(chosen: Preset, device: str, budget: str = "", *, steps: int = 0, pictures: int = 0) -> Bench:
@@ -104,13 +125,14 @@ def bench_for(chosen: Preset, device: str, budget: str = "", *, steps: int = 0, 
     What is asked is checked before the denoiser is trained.
     """
     from workbench.bench import open as opened
-    from workbench.tasks.new_digit import NewDigit
+    from workbench.tasks import tasks
 
     if steps < 0:
         raise BadInput("steps", steps, "a whole number from 0, which stands for the profile's")
-    if pictures and pictures < NewDigit.default_batch:
-        raise BadInput("pictures", pictures, f"at least {NewDigit.default_batch}, the pictures of one step")
-    bench = opened("new-digit", chosen.model, device, budget, train=pictures or None, steps=steps or chosen.steps)
+    least = tasks.get(chosen.lesson).default_batch
+    if pictures and pictures < least:
+        raise BadInput("pictures", pictures, f"at least {least}, the pictures of one step")
+    bench = opened(chosen.lesson, chosen.model, device, budget, train=pictures or None, steps=steps or chosen.steps)
     bench.case(METHOD).task.load(bench.case(METHOD).spec, bench.sizes, 0)
     return replace(bench, model=trained_denoiser(chosen))
 

@@ -53,9 +53,12 @@ ARMS: Mapping[str, Arm] = {
     "round to nearest": Arm({"scales": "moving"}),
     "clip, then round": Arm({}),  # where ZeroQAT starts from, so what its training adds
     "transform, then round": Arm({"scales": "moving", "transform": True}, prepare="transform"),
+    "transform and clip, then round": Arm({"transform": True}, prepare="transform"),
     "GPTQ": Arm({"scales": "fixed"}, prepare="gptq"),
     "ZeroQAT": Arm({}, (3e-6, 3e-5)),
+    "ZeroQAT with transform": Arm({"transform": True}, (3e-6, 3e-5), prepare="transform"),
     "ZeroQAT light": Arm({"tuned_blocks": 2}, (1e-5, 1e-4)),
+    "light, not trained": Arm({"tuned_blocks": 2}),  # what ZeroQAT light starts from
     "straight-through QAT": Arm({"gradient": "own", "optimizer": "adamw"}, (3e-5, 1e-4)),
     "lazy: rounded weights": Arm({"scales": "rounded"}, (3e-5,), lazy=True),
 }

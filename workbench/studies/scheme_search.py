@@ -81,18 +81,18 @@ def search_scheme(
         raise BadInput("trials" if trials < 1 else "batches", min(trials, batches), "a whole number of at least 1")
     tell = progress or (lambda _: None)
     tell("capturing the graph of full tuning")
-    needed = _needs(bench.case("full"))
+    needed = captured_needs(bench.case("full"))
     tell("taking sensitivities")
-    candidates = _candidates(bench, needed, sensitivities(bench, batches=batches, seed=seed))
+    candidates = candidates_of(bench, needed, sensitivities(bench, batches=batches, seed=seed))
     least = min(range(len(candidates)), key=lambda i: candidates[i].alone)
-    bytes_of = _Bytes(needed, candidates, _always(bench, needed, candidates[least]))
+    bytes_of = KeptBytes(needed, candidates, always_trained(bench, needed, candidates[least]))
     smallest = bench.case(METHOD, executor="graph", tensors=",".join(candidates[least].tensors)).predict()
-    room = _room(bench, bytes_of, least, smallest)
+    room = room_for(bench, bytes_of, least, smallest)
     tell("searching")
     total = sum(c.sensitivity for c in candidates) or 1.0
     tried = 0
     for _ in range(_ROUNDS):
-        chosen, judged = _evolve(candidates, bytes_of, room, trials, seed)
+        chosen, judged = evolved(candidates, bytes_of, room, trials, seed)
         tried += judged
         if not chosen.any():
             chosen[least] = True
@@ -101,7 +101,7 @@ def search_scheme(
         found = replace(found, predicted=bench.case(METHOD, executor="graph", tensors=found.tensors).predict())
         if found.predicted.peak <= bench.budget:
             return found
-        room = _Room(room.bytes - (found.predicted.peak - bench.budget), room.per_trained)
+        room = Room(room.bytes - (found.predicted.peak - bench.budget), room.per_trained)
     raise Incompatible("budget", format_size(bench.budget), "no scheme was found whose prediction keeps it")
 
 
@@ -151,7 +151,7 @@ def _warm_head(model: nn.Module, loss_of: Any, stream: Any, steps: int) -> None:
     model.zero_grad(set_to_none=True)
 
 
-def _needs(case: Case) -> Needs:
+def captured_needs(case: Case) -> Needs:
     from workbench.engine.capture import NotCaptured, capture
     from workbench.engine.needs import needs
     from workbench.engine.prune import prune
@@ -162,7 +162,7 @@ def _needs(case: Case) -> Needs:
         raise Incompatible("model", case.model_name, str(error)) from error
 
 
-def _candidates(bench: Bench, needed: Needs, sensitivity: Mapping[str, float]) -> list[Candidate]:
+def candidates_of(bench: Bench, needed: Needs, sensitivity: Mapping[str, float]) -> list[Candidate]:
     """One candidate for each role in each block, and one for the block's biases; norms' scales go with the biases."""
     from workbench.models.structure import blocks, role
 
@@ -181,7 +181,7 @@ def _candidates(bench: Bench, needed: Needs, sensitivity: Mapping[str, float]) -
     ]
 
 
-class _Bytes:
+class KeptBytes:
     """What a choice of candidates keeps, as one union of storages, and the parameters it trains."""
 
     def __init__(self, needed: Needs, candidates: Sequence[Candidate], always: Sequence[str]) -> None:
@@ -190,7 +190,7 @@ class _Bytes:
         places = {name: i for i, name in enumerate(needed.names)}
         rows = [[places[t] for t in c.tensors] for c in candidates]
         self._always = needed.kept[[places[name] for name in always]].any(axis=0)
-        self.always_trained = int(needed.gradients[[places[name] for name in always]].sum())
+        self.always_numbers = int(needed.gradients[[places[name] for name in always]].sum())
         self._kept = np.stack([needed.kept[r].any(axis=0) for r in rows])
         self._sizes = needed.sizes
         self.trained = np.array([needed.gradients[r].sum() for r in rows])
@@ -205,7 +205,7 @@ class _Bytes:
         return found
 
 
-def _always(bench: Bench, needed: Needs, smallest: Candidate) -> list[str]:
+def always_trained(bench: Bench, needed: Needs, smallest: Candidate) -> list[str]:
     """Parameters that train whatever the scheme is: the fresh head, where there is one."""
     model = bench.case(METHOD, tensors=",".join(smallest.tensors)).attached(device="meta", weights=False)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
@@ -213,17 +213,17 @@ def _always(bench: Bench, needed: Needs, smallest: Candidate) -> list[str]:
 
 
 @dataclass
-class _Room:
+class Room:
     """Bytes that the kept tensors of a scheme and the state of its candidates may take together."""
 
     bytes: int
     per_trained: float
 
-    def cost(self, of: _Bytes, chosen: np.ndarray) -> float:
+    def cost(self, of: KeptBytes, chosen: np.ndarray) -> float:
         return of.saved(chosen) + self.per_trained * float(of.trained[chosen].sum())
 
 
-def _room(bench: Bench, of: _Bytes, smallest: int, profile: MemoryProfile) -> _Room:
+def room_for(bench: Bench, of: KeptBytes, smallest: int, profile: MemoryProfile) -> Room:
     """Room for schemes, by the full prediction of the smallest one."""
     import numpy as np
 
@@ -232,12 +232,14 @@ def _room(bench: Bench, of: _Bytes, smallest: int, profile: MemoryProfile) -> _R
         reason = f"even the smallest scheme needs {format_size(profile.peak)}, {more} more"
         raise Incompatible("budget", format_size(bench.budget), reason)
     one = np.arange(len(of.trained)) == smallest
-    trained = of.always_trained + int(of.trained[one].sum())
-    room = _Room(0, profile.by_category[Category.OPTIMIZER] / max(1, trained))
-    return _Room(bench.budget - profile.peak + int(room.cost(of, one)), room.per_trained)
+    trained = of.always_numbers + int(of.trained[one].sum())
+    room = Room(0, profile.by_category[Category.OPTIMIZER] / max(1, trained))
+    return Room(bench.budget - profile.peak + int(room.cost(of, one)), room.per_trained)
 
 
-def _evolve(candidates: Sequence[Candidate], of: _Bytes, room: _Room, trials: int, seed: int) -> tuple[np.ndarray, int]:
+def evolved(
+    candidates: Sequence[Candidate], of: KeptBytes, room: Room, trials: int, seed: int
+) -> tuple[np.ndarray, int]:
     """The best choice found by Optuna's NSGA-II under one constraint, started from greedy choices."""
     import numpy as np
     import optuna
@@ -276,7 +278,7 @@ def _evolve(candidates: Sequence[Candidate], of: _Bytes, room: _Room, trials: in
     return np.array(best.user_attrs["chosen"], dtype=bool), len(study.trials)
 
 
-def _greedy(worth: np.ndarray, of: _Bytes, room: _Room) -> list[np.ndarray]:
+def _greedy(worth: np.ndarray, of: KeptBytes, room: Room) -> list[np.ndarray]:
     """Nothing, and the choice that always takes what wins most per further byte."""
     import numpy as np
 

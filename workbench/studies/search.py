@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.config import Setting
 from workbench.core.errors import BadInput, Interrupted
+from workbench.records.content import content_key
 from workbench.records.schema import RunRecord, State
-from workbench.records.store import content_key
 
 if TYPE_CHECKING:
     import optuna

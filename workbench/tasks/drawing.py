@@ -142,6 +142,7 @@ class Drawing(Task):
     def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:
         import torch
 
+        self.check(model)
         check_batch(batch)
         self._side(length)
         count = batch * self.side**2

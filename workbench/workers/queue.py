@@ -25,8 +25,8 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
 from workbench.records.aside import damage_of, put_aside
+from workbench.records.content import content_key
 from workbench.records.database import WAIT, alone
-from workbench.records.store import content_key
 
 LIVE = (TrialState.WAITING, TrialState.RUNNING)
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)

@@ -16,6 +16,7 @@ KINDS = (
     "pareto", "curves", "timeline", "gradients", "saved", "prediction", "categories", "fit", "papers", "errors",
     "visited", "update_order", "run", "points", "schedule", "compare", "grid", "guess", "norm_ratios", "extra_bytes",
     "courses", "estimates", "saved_map", "kept_by_block", "trade", "dynamics", "few_bits", "drawings", "token_times",
+    "budget_search",
 )  # fmt: skip
 
 _SETTINGS: dict[str, Any] = {

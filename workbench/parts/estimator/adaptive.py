@@ -73,7 +73,7 @@ class Adaptive:
     whole_path: bool = True
     only_chosen: bool = True
     choices: list[Choice] = field(default_factory=list, compare=False)
-    _costs: list[BackwardCosts] = field(default_factory=list, compare=False, repr=False)
+    counted: list[BackwardCosts] = field(default_factory=list, compare=False, repr=False)
     _taken: list[int] = field(default_factory=lambda: [0], compare=False, repr=False)
 
     def prepare(self, model: nn.Module) -> None:
@@ -88,7 +88,7 @@ class Adaptive:
         self._taken[0] = state["taken"]
 
     def step(self, step: Step) -> Tensor:
-        costs = self._counted(step)
+        costs = self._counting(step)
         if is_at_its_most():
             chosen = self._at_most(step, costs)
         else:
@@ -110,27 +110,27 @@ class Adaptive:
 
     # -- what a step costs ---------------------------------------------------------------------------------
 
-    def _counted(self, step: Step) -> BackwardCosts:
+    def _counting(self, step: Step) -> BackwardCosts:
         """Costs by tensor, counted once; refuses a target that not even one matrix fits."""
-        if not self._costs:
+        if not self.counted:
             try:
                 costs = backward_costs(prune(capture(step.model, step.loss_of, step.batches[0])))
             except NotCaptured as error:
                 reason = f"its costs are counted on the captured step, and {error}"
                 raise Incompatible("method", "green-trainer", reason) from error
             least = costs.forward + costs.least
-            if costs.forward + self._budget(costs) < least:
+            if costs.forward + self.budget_of(costs) < least:
                 raise Incompatible("method", f"green-trainer rho={self.rho:g}", _shortfall(self.rho, costs))
-            self._costs.append(costs)
-        return self._costs[0]
+            self.counted.append(costs)
+        return self.counted[0]
 
-    def _budget(self, costs: BackwardCosts) -> int:
+    def budget_of(self, costs: BackwardCosts) -> int:
         """Operations that are left for the backward pass."""
         return int(self.rho * costs.full) - costs.forward
 
     def _reachable(self, step: Step, costs: BackwardCosts) -> dict[str, nn.Parameter]:
         """Tensors whose gradient alone keeps the target; no other can be chosen."""
-        tensors, budget = dict(step.model.named_parameters()), self._budget(costs)
+        tensors, budget = dict(step.model.named_parameters()), self.budget_of(costs)
         way = costs.path if self.whole_path else [0] * len(costs.names)
         return {n: tensors[n] for n, o, p in zip(costs.names, costs.own, way) if o + p <= budget}
 
@@ -145,31 +145,31 @@ class Adaptive:
             worth = np.array([float(found[n]) if n in found else 0.0 for n in costs.names])
             worth /= max(np.abs(worth).max(), np.finfo(float).tiny)
             selecting = 2 * (costs.forward + costs.of(reachable))
-            places = self._best(worth, costs) or self._stand_in(costs)
+            places = self.best(worth, costs) or self._stand_in(costs)
         elif self.select == "random":
             order = np.random.default_rng(derive(step.seed, "choice")).permutation(len(costs.names))
-            places = self._filled(order, costs)
+            places = self.filled(order, costs)
         else:
-            places = self._filled(range(len(costs.names)), costs, stop=True)
+            places = self.filled(range(len(costs.names)), costs, stop=True)
         chosen = [costs.names[i] for i in places]
         picked = tuple(i in set(places) for i in range(len(costs.names)))
         return Choice(
-            self._taken[0], step.epoch, self._budget(costs), costs.of(chosen) if self.only_chosen else costs.backward,
+            self._taken[0], step.epoch, self.budget_of(costs), costs.of(chosen) if self.only_chosen else costs.backward,
             costs.forward, costs.full, selecting, costs.names, tuple(float(f"{w:.4g}") for w in worth), picked,
         )  # fmt: skip
 
-    def _best(self, worth: np.ndarray, costs: BackwardCosts) -> list[int]:
+    def best(self, worth: np.ndarray, costs: BackwardCosts) -> list[int]:
         """The best choice by the costs along the order, and what still fits by those of its gradients together."""
         way = costs.path if self.whole_path else [0] * len(costs.names)
-        places = best_choice(worth.tolist(), costs.own, way, self._budget(costs), self.units)
+        places = best_choice(worth.tolist(), costs.own, way, self.budget_of(costs), self.units)
         if not places or not self.whole_path:
             return places
         rest = [int(i) for i in np.argsort(-worth, kind="stable") if worth[i] > 0 and int(i) not in set(places)]
-        return self._filled(rest, costs, places)
+        return self.filled(rest, costs, places)
 
     def _stand_in(self, costs: BackwardCosts) -> list[int]:
         """The choice that spends most: it stands for any other where importances are not known or all the same."""
-        budget, way = self._budget(costs), costs.path if self.whole_path else (0,) * len(costs.names)
+        budget, way = self.budget_of(costs), costs.path if self.whole_path else (0,) * len(costs.names)
         most, best = -1, [0]
         for deepest in range(len(costs.names)):
             spent, places = costs.own[deepest] + way[deepest], [deepest]
@@ -182,11 +182,11 @@ class Adaptive:
                 most, best = spent, places
         return sorted(best)
 
-    def _filled(self, order: Any, costs: BackwardCosts, start: Sequence[int] = (), *, stop: bool = False) -> list[int]:
+    def filled(self, order: Any, costs: BackwardCosts, start: Sequence[int] = (), *, stop: bool = False) -> list[int]:
         """``start`` and the tensors in this order that keep the target; ``stop`` at the first that does not."""
         places = list(start)
         for place in order:
-            if costs.of([costs.names[i] for i in (*places, int(place))]) <= self._budget(costs):
+            if costs.of([costs.names[i] for i in (*places, int(place))]) <= self.budget_of(costs):
                 places.append(int(place))
             elif stop:
                 break
@@ -201,7 +201,7 @@ class Adaptive:
         elif self.select == "random":
             with seldom(), torch.random.fork_rng(devices=[]), _training_only(step, reachable):
                 Backprop().step(step)
-        places = self._filled(range(len(costs.names)), costs, stop=True) if self.select == "last" else None
+        places = self.filled(range(len(costs.names)), costs, stop=True) if self.select == "last" else None
         return [costs.names[i] for i in (self._stand_in(costs) if places is None else places)]
 
 

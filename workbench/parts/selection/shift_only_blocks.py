@@ -18,13 +18,11 @@ class ShiftOnlyBlocks:
     """The deepest ``count`` blocks, every layer after them and the head train, but for scale and statistics of the
     norms after expansion and depthwise convolution. The norm after the projection trains whole.
 
-    ``lean`` false asks torch's own norm not to train its scale, which keeps the norm's whole input. ``moving`` says
-    whether statistics of the norms below go on following the data; nothing else there changes.
+    ``lean`` false asks torch's own norm not to train its scale, which keeps the norm's whole input.
     """
 
     count: int
     lean: bool = True
-    moving: bool = False
 
     def attach(self, model: nn.Module) -> nn.Module:
         residuals = [module for _, module in blocks(model) if isinstance(module, InvertedResidual)]
@@ -36,10 +34,6 @@ class ShiftOnlyBlocks:
         for block in residuals[len(residuals) - self.count :]:
             for norm in inner_norms(block):
                 freeze_norm(norm, lean=self.lean)
-        if not self.moving:
-            for module in model.modules():
-                if type(module) is nn.BatchNorm2d and not module.weight.requires_grad:
-                    freeze_norm(module, lean=self.lean)
         return model
 
 
