@@ -55,7 +55,7 @@ def test_importances_above_zero_spend_the_target_to_within_two_per_cent(model: s
     step, batch = step_of(model, rho=0.7)
     estimator = step.parts.estimator
     step(batch, seed=0)
-    costs = estimator._costs[0]
+    costs = estimator.counted[0]
     places = estimator._stand_in(costs)
     share = (costs.forward + costs.of([costs.names[i] for i in places])) / costs.full
     assert 0.68 <= share <= 0.7
