@@ -70,5 +70,5 @@ def test_awaiting_runs_the_rest_while_the_loop_stays_free(bench):
 def test_an_axis_that_means_nothing_is_refused_before_anything_runs(bench):
     with pytest.raises(BadInput, match="r"):
         widgets.AblationPanel(bench, method=["full"], r=[4])
-    with pytest.raises(BadInput, match="seeds"):
+    with pytest.raises(BadInput, match="seed"):
         widgets.AblationPanel(bench, method=["full"], seed=[-1])

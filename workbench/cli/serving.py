@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -92,17 +93,22 @@ class Server:
 
     def _check(self) -> None:
         files = {"certificate": self.certificate, "key": self.key}
-        together(*(partial(_a_file, name, file) for name, file in files.items() if file), lambda: self._loopback)
-        if self._loopback:
-            if bool(self.certificate) != bool(self.key):
-                missing = "key" if self.certificate else "certificate"
-                raise BadInput(missing, "", "a PEM file too, or neither --certificate nor --key")
-            return
-        if not (self.certificate and self.key):
+        checks = [partial(_a_file, name, file) for name, file in files.items() if file]
+        together(lambda: self._loopback, *([] if self._exposed() else checks))
+        if self._exposed():
             raise Unsafe(
                 f"address: {self.address} can be reached from other machines; without --certificate and --key whoever "
                 "listens on the way could take over this account. Leave it out, or use an SSH tunnel"
             )
+        if bool(self.certificate) != bool(self.key):
+            missing = "key" if self.certificate else "certificate"
+            raise BadInput(missing, "", "a PEM file too, or neither --certificate nor --key")
+
+    def _exposed(self) -> bool:
+        """Whether others would hear what is said: beyond this machine, and without both of the files."""
+        with suppress(BadInput):
+            return not self._loopback and not (self.certificate and self.key)
+        return False
 
 
 def _a_file(name: str, file: Path) -> None:
