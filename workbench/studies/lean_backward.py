@@ -23,6 +23,7 @@ FEW_BLOCKS = (2, 4)
 #: Task and model of each half of the page: ``quick`` needs no download.
 TRANSFORMERS = {"quick": ("digits", "tiny-vit"), "": ("movie-sentiment", "minilm")}
 CONVOLUTIONS = {"quick": ("digits", "tiny-cnn"), "": ("fashion-mnist", "efficientnet-lite0")}
+SEEDS = {"quick": (0,), "": (0, 1, 2)}  #: by profile; one shows what the page says, three what is told apart
 RHO = 0.7  #: operations of a step as a share of full tuning's, for tensors chosen by worth and by chance
 
 
@@ -47,6 +48,10 @@ def opened(profile: str, places: dict[str, tuple[str, str]], **options: Any) -> 
     if profile == "quick":  # two dozen arms within a minute
         options.setdefault("epochs", 1.5)
     return wb.open(task, model, profile=profile, **options)
+
+
+def seeds_of(profile: str) -> list[int]:
+    return list(SEEDS.get(profile, SEEDS[""]))
 
 
 def places(*benches: Bench) -> dict[str, str]:

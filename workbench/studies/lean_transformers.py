@@ -48,6 +48,11 @@ def opened(profile: str, task: str = "", model: str = "", held_out: str = "", **
     return wb.open(task, model, profile=profile, held_out=held_out, **options)
 
 
+def seeds_of(profile: str) -> list[int]:
+    """Two are quick, three can tell arms apart."""
+    return [0, 1] if profile == "quick" else [0, 1, 2]
+
+
 def arms(bench: Bench, rank: int = 0, rhos: Sequence[float] = (0.5, 0.7)) -> Arms:
     """The arms on this bench; slices train as many numbers as LoRA of this rank (0: 8, or 2 on a tiny model)."""
     from workbench.models import resolve
