@@ -133,6 +133,9 @@ def test_what_a_worker_had_stored_but_not_told_the_queue_is_closed_with_the_swee
     queue = Queue(store.queue, [cell.key() for cell in cells])
     queue.add({cell.key(): "" for cell in cells})
     queue.study.ask()  # its worker dies here; the other cell was given back and waits
+    taken = queue.study.ask()
+    queue.study.ask()  # nothing waits, and the one that came too late dies as well
+    queue.study._storage.set_trial_state_values(taken._trial_id, WAITING)
     assert Queue.of_before(store.queue, ["another grid"], queue.lease) is None
     sweep_with(2, cells, store=store)
     (status,) = sweeps(store.queue)

@@ -142,14 +142,17 @@ class Queue:
         return {t.user_attrs["key"] for t in ended if "over" in t.user_attrs and t.number not in self._before}
 
     def close(self, finished: Set[str]) -> None:
-        """End what is live of ``finished`` cells: its worker died after the store had the result and before the queue
-        was told, and when a sweep is over nobody waits for a lease to run out."""
+        """End what is live of ``finished`` cells, and what is of none: its worker died after the store had the result
+        and before the queue was told, or as it found nothing to do. A sweep that is over waits for no lease."""
         storage = self.study._storage
         for trial in self.study.get_trials(deepcopy=False, states=LIVE):
-            if trial.user_attrs.get("key") in finished:
-                with suppress(optuna.exceptions.UpdateFinishedTrialError):  # it lived, and was quicker
+            key = trial.user_attrs.get("key")
+            if key is not None and key not in finished:
+                continue
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):  # it lived, and was quicker
+                if key is not None:
                     storage.set_trial_user_attr(trial._trial_id, "over", "done")
-                    storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED)
+                storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED)
 
     def reclaim(self) -> None:
         """Give away the cells of workers that have been silent for the length of the lease."""
