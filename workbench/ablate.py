@@ -129,20 +129,17 @@ def sweep(
     cancel = cancel or threading.Event()
     total, patience = len(cells), PATIENCE
     for done, cell in enumerate(cells):
+        stopped = f"stopped after {done} of {total} runs; finished runs are kept and the same command resumes"
         if cancel.is_set():  # a cell may end, refused or from the store, without ever looking
-            raise Interrupted(
-                f"stopped after {done} of {total} runs; finished runs are kept and the same command resumes"
-            )
+            raise Interrupted(stopped)
         told = partial(_tell, observe, done, total, cell)
         record, stored = settle(cell, store, cancel, told, min(SECONDS, patience))
         patience -= SECONDS if not stored and record.ways is not None else 0.0
         if record.state is State.CANCELLED:
             if observe is not None:
                 observe(Progress(done, total, cell, record=record))
-            raise Interrupted(
-                f"stopped after {done} of {total} runs; finished runs are kept and the same command resumes"
-                + (f", this one after step {len(record.steps)}" if cell.checkpoint_every else "")
-            )
+            here = f", this one after step {len(record.steps)}" if cell.checkpoint_every else ""
+            raise Interrupted(stopped + here)
         if observe is not None:
             observe(Progress(done + 1, total, cell, record=record, stored=stored))
         yield record

@@ -87,6 +87,7 @@ def test_a_damaged_queue_is_kept_aside_and_made_anew(tmp_path: Path) -> None:
     _queue(tmp_path).add({"a": ""})
     for ending in ("", "-wal", "-shm"):
         (tmp_path / f"q.sqlite{ending}").write_bytes(b"no database" * 1000)
+    assert Queue.of_before(f"sqlite:///{tmp_path / 'q.sqlite'}", "ab", Lease()) is None  # nor is it an error
     queue = _queue(tmp_path)
     queue.add({"a": ""})
     assert queue.waiting() and (tmp_path / "q.sqlite.damaged-1").exists()

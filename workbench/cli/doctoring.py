@@ -180,8 +180,9 @@ def _sweeps() -> Finding:
 
 def _queue_file() -> Path:
     from workbench.core import paths
+    from workbench.records.store import RunStore
 
-    return paths.runs() / "sweeps.sqlite"
+    return Path(RunStore(paths.runs()).queue.removeprefix("sqlite:///"))
 
 
 def _cache() -> Finding:

@@ -14,6 +14,8 @@ def damage_of(file: Path, wait: float = 20.0) -> str:
     try:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         return "" if found == "ok" else str(found).splitlines()[-1]
+    except sqlite3.OperationalError:  # in use or out of reach, which is no damage
+        return ""
     except sqlite3.DatabaseError as error:
         return str(error)
     finally:

@@ -106,8 +106,9 @@ class Queue:
 
     @classmethod
     def of_before(cls, url: str, keys: Iterable[str], lease: Lease) -> Queue | None:
-        """The queue of a grid that has been swept before; ``None`` if it never was."""
-        if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        """The queue of a grid that has been swept before; ``None`` if it never was, or nothing can be read of it."""
+        file = Path(url.removeprefix("sqlite:///"))
+        if url.startswith("sqlite:///") and (not file.exists() or damage_of(file)):
             return None
         with suppress(KeyError, optuna.exceptions.StorageInternalError):
             return cls(url, keys, lease, joining=True)
