@@ -55,9 +55,18 @@ class Bench(Reproducible):
         known = self.profile.settings.get(method, {}) if own else {}
         return Case(self.task, self.model, method, self.batch, self.length, settings={**known, **settings})
 
-    def fit(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> Verdicts:
-        """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained."""
-        return fit(self._cases(methods), self.device, self.budget, progress=progress)
+    def fit(
+        self,
+        methods: Sequence[str] = (),
+        *,
+        step_times: bool = False,
+        progress: Callable[[str], None] | None = None,
+    ) -> Verdicts:
+        """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained.
+
+        On a calibrated host ``step_times`` times every method's operators rather than using a roofline.
+        """
+        return fit(self._cases(methods), self.device, self.budget, step_times=step_times, progress=progress)
 
     def fit_table(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> FitTable:
         """What :meth:`fit` answers from: a table that answers any budget, batch and length at once."""

@@ -13,7 +13,7 @@ from workbench.core.units import format_size
 from workbench.devices.roofline import roofline
 from workbench.plan.fitting import shape_of, sizes_of
 from workbench.plan.sizes import Sizes
-from workbench.plan.verdict import Fits, Verdict, cost, unanswered, verdict, with_changes
+from workbench.plan.verdict import Fits, Verdict, cost, timed_here, unanswered, verdict, with_changes
 from workbench.plan.ways import Change, Patience
 from workbench.records.schema import Quantity
 
@@ -148,15 +148,17 @@ def fit_table(
     device: Device,
     *,
     tier: Tier | None = None,
-    time: bool = True,
+    step_times: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> FitTable:
     """Sizes of every case's method around its own shape. Cached; while it is cold a second process helps.
 
-    A method whose operators change with the shape is answered at its own shape alone. ``time`` off leaves out
-    step times that would have to be measured on this host.
+    A method whose operators change with the shape is answered at its own shape alone. Step times are a roofline's.
+    On a calibrated host ``step_times`` times every method's operators instead, once, which takes seconds each; a
+    table compares like with like, so such times are shown when all methods have one.
     """
     from workbench.plan.ahead import second_process
+    from workbench.predictions import step_time_known
 
     methods: dict[str, Sizes] = {}
     refused: dict[str, Verdict] = {}
@@ -171,17 +173,10 @@ def fit_table(
                 refused[case.method_name] = Verdict(*names, unanswered(error), error.reason)
     first = cases[0]
     families = {c.method_name: c.method.card.family for c in cases}
-    costs = (
-        {c.method_name: cost(c, device) for c in cases if c.method_name in methods} if time and _here(device) else {}
-    )
+    served = [c for c in cases if c.method_name in methods]
+    timed = timed_here(device) and (step_times or all(map(step_time_known, served)))
+    costs = {c.method_name: cost(c, device) for c in served} if timed else {}
     return FitTable(first.task_name, first.model_name, device, *shape_of(first), methods, families, refused, costs)
-
-
-def _here(device: Device) -> bool:
-    """Whether step times are predicted from operators timed on this host rather than by roofline."""
-    from workbench.devices.model import HOST
-
-    return device.name == HOST and device.calibrated
 
 
 def fit(
@@ -190,17 +185,18 @@ def fit(
     budget: int,
     *,
     tier: Tier | None = None,
-    time: bool = True,
+    step_times: bool = False,
     patience: float = PATIENCE,
     progress: Callable[[str], None] | None = None,
 ) -> Verdicts:
     """Every case at its own shape; ``budget`` in bytes.
 
     Where a smaller batch is not enough, changes of settings are predicted for up to ``patience`` seconds in all.
+    ``step_times`` as in :func:`fit_table`.
     """
     from workbench.plan.ahead import second_process
 
-    table = fit_table(cases, device, tier=tier, time=time, progress=progress)
+    table = fit_table(cases, device, tier=tier, step_times=step_times, progress=progress)
     found = table.at(budget)
     by_name = {c.method_name: c for c in cases}
     waiting = Patience(patience)
