@@ -19,6 +19,7 @@ from workbench.records.schema import Quantity
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
+    from workbench.plan.ahead import SecondProcess
 
 PATIENCE = 20.0  #: seconds that one table's search for changes of settings may take
 _ORDER: tuple[Fits, ...] = ("fits", "fits if", "does not fit", "cannot", "not predicted", "does not apply")
@@ -158,19 +159,32 @@ def fit_table(
     table compares like with like, so such times are shown when all methods have one.
     """
     from workbench.plan.ahead import second_process
+
+    with second_process(tier) as second:
+        return _table(cases, device, tier, step_times, progress, second)
+
+
+def _table(
+    cases: Sequence[Case],
+    device: Device,
+    tier: Tier | None,
+    step_times: bool,
+    progress: Callable[[str], None] | None,
+    second: SecondProcess,
+) -> FitTable:
     from workbench.predictions import step_time_known
 
     methods: dict[str, Sizes] = {}
     refused: dict[str, Verdict] = {}
-    with second_process(cases, tier):
-        for case in cases:
-            if progress is not None:
-                progress(case.method_name)
-            try:
-                methods[case.method_name] = sizes_of(case, tier)
-            except Incompatible as error:
-                names = case.method_name, case.method.card.family
-                refused[case.method_name] = Verdict(*names, unanswered(error), error.reason)
+    second.sizes(cases)
+    for case in cases:
+        if progress is not None:
+            progress(case.method_name)
+        try:
+            methods[case.method_name] = sizes_of(case, tier)
+        except Incompatible as error:
+            names = case.method_name, case.method.card.family
+            refused[case.method_name] = Verdict(*names, unanswered(error), error.reason)
     first = cases[0]
     families = {c.method_name: c.method.card.family for c in cases}
     served = [c for c in cases if c.method_name in methods]
@@ -196,11 +210,12 @@ def fit(
     """
     from workbench.plan.ahead import second_process
 
-    table = fit_table(cases, device, tier=tier, step_times=step_times, progress=progress)
-    found = table.at(budget)
-    by_name = {c.method_name: c for c in cases}
-    waiting = Patience(patience)
-    with second_process(list(_unsearched(found, by_name, budget, tier)), tier, budget, patience):
+    with second_process(tier) as second:
+        table = _table(cases, device, tier, step_times, progress, second)
+        found = table.at(budget)
+        by_name = {c.method_name: c for c in cases}
+        second.ways_out(list(_unsearched(found, by_name, budget, tier)), budget, patience)
+        waiting = Patience(patience)
         found = [
             with_changes(one, by_name[one.method], budget, tier, waiting) if one.fits == "does not fit" else one
             for one in found
