@@ -6,6 +6,7 @@ from test_grid_and_compare import gone, host
 from workbench import figures
 
 pytestmark = pytest.mark.browser
+PARTS = ((None, "question"), ("two", "answer"))  # in the order of a lesson's cells
 
 
 def test_a_guess_is_made_by_keyboard_and_answered(visit):
@@ -46,7 +47,7 @@ def lesson(tmp_path):
 
     outputs = [output(emit.ANSWER, {"text": "It is two."})]
     for question in ("Which is larger?", "Which is smaller?"):
-        asked = [figures.guess(question, ["one", "two"], answer=answer) for answer in (None, "two")]
+        asked = [figures.guess(question, ["one", "two"], answer=a, part=p) for a, p in PARTS]
         outputs += map(figure_output, asked)
     page = tmp_path / "lesson.html"
     page.write_text(to_html(new_notebook(cells=[new_code_cell("ask()", outputs=outputs)]))[0], encoding="utf-8")

@@ -6,8 +6,8 @@ function html(tag, properties, parent) {
 }
 
 // A guess made on a page without a kernel lives as long as the page. The box with the answer takes it over from the box
-// that asked: `made` holds guesses by question, `asked` the questions with a box of their own, `others` who is told.
-const made = new Map(), asked = new Set(), others = new Set();
+// that asked: `made` holds guesses by question, `others` who is told of one. With a kernel, that tells both.
+const made = new Map(), others = new Set();
 let serial = 0;
 
 function tellOthers(own, question) {
@@ -16,10 +16,12 @@ function tellOthers(own, question) {
 
 function draw({ model, el }, gone, own) {
   const info = model.get("info");
+  const focus = [...el.querySelectorAll("input")].indexOf(el.getRootNode().activeElement);
   el.replaceChildren();
   el.classList.add("pp-panel");
   const first = info.choice ?? made.get(info.question) ?? null;
-  const revealed = info.answer != null;
+  const asks = info.part === "question", below = info.part === "answer";
+  const revealed = info.answer != null && !asks;
   const name = `pp-guess-${++serial}`;
 
   const group = html("fieldset", { className: "pp-choice pp-guess" }, el);
@@ -27,13 +29,9 @@ function draw({ model, el }, gone, own) {
   const said = html("p", { className: "pp-detail" });
   said.setAttribute("aria-live", "polite");
 
-  // Asked above already: here stands the answer alone, and not before there is a guess.
-  const elsewhere = revealed && !info.live && asked.has(info.question);
-  if (!revealed && !info.live) asked.add(info.question);
-
   const tell = (choice, shown) => {
-    if (!revealed) { said.textContent = choice == null ? "Choose one, then read on: there is no wrong moment to be wrong." : `Your guess: ${info.options[choice]}. ${info.live ? "Run on to see." : "The answer is below."}`; return; }
-    if (choice == null && !shown) { said.textContent = elsewhere ? "You have not guessed yet: choose above, or" : "Choose one to see the answer."; return; }
+    if (!revealed) { said.textContent = choice == null ? "Choose one, then read on: there is no wrong moment to be wrong." : `Your guess: ${info.options[choice]}. ${info.live && info.answer == null ? "Run on to see." : "The answer is below."}`; return; }
+    if (choice == null && !shown) { said.textContent = below ? "You have not guessed yet. Choose above, or take the answer without a guess." : "Choose one to see the answer."; return; }
     const right = info.options[info.answer];
     const verdict = choice == null ? `It is: ${right}.` : choice === info.answer ? `You guessed it: ${right}.` : `You guessed ${info.options[choice]}; it is: ${right}.`;
     said.textContent = `${verdict} ${info.because}`.trim();
@@ -52,17 +50,20 @@ function draw({ model, el }, gone, own) {
     });
     return label;
   });
-  for (const label of labels) label.hidden = elsewhere && first == null;
+  group.hidden = below && first == null;
   el.append(said);
   if (revealed && first == null) {
-    const show = html("button", { type: "button", textContent: "Show the answer" }, html("div", { className: "pp-controls" }, elsewhere ? el : group));
+    const show = html("button", { type: "button", textContent: "Show the answer" }, html("div", { className: "pp-controls" }, below ? el : group));
     show.addEventListener("click", () => {
       show.setAttribute("aria-disabled", true);
-      for (const label of labels) label.hidden = false;
+      group.hidden = false;
       tell(null, true);
     });
   }
   tell(first, false);
+  // Beside the answer a guess is none any more.
+  group.disabled = asks && info.answer != null && info.choice != null;
+  if (focus >= 0) labels[focus]?.querySelector("input").focus();
   if (info.live && gone) {
     group.disabled = true;
     said.textContent += " The kernel was restarted; run this cell again.";
@@ -80,7 +81,6 @@ function render({ model, el }) {
   const lose = () => { gone = true; again(); };
   again();
   others.add(other);
-  if (asked.has(other.question())) tellOthers(again, other.question());
   model.on("change:info", again);
   model.on("comm_live_update", lose);
   return () => { others.delete(other); model.off("change:info", again); model.off("comm_live_update", lose); el.replaceChildren(); };
