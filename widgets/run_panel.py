@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import weakref
 from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from widgets.panels import RunView
-from widgets.run_queue import QUEUE, Job, cell_under_way, on_kernel_thread
+from widgets.place import Placed
+from widgets.run_queue import QUEUE, Job, on_kernel_thread
 from workbench import figures
 from workbench.core.errors import Interrupted, PintpotError
 from workbench.figures.run import RunInfo
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 PERIOD = 0.2  #: seconds between two updates of the front end
 
-_PANELS: weakref.WeakSet[RunPanel] = weakref.WeakSet()
 
-
-class RunPanel(RunView):
+class RunPanel(RunView, Placed):
     """Trains one method of a bench and shows it; how it ends is a state with its sentence, never a traceback.
 
     ``record`` is what :meth:`workbench.bench.Bench.run` returned, or the kept part of a cancelled run; a run that
@@ -69,8 +67,7 @@ class RunPanel(RunView):
         self._begin_anew()
         super().__init__(self._figure("ready"))
         self.on_msg(self._asked)
-        self._place = cell_under_way()
-        self._take_over()
+        self.take_place(self._words)
 
     def start(self) -> None:
         """Begin, or wait until the run before it is over; nothing while it is under way."""
@@ -208,18 +205,6 @@ class RunPanel(RunView):
 
     def _asked(self, _: Any, content: Any, buffers: Any) -> None:
         {"start": self.start, "cancel": self.cancel}.get(content.get("do"), lambda: None)()
-
-    def _take_over(self) -> None:
-        """Cancel what an earlier execution of this cell began; without cells, the same run of an earlier panel."""
-        for other in list(_PANELS):
-            if self._replaces(other):
-                other.cancel()
-        _PANELS.add(self)
-
-    def _replaces(self, other: RunPanel) -> bool:
-        if self._place is not None and other._place is not None:
-            return self._place[0] == other._place[0] and self._place != other._place
-        return self._place is None and other._place is None and self._words == other._words
 
 
 def run(bench: Bench, method: str, seed: int = 0, **options: Any) -> RunPanel:

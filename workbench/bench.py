@@ -12,7 +12,7 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.schedule import Schedule
 from workbench.core.units import parse_size
-from workbench.plan.fit_table import FitTable, Verdicts, fit, fit_table
+from workbench.plan.fit_table import PATIENCE, FitTable, Verdicts, fit, fit_table
 from workbench.plan.planned import Plan
 from workbench.plan.planner import default_grid, gained_per_example, plan
 from workbench.plan.refusal import SECONDS, with_ways
@@ -60,13 +60,16 @@ class Bench(Reproducible):
         methods: Sequence[str] = (),
         *,
         step_times: bool = False,
+        patience: float = PATIENCE,
         progress: Callable[[str], None] | None = None,
     ) -> Verdicts:
         """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained.
 
-        On a calibrated host ``step_times`` times every method's operators rather than using a roofline.
+        On a calibrated host ``step_times`` times every method's operators rather than using a roofline. ``patience``
+        is how many seconds the search for changes that would make methods fit may take in all.
         """
-        return fit(self._cases(methods), self.device, self.budget, step_times=step_times, progress=progress)
+        cases = self._cases(methods)
+        return fit(cases, self.device, self.budget, step_times=step_times, patience=patience, progress=progress)
 
     def fit_table(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> FitTable:
         """What :meth:`fit` answers from: a table that answers any budget, batch and length at once."""
