@@ -137,7 +137,9 @@ def _point(group: Group, budget: int | None, front: bool) -> ParetoPoint:
 
 def _caption(points: Sequence[ParetoPoint]) -> str:
     kinds = {p.interval for p in points}
-    text = "Large marks are means over seeds, small ones single seeds; the line joins those within the budget that no other beats."
+    text = (
+        "Large marks are means over seeds, small ones single seeds; the line joins what no other beats in the budget."
+    )
     if "seeds" in kinds:
         text += " Bars are 95\u00a0% t intervals over seeds."
     if "examples" in kinds:
