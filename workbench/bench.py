@@ -59,18 +59,17 @@ class Bench(Reproducible):
         self,
         methods: Sequence[str] = (),
         *,
-        patience: float = PATIENCE,
         step_times: bool = False,
+        patience: float = PATIENCE,
         progress: Callable[[str], None] | None = None,
     ) -> Verdicts:
         """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained.
 
-        ``patience`` is how many seconds the search for changes that would make methods fit may take in all.
-        On a calibrated host ``step_times`` times every method's operators rather than using a roofline.
+        On a calibrated host ``step_times`` times every method's operators rather than using a roofline. ``patience``
+        is how many seconds the search for changes that would make methods fit may take in all.
         """
-        return fit(
-            self._cases(methods), self.device, self.budget, patience=patience, step_times=step_times, progress=progress
-        )
+        cases = self._cases(methods)
+        return fit(cases, self.device, self.budget, step_times=step_times, patience=patience, progress=progress)
 
     def fit_table(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> FitTable:
         """What :meth:`fit` answers from: a table that answers any budget, batch and length at once."""

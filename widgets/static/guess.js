@@ -8,7 +8,7 @@ function html(tag, properties, parent) {
 // A guess made on a page without a kernel lives as long as the page. The box with the answer takes it over from the box
 // that asked: `made` holds guesses by question, `others` who is told of one. With a kernel, that tells both.
 const made = new Map(), others = new Set();
-let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
+let serial = Math.floor(Math.random() * 1e9); // every panel of a notebook may load a module of its own: no name may come twice
 
 function tellOthers(own, question) {
   for (const other of [...others]) if (other.again !== own && other.question() === question) other.again();
