@@ -15,7 +15,8 @@ class Placed:
 
     def take_place(self, asked: object) -> None:
         """Cancel what stood here before; ``asked`` is what the panel was asked to run."""
-        self._place, self._wanted = cell_under_way(), (type(self), asked)
+        # By name, because every widget with traits of its own is of a class of its own.
+        self._place, self._wanted = cell_under_way(), (type(self).__name__, asked)
         for other in list(_PANELS):
             if self._replaces(other):
                 other.cancel()

@@ -159,7 +159,7 @@ class Bench(Reproducible):
         """
         every = _interval(checkpoint_every)
         axes = {**(axes or {}), **more}
-        axes_checked(axes)
+        self._check(axes)
         cells = [
             replace(
                 self.cell(self.case(method, **settings), seed, method in set(reference), shape), checkpoint_every=every
@@ -175,7 +175,7 @@ class Bench(Reproducible):
     def grid(self, axes: Mapping[str, Sequence[Any]] | None = None, **more: Sequence[Any]) -> list[GridPoint]:
         """The grid of :meth:`ablate` as it stands in the store, missing runs included; nothing is run."""
         axes = {**(axes or {}), **more}
-        axes_checked(axes)
+        self._check(axes)
         points = []
         for method, seed, shape, settings in combinations(axes):
             cell = self.cell(self.case(method, **settings), seed, shape=shape)
@@ -183,6 +183,14 @@ class Bench(Reproducible):
             at = {name: chosen[name] for name in axes if name != "seed"} or {"method": method}
             points.append(GridPoint(at, seed, self.store.of_key(cell.key())))
         return points
+
+    def _check(self, axes: Mapping[str, Sequence[Any]]) -> None:
+        """Refuse what no cell of a grid could run, before the first of them does."""
+        axes_checked(axes)
+        most = self.sizes.train
+        for size in axes.get("batch", ()):
+            if most is not None and size > most:
+                raise BadInput("batch", size, f"at most the {most} training examples per step")
 
     def compare(
         self,

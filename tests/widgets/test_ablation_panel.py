@@ -89,5 +89,7 @@ def test_awaiting_runs_the_rest_while_the_loop_stays_free(bench):
 def test_an_axis_that_means_nothing_is_refused_before_anything_runs(bench):
     with pytest.raises(BadInput, match="r"):
         widgets.AblationPanel(bench, method=["full"], r=[4])
+    with pytest.raises(BadInput, match=r"batch: 512 .* at most the 96 training examples"):
+        widgets.AblationPanel(bench, method=["head"], batch=[4, 512])
     with pytest.raises(BadInput, match="seed"):
         widgets.AblationPanel(bench, method=["full"], seed=[-1])

@@ -20,7 +20,7 @@ from workbench.report.outputs import Outputs, inert_json
 from workbench.report.preprocessors import DropRunnerMarks, HidePersonal, LiftParts, MarkFailures
 
 SUMMARY_SCHEMA = 1
-SIZES = ("train", "test", "batch", "length", "steps", "epochs", "examples")  #: zero takes the task's own
+SIZES = ("train", "test", "batch", "length", "steps", "epochs", "examples", "pictures")  #: zero takes the task's own
 FILE = "%%writefile "  #: how a cell begins whose other lines are a file
 
 
