@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from html import escape
 from typing import Any
@@ -154,7 +154,7 @@ class RunRecord:
         return f"<p{role}>{escape(self.sentence)}</p><table>{cells}</table>"
 
     def to_dict(self) -> dict[str, Any]:
-        data = asdict(self)
+        data = asdict(replace(self, predicted=None, measured=None))
         data["predicted"] = self.predicted.to_dict() if self.predicted else None
         data["measured"] = self.measured.to_dict() if self.measured else None
         return data
