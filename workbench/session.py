@@ -117,6 +117,7 @@ class Session:
         # The caller's random state is its own.
         with own_randomness(derive(self.seed, "noise")), self._planned() as planned, self.checkpoints.of(self) as kept:
             yield from kept
+            told: dict[str, int] = {}
             for index, micro in enumerate(self._batches(len(kept)), len(kept)):
                 if self.cancel.is_set():
                     return
@@ -137,7 +138,9 @@ class Session:
                 seen = (norms.values(), norms.updates()) if norms else ({}, {})
                 watched = getattr(self.training.parts.estimator, "watched", None) if norms else None
                 extras = watched(self.model) if watched else {}
-                record = StepRecord(index, loss, seconds, guarded.peak, lr, *seen, extras)
+                now = {str(category): size for category, size in guarded.held.items() if size}
+                held, told = ({}, told) if now == told else (now, now)
+                record = StepRecord(index, loss, seconds, guarded.peak, lr, *seen, extras, held)
                 self.checkpoints.after(record, self)
                 yield record
 

@@ -37,7 +37,8 @@ class StepRecord:
     """One training step. ``peak`` is bytes.
 
     When recorded, ``layer_norms`` is the gradient norm of each layer and ``layer_updates`` the norm of its update over
-    the norm of its trained weights, both taken over evenly spaced samples of each tensor.
+    the norm of its trained weights, both taken over evenly spaced samples of each tensor. ``held`` is what was live
+    before the step, bytes by category; empty where that is as in the step before, or not known.
     """
 
     step: int
@@ -48,6 +49,7 @@ class StepRecord:
     layer_norms: Mapping[str, float] = field(default_factory=dict)
     layer_updates: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
