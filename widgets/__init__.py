@@ -20,6 +20,8 @@ _WHERE = {
     "AblationPanel": "widgets.ablation_panel",
     "RunPanel": "widgets.run_panel",
     "run": "widgets.run_panel",
+    "FitExplorer": "widgets.fit_panel",
+    "explore": "widgets.fit_panel",
     "PinnedRuns": "widgets.pins",
     "pinned": "widgets.pins",
     "Guess": "widgets.lesson",

@@ -269,6 +269,21 @@ def open(
     return bench
 
 
+def choices() -> dict[str, list[str]]:
+    """The shipped models that each task can be opened with."""
+    from workbench.models import models
+    from workbench.tasks.base import tasks
+
+    def serves(task: Any, spec: Any) -> bool:
+        try:
+            task().check(spec)
+        except Incompatible:
+            return False
+        return True
+
+    return {task.name: [name for name, spec in models().items() if serves(task, spec)] for task in tasks}
+
+
 def _interval(steps: Any) -> int:
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
         raise BadInput("checkpoint_every", steps, "a whole number of steps, 0 for none")
