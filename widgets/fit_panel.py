@@ -19,6 +19,7 @@ from workbench.figures.fit import FitInfo
 if TYPE_CHECKING:
     from workbench.bench import Bench
 
+PATIENCE = 5.0  #: seconds that the ways out of a budget may be looked for, for all methods together
 PERIOD = 0.2  #: seconds between two words on how far a table is
 
 
@@ -86,8 +87,8 @@ class FitExplorer(FitPanel):
 
         from workbench.bench import choices
 
-        table = bench.fit_table(self.methods, progress=told)
-        return figures.fit_table(table, bench.budget, choices=choices())
+        found = bench.fit(self.methods, patience=PATIENCE, progress=told)
+        return figures.fit_table(found.table, bench.budget, found, choices())
 
     def _work(self, job: Job, wanted: dict[str, str]) -> None:
         """Answer one choice, in the queue's thread; nothing escapes it."""

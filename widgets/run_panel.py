@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import weakref
 from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from widgets.panels import RunView
 from widgets.pins import PINS
-from widgets.run_queue import QUEUE, Job, cell_under_way, on_kernel_thread
+from widgets.place import Placed
+from widgets.run_queue import QUEUE, Job, on_kernel_thread
 from workbench import figures
 from workbench.core.errors import Interrupted, PintpotError
 from workbench.figures.run import RunInfo, pins
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 PERIOD = 0.2  #: seconds between two updates of the front end
 
-_PANELS: weakref.WeakSet[RunPanel] = weakref.WeakSet()
 
-
-class RunPanel(RunView):
+class RunPanel(RunView, Placed):
     """Trains one method of a bench and shows it; how it ends is a state with its sentence, never a traceback.
 
     ``record`` is what :meth:`workbench.bench.Bench.run` returned, or the kept part of a cancelled run; a run that
@@ -71,8 +69,7 @@ class RunPanel(RunView):
         super().__init__(self._figure("ready"))
         self.on_msg(self._asked)
         PINS.watch(self._repinned)
-        self._place = cell_under_way()
-        self._take_over()
+        self.take_place(self._words)
 
     def start(self) -> None:
         """Begin, or wait until the run before it is over; nothing while it is under way."""
@@ -233,18 +230,6 @@ class RunPanel(RunView):
                 self.pin()
             case "unpin":
                 self.unpin(str(content.get("run", "")))
-
-    def _take_over(self) -> None:
-        """Cancel what an earlier execution of this cell began; without cells, the same run of an earlier panel."""
-        for other in list(_PANELS):
-            if self._replaces(other):
-                other.cancel()
-        _PANELS.add(self)
-
-    def _replaces(self, other: RunPanel) -> bool:
-        if self._place is not None and other._place is not None:
-            return self._place[0] == other._place[0] and self._place != other._place
-        return self._place is None and other._place is None and self._words == other._words
 
 
 def run(bench: Bench, method: str, seed: int = 0, **options: Any) -> RunPanel:

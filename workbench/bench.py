@@ -12,7 +12,7 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.schedule import Schedule
 from workbench.core.units import parse_size
-from workbench.plan.fit_table import FitTable, Verdicts, fit, fit_table
+from workbench.plan.fit_table import PATIENCE, FitTable, Verdicts, fit, fit_table
 from workbench.plan.planned import Plan
 from workbench.plan.planner import default_grid, gained_per_example, plan
 from workbench.plan.refusal import SECONDS, with_ways
@@ -55,9 +55,21 @@ class Bench(Reproducible):
         known = self.profile.settings.get(method, {}) if own else {}
         return Case(self.task, self.model, method, self.batch, self.length, settings={**known, **settings})
 
-    def fit(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> Verdicts:
-        """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained."""
-        return fit(self._cases(methods), self.device, self.budget, progress=progress)
+    def fit(
+        self,
+        methods: Sequence[str] = (),
+        *,
+        step_times: bool = False,
+        patience: float = PATIENCE,
+        progress: Callable[[str], None] | None = None,
+    ) -> Verdicts:
+        """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained.
+
+        On a calibrated host ``step_times`` times every method's operators rather than using a roofline. ``patience``
+        is how many seconds the search for changes that would make methods fit may take in all.
+        """
+        cases = self._cases(methods)
+        return fit(cases, self.device, self.budget, step_times=step_times, patience=patience, progress=progress)
 
     def fit_table(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> FitTable:
         """What :meth:`fit` answers from: a table that answers any budget, batch and length at once."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Folders whose code decides the bytes of a step, and the files beside them that decide what is counted in it.
 _MEMORY = ("memory", "engine", "parts", "methods", "models", "tasks", "nn")
-_COUNTING = ("devices/record.py", "devices/work.py")
+_COUNTING = ("devices/flops.py", "devices/record.py", "devices/work.py")
 _RECENT = 3  #: traces kept in this process; a trace of a large model takes a few megabytes
 
 
@@ -80,43 +80,55 @@ def predicted_step_time(case: Case, *, fresh: bool = False) -> Quantity:
     The step is recorded on fake tensors; its operators are timed in their order on stand-in tensors. Raises
     ``ResourceMissing`` before a calibration, ``Incompatible`` naming ``prediction`` like :func:`predicted`.
     """
-    from workbench.devices.host import calibration
 
     def make() -> dict[str, Any]:
         from workbench.devices.step_time import calibrated_pace, relative_time
 
         at_calibration = calibrated_pace()  # before any work: without a calibration there is none to do
-        units, note = relative_time(_some_trace(case).recorder)
+        units, note = relative_time(traced(case, taped=True).recorder)
         return {"units": units, "pace": at_calibration, "note": note}
 
-    made = _kept(case, f"step time {(calibration() or {}).get('when')}", _code("devices"), make, fresh)
+    made = _kept(case, _step_time_name(), _code("devices"), make, fresh)
     return Quantity(made["units"] * made["pace"], "predicted", f"{made['note']}; at the pace of the calibration")
 
 
-def traced(case: Case, tier: Tier = Tier.PROBE) -> Trace:
+def step_time_known(case: Case) -> bool:
+    """Whether :func:`predicted_step_time` can answer without timing anything."""
+    return _file(_key(case, _step_time_name(), _code("devices"))).exists()
+
+
+def _step_time_name() -> str:  # a new calibration makes step times anew
+    from workbench.devices.host import calibration
+
+    return f"step time {(calibration() or {}).get('when')}"
+
+
+def traced(case: Case, tier: Tier = Tier.PROBE, *, taped: bool = False) -> Trace:
     """Run ``case`` on fake tensors, or take one of the latest runs of this process; its work is kept as well.
+
+    ``taped`` as in :func:`traced_at`.
 
     Raises ``Incompatible`` naming ``prediction`` when the step does not run on fake tensors, and naming
     ``method`` when the method fails on the model.
     """
     key = _key(case, f"trace {tier}", _code(*_COUNTING))
     found = _recent.get(key)
-    if found is not None:
+    if found is not None and (found.recorder.taped or not taped):
         _recent.move_to_end(key)
         return found
-    trace = next(iter(traced_at(case, (), tier)))
+    trace = next(iter(traced_at(case, (), tier, taped=taped)))
     _recent[key] = trace
     while len(_recent) > _RECENT:
         _recent.popitem(last=False)
     return trace
 
 
-def traced_at(case: Case, others: Iterable[Case], tier: Tier = Tier.PROBE, *, taped: bool = True) -> Iterator[Trace]:
+def traced_at(case: Case, others: Iterable[Case], tier: Tier = Tier.PROBE, *, taped: bool = False) -> Iterator[Trace]:
     """Traces of ``case``, kept like a prediction, and then of ``others``, which are it with another batch or length.
 
     The model is built and warmed up once, so each further shape costs one step. Log and recorder are the same
-    objects each time: read them before asking for the next. ``taped`` off leaves out the program that step times are
-    replayed from. Raises like :func:`traced`.
+    objects each time: read them before asking for the next. ``taped`` also writes the program that step times are
+    replayed from, which takes as long as counting. Raises like :func:`traced`.
     """
     from workbench.devices.record import Recorder
     from workbench.memory.predict import traces

@@ -12,7 +12,8 @@ from workbench.devices import get
 from workbench.devices.host import calibration_file
 from workbench.devices.model import HOST
 from workbench.devices.record import CLASSES
-from workbench.plan.verdict import judge, on_device
+from workbench.plan.fit_table import fit
+from workbench.plan.verdict import on_device
 from workbench.predictions import predicted_step_time
 
 CASE = Case("tokens", "tiny-bert", "full", 2, 8)
@@ -39,7 +40,7 @@ def calibrated(active: float | None = 10.0) -> None:
 def test_without_a_calibration_it_is_refused_and_the_verdict_has_none() -> None:
     with pytest.raises(ResourceMissing, match="pintpot devices calibrate"):
         predicted_step_time(CASE)
-    verdict = judge(CASE, get(HOST), 1 << 30)
+    verdict = fit([CASE], get(HOST), 1 << 30, step_times=True)[0]
     assert verdict.fits == "fits"
     assert verdict.step_time.value is None
 
@@ -50,14 +51,14 @@ def test_on_this_host_it_is_predicted_and_cached() -> None:
     assert first.kind == "predicted"
     assert 1e-4 < first.value < 10
     assert predicted_step_time(CASE) == first
-    verdict = judge(CASE, get(HOST), 1 << 30)
+    verdict = fit([CASE], get(HOST), 1 << 30, step_times=True)[0]
     assert verdict.step_time == first
     assert verdict.step_energy.value == pytest.approx(10 * first.value)
 
 
 def test_without_power_there_is_no_energy() -> None:
     calibrated(active=None)
-    verdict = judge(CASE, get(HOST), 1 << 30)
+    verdict = fit([CASE], get(HOST), 1 << 30, step_times=True)[0]
     assert verdict.step_time.value > 0
     assert verdict.step_energy.value is None
 
@@ -67,7 +68,7 @@ def test_elsewhere_it_is_a_roofline() -> None:
     seconds, joules = on_device(CASE, get("raspberry-pi-4"))
     assert seconds.kind == joules.kind == "extrapolated"
     assert joules.value == pytest.approx(6.4 * seconds.value)
-    assert judge(CASE, get("raspberry-pi-4"), 1 << 30).step_time == seconds
+    assert fit([CASE], get("raspberry-pi-4"), 1 << 30)[0].step_time == seconds
 
 
 def test_a_run_records_the_step_on_the_chosen_device() -> None:

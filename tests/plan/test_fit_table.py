@@ -14,6 +14,8 @@ import pytest
 from workbench.case import Case
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Tier
+from workbench.devices.model import HOST
+from workbench.devices.record import CLASSES
 from workbench.plan.fit_table import FitTable, fit, fit_table
 from workbench.plan.fitting import sizes_of
 from workbench.plan.verdict import on_device
@@ -82,8 +84,8 @@ def test_a_second_process_is_started_only_for_what_is_not_known(board, tmp_path,
     cases = [Case("tokens", "tiny-bert", name, 1, 16) for name in ("full", "bias")]
     begun = []
 
-    def cannot_start(*words, **_):
-        begun.append(words)
+    def cannot_start(words, **_):
+        begun.extend(word for word in words if word == "workbench.plan.ahead")
         raise OSError
 
     monkeypatch.setattr(subprocess, "Popen", cannot_start)
@@ -91,6 +93,23 @@ def test_a_second_process_is_started_only_for_what_is_not_known(board, tmp_path,
     first = fit(cases, board, 10_000, tier=Tier.FAKE)
     assert len(begun) == 1 and {one.fits for one in first} == {"cannot"}
     assert fit(cases, board, 10_000, tier=Tier.FAKE) == first and len(begun) == 1
+
+
+def test_step_times_of_this_host_are_never_mixed_with_extrapolated_ones(board, tmp_path, monkeypatch):
+    monkeypatch.setenv("PINTPOT_CACHE", str(tmp_path))
+    monkeypatch.setattr("workbench.devices.step_time.overheads", lambda: dict.fromkeys(CLASSES, 0.0))
+    monkeypatch.setattr("workbench.devices.step_time.calibrated_pace", lambda: 1e-3)
+    host = replace(board, name=HOST, calibrated=True)
+    head, full = cases = [Case("tokens", "tiny-bert", name, 2, 16) for name in ("head", "full")]
+
+    def kinds(cases, **asked):
+        return {one.step_time.kind for one in fit_table(cases, host, tier=Tier.FAKE, **asked).at(2**30)}
+
+    assert kinds(cases) == {"extrapolated"}
+    assert kinds([head], step_times=True) == {"predicted"} == kinds([head])
+    assert kinds(cases) == {"extrapolated"}
+    assert kinds(cases, step_times=True) == {"predicted"} == kinds(cases)
+    assert fit([full], host, 2**30, tier=Tier.FAKE)[0].step_time.value > 0
 
 
 def test_what_could_not_be_fitted_is_answered_at_its_own_shape_alone(table):

@@ -9,17 +9,17 @@ import pytest
 from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, UnknownName
 from workbench.memory import ledger
-from workbench.plan.verdict import judge
+from workbench.plan.fit_table import fit
 from workbench.predictions import recent_log, traced
 from workbench.records.schema import RunRecord, State
 
 
 @pytest.mark.skipif(not ledger.available(), reason="without the ledger core no operator is probed")
 def test_a_lever_that_a_kernel_refuses_is_refused_in_the_librarys_words(board):
-    verdict = judge(Case("tokens", "tiny-bert", "glora", 2, 8, settings={"weights": "frozen-bf16"}), board, 2**30)
+    verdict = fit([Case("tokens", "tiny-bert", "glora", 2, 8, settings={"weights": "frozen-bf16"})], board, 2**30)[0]
     assert verdict.fits == "does not apply"
     assert "does not work with weights frozen-bf16" in verdict.reason and "same dtype" in verdict.reason
-    assert judge(Case("tokens", "tiny-bert", "glora", 2, 8), board, 2**30).fits == "fits"
+    assert fit([Case("tokens", "tiny-bert", "glora", 2, 8)], board, 2**30)[0].fits == "fits"
 
 
 def test_a_fresh_prediction_lends_its_log_to_the_guard():

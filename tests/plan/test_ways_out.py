@@ -7,8 +7,8 @@ import pytest
 from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, Incompatible
 from workbench.core.profile import Tier
+from workbench.plan.fit_table import fit
 from workbench.plan.refusal import with_ways_out
-from workbench.plan.verdict import judge
 from workbench.plan.ways import _singles, fewest_recomputed, ways_out
 
 
@@ -68,9 +68,9 @@ def test_nothing_fits_in_almost_nothing(small):
 
 
 def test_a_step_that_asks_for_values_is_not_predicted(board, whimsical):
-    verdict = judge(Case("tokens", "tiny-bert", whimsical, 2, 8), board, 2**30, tier=Tier.FAKE)
+    verdict = fit([Case("tokens", "tiny-bert", whimsical, 2, 8)], board, 2**30, tier=Tier.FAKE)[0]
     assert verdict.fits == "not predicted" and "measure it" in verdict.reason
-    verdict = judge(Case("tokens", "tiny-bert", "prefix-tuning", 2, 8), board, 2**30, tier=Tier.FAKE)
+    verdict = fit([Case("tokens", "tiny-bert", "prefix-tuning", 2, 8)], board, 2**30, tier=Tier.FAKE)[0]
     assert verdict.fits == "does not apply"
 
 

@@ -184,7 +184,7 @@ def test_a_new_panel_of_the_same_run_and_closing_cancel_the_earlier(bench):
 
 def test_a_cell_that_runs_again_cancels_what_it_began(bench, monkeypatch):
     places = iter([("a", 1), ("a", 1), ("b", 2), ("a", 3)])
-    monkeypatch.setattr("widgets.run_panel.cell_under_way", lambda: next(places))
+    monkeypatch.setattr("widgets.place.cell_under_way", lambda: next(places))
     one, two, other = (widgets.RunPanel(bench, "bias", seed) for seed in (30, 31, 32))
     seen = []
     when(one, "running", lambda: seen.append(widgets.RunPanel(bench, "head", 33)))

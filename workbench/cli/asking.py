@@ -16,6 +16,8 @@ from workbench.core.spelling import words
 from workbench.core.units import format_energy, format_size, format_time
 
 if TYPE_CHECKING:
+    from workbench.devices.model import Device
+    from workbench.plan.fit_table import Verdicts
     from workbench.plan.planned import Plan
     from workbench.records.schema import Quantity
 
@@ -45,6 +47,9 @@ def fit(
     batch: options.Batch = None,
     length: options.Length = None,
     tier: Tiers = "auto",
+    step_times: Annotated[
+        bool, typer.Option("--step-times", help="On this host: time each method's operators, seconds a method.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Every method on a device and budget: fits, fits if, cannot. Nothing is trained."""
@@ -60,7 +65,10 @@ def fit(
     bench = open_bench(**asked)
     cases = cases_for(bench.task, bench.model, chosen, batch=bench.batch, length=length)
     with names("predicting", len(cases)) as progress:
-        verdicts = judge_all(cases, bench.device, bench.budget, tier=tier_named(tier), progress=progress)
+        chosen_tier = tier_named(tier)
+        verdicts = judge_all(
+            cases, bench.device, bench.budget, tier=chosen_tier, step_times=step_times, progress=progress
+        )
     if as_json:
         return show_json([v.to_dict() for v in verdicts])
     say(
@@ -81,10 +89,18 @@ def fit(
     ]
     columns = ("method", "verdict", "predicted peak", "mostly", "step time*", "energy*", "why, or what to change")
     show_table("", columns, rows, "No methods.")
-    predicted = any(v.step_time and v.step_time.kind == "predicted" for v in verdicts)
-    basis = "predicted from operators timed on this host" if predicted else "extrapolated by roofline"
-    say(f"* {basis}; see `pintpot devices show NAME` for what it rests on.")
+    say(f"* {_basis(verdicts, bench.device)}; see `pintpot devices show NAME` for what it rests on.")
     return None
+
+
+def _basis(verdicts: Verdicts, device: Device) -> str:
+    """What the step times of a table rest on."""
+    if any(v.step_time and v.step_time.kind == "predicted" for v in verdicts):
+        return "predicted from operators timed on this host"
+    from workbench.plan.verdict import timed_here
+
+    more = " (--step-times times each method's operators here instead)" if timed_here(device) else ""
+    return f"extrapolated by roofline{more}"
 
 
 def plan(

@@ -109,7 +109,7 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self, *, taped: bool = True) -> None:
         super().__init__()
-        self._taped = taped
+        self.taped = taped
         self._declared: Phase | None = None
         self._updating = self._depth = self._within = self._moved = 0
         self._hooks: ExitStack | None = None
@@ -251,7 +251,7 @@ class Recorder(TorchDispatchMode):
         if self._within:
             return
         phase = self._phase()
-        if self._taped:
+        if self.taped:
             self.tape.add(func, args, kwargs, out, phase, moved)
         view = group_of(func, phase) == "view"
         self.counts[phase, "view" if view else "optimizer" if phase == "update" else phase] += 1

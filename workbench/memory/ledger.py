@@ -7,8 +7,10 @@ Without a C++ compiler ``available()`` is false and ``reason()`` says why.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,13 +30,16 @@ class Refusal:
     limit: int
 
 
+_SOURCE = Path(__file__).parent / "csrc" / "ledger.cpp"
+
+
 @functools.cache
 def _library() -> ctypes.PyDLL | str:
     """The loaded and installed library, or the sentence why there is none."""
     from workbench.memory.compiler import compiled
 
     try:
-        library = ctypes.PyDLL(str(compiled(Path(__file__).parent / "csrc" / "ledger.cpp")))
+        library = ctypes.PyDLL(str(compiled(_SOURCE)))
     except (ResourceMissing, OSError) as error:
         return str(error)
     for name in ("live", "peak", "count", "limit", "refusals", "open_window", "window_peak", "recorded"):
@@ -47,6 +52,17 @@ def _library() -> ctypes.PyDLL | str:
     if library.ledger_install() != 0:
         return "torch's CPU allocator cannot be wrapped here"
     return library
+
+
+def compile_ahead() -> None:
+    """Begin to compile beside what this process does next; who needs the ledger waits for it as ever."""
+    from workbench.memory.compiler import compiled
+
+    def compile_quietly() -> None:
+        with contextlib.suppress(ResourceMissing):  # said where the ledger is needed
+            compiled(_SOURCE)
+
+    threading.Thread(target=compile_quietly, name="compile-ledger", daemon=True).start()
 
 
 def available() -> bool:

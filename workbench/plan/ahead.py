@@ -17,67 +17,90 @@ from workbench.core.profile import Tier
 
 WORTHWHILE = 10  #: sizes not yet known below which starting a process costs more than it saves
 SEARCHES = 2  #: the same for searches for ways out, each of which takes seconds
+_FIELDS = ("task_name", "model_name", "method_name", "batch", "length", "accumulate", "settings")
 
 
-def _fields(case: Case) -> dict[str, Any]:
-    names = ("task_name", "model_name", "method_name", "batch", "length", "accumulate", "settings")
-    return {name: getattr(case, name) for name in names}
+class SecondProcess:
+    """Another process that fills the cache with what it is asked for, beginning with the last case.
+
+    Whoever works through the cases in order meets it about half-way and finds the rest answered. Nothing depends
+    on it: where it dies or cannot start, the cases are predicted here. It starts when there is enough to do and the
+    machine has a second core. A program of its own is started, not a fork of this one, so a script needs no guard
+    around its main part.
+    """
+
+    def __init__(self, tier: Tier | None = None) -> None:
+        self._tier = tier
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def sizes(self, cases: Sequence[Case]) -> None:
+        """Have the sizes of those cases found that are not known yet."""
+        from workbench.plan.fitting import sizes_known
+
+        self._ask([case for case in cases if not sizes_known(case, self._tier)], WORTHWHILE)
+
+    def ways_out(self, cases: Sequence[Case], budget: int, seconds: float) -> None:
+        """Have ways out of a budget in bytes found, for at most ``seconds`` in all."""
+        self._ask(cases, SEARCHES, budget, seconds)
+
+    def _ask(self, cases: Sequence[Case], worthwhile: int, *search: float) -> None:
+        if len(cases) < (1 if self._child else worthwhile) or len(os.sched_getaffinity(0)) < 2:
+            return
+        from workbench.memory import ledger
+
+        rows = [json.dumps({name: getattr(case, name) for name in _FIELDS}) for case in reversed(cases)]
+        with contextlib.suppress(OSError):  # it cannot start, or has died already
+            if self._child is None:
+                ledger.compile_ahead()  # both processes would come to wait for it while a core is idle
+                self._child = self._started()
+            assert self._child.stdin is not None
+            self._child.stdin.write("\n".join([json.dumps(search), *rows, ""]).encode())
+            self._child.stdin.flush()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-W", "ignore", "-m", "workbench.plan.ahead", str(self._tier or "")]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def end(self) -> None:
+        """Stop it, whatever it is at."""
+        if self._child is not None:
+            with contextlib.suppress(OSError):
+                self._child.stdin.close()  # type: ignore[union-attr]
+            self._child.terminate()
+            self._child.wait()
+            self._child = None
 
 
 @contextmanager
-def second_process(
-    cases: Sequence[Case], tier: Tier | None = None, budget: int | None = None, seconds: float = 0.0
-) -> Iterator[None]:
-    """While the context lasts, another process fills the cache, beginning with the last case.
-
-    It finds their sizes, or with a ``budget`` in bytes, for at most ``seconds``, ways out of it. Whoever works
-    through ``cases`` in order meets it about half-way and finds the rest answered. Nothing depends on it: where it
-    dies or cannot start, the cases are predicted here. A program of its own is started, not a fork of this one, so
-    a script needs no guard around its main part.
-    """
-    from workbench.plan.fitting import sizes_known
-
-    wanted = list(cases) if budget else [case for case in cases if not sizes_known(case, tier)]
-    if len(wanted) < (SEARCHES if budget else WORTHWHILE) or len(os.sched_getaffinity(0)) < 2:
-        yield
-        return
-    command = [sys.executable, "-W", "ignore", "-m", "workbench.plan.ahead", str(tier or "")]
-    command += [str(budget), str(seconds)] if budget else []
+def second_process(tier: Tier | None = None) -> Iterator[SecondProcess]:
+    """A second process for as long as the context lasts."""
+    second = SecondProcess(tier)
     try:
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    except OSError:
-        yield
-        return
-    try:
-        _tell(child, wanted)
-        yield
+        yield second
     finally:
-        child.terminate()
-        child.wait()
-
-
-def _tell(child: subprocess.Popen[bytes], wanted: Sequence[Case]) -> None:
-    """Hand over the cases, last one first; a child that has died already is no loss."""
-    assert child.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        child.stdin.write("\n".join(json.dumps(_fields(c)) for c in reversed(wanted)).encode())
-        child.stdin.close()
+        second.end()
 
 
 def main() -> None:
-    """Find sizes of, or ways out for, the cases given one a line on standard input, as JSON."""
+    """Do what standard input asks for: a list, then cases one a line, all as JSON.
+
+    An empty list asks for sizes of the cases that follow, a budget and seconds for ways out of it.
+    """
     from workbench.plan.fitting import sizes_of
     from workbench.plan.ways import Patience, ways_out
 
     tier = Tier(sys.argv[1]) if sys.argv[1] else None
-    budget, patience = (int(sys.argv[2]), Patience(float(sys.argv[3]))) if len(sys.argv) > 2 else (None, None)
-    for line in sys.stdin.read().splitlines():
-        case = Case(**json.loads(line))
+    search: list[Any] = []
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if isinstance(asked, list):
+            search = asked and [int(asked[0]), Patience(asked[1])]
+            continue
         with contextlib.suppress(PintpotError):  # kept as a refusal; the asking process will show it
-            if budget is None:
-                sizes_of(case, tier)
+            if search:
+                list(ways_out(Case(**asked), search[0], tier, patience=search[1]))
             else:
-                list(ways_out(case, budget, tier, patience=patience))
+                sizes_of(Case(**asked), tier)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,9 @@ class Search:
         places = list(itertools.product(*(range(len(v)) for v in self.values))) if whole else singles
         if not self.stopped:
             self.at(places[0])  # alone: it may show already that nothing can fit
-        with second_process([] if self.hopeless or self.stopped else self._cases(places[1:]), self.tier):
+        with second_process(self.tier) as second:
+            if not (self.hopeless or self.stopped):
+                second.sizes(self._cases(places[1:]))
             for place in places[1:]:
                 if self.stopped or self.hopeless:
                     break

@@ -13,12 +13,13 @@ from workbench.core.units import format_size
 from workbench.devices.roofline import bandwidth, rate, roofline
 from workbench.plan.fitting import shape_of, sizes_of
 from workbench.plan.sizes import Sizes
-from workbench.plan.verdict import Fits, Verdict, cost, unanswered, verdict, with_changes
+from workbench.plan.verdict import Fits, Verdict, cost, timed_here, unanswered, verdict, with_changes
 from workbench.plan.ways import Change, Patience
 from workbench.records.schema import Quantity
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
+    from workbench.plan.ahead import SecondProcess
 
 PATIENCE = 20.0  #: seconds that one table's search for changes of settings may take
 _ORDER: tuple[Fits, ...] = ("fits", "fits if", "does not fit", "cannot", "not predicted", "does not apply")
@@ -168,40 +169,48 @@ def fit_table(
     device: Device,
     *,
     tier: Tier | None = None,
-    time: bool = True,
+    step_times: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> FitTable:
     """Sizes of every case's method around its own shape. Cached; while it is cold a second process helps.
 
-    A method whose operators change with the shape is answered at its own shape alone. ``time`` off leaves out
-    step times that would have to be measured on this host.
+    A method whose operators change with the shape is answered at its own shape alone. Step times are a roofline's.
+    On a calibrated host ``step_times`` times every method's operators instead, once, which takes seconds each; a
+    table compares like with like, so such times are shown when all methods have one.
     """
     from workbench.plan.ahead import second_process
 
+    with second_process(tier) as second:
+        return _table(cases, device, tier, step_times, progress, second)
+
+
+def _table(
+    cases: Sequence[Case],
+    device: Device,
+    tier: Tier | None,
+    step_times: bool,
+    progress: Callable[[str], None] | None,
+    second: SecondProcess,
+) -> FitTable:
+    from workbench.predictions import step_time_known
+
     methods: dict[str, Sizes] = {}
     refused: dict[str, Verdict] = {}
-    with second_process(cases, tier):
-        for case in cases:
-            if progress is not None:
-                progress(case.method_name)
-            try:
-                methods[case.method_name] = sizes_of(case, tier)
-            except Incompatible as error:
-                names = case.method_name, case.method.card.family
-                refused[case.method_name] = Verdict(*names, unanswered(error), error.reason)
+    second.sizes(cases)
+    for case in cases:
+        if progress is not None:
+            progress(case.method_name)
+        try:
+            methods[case.method_name] = sizes_of(case, tier)
+        except Incompatible as error:
+            names = case.method_name, case.method.card.family
+            refused[case.method_name] = Verdict(*names, unanswered(error), error.reason)
     first = cases[0]
     families = {c.method_name: c.method.card.family for c in cases}
-    costs = (
-        {c.method_name: cost(c, device) for c in cases if c.method_name in methods} if time and _here(device) else {}
-    )
+    served = [c for c in cases if c.method_name in methods]
+    timed = timed_here(device) and (step_times or all(map(step_time_known, served)))
+    costs = {c.method_name: cost(c, device) for c in served} if timed else {}
     return FitTable(first.task_name, first.model_name, device, *shape_of(first), methods, families, refused, costs)
-
-
-def _here(device: Device) -> bool:
-    """Whether step times are predicted from operators timed on this host rather than by roofline."""
-    from workbench.devices.model import HOST
-
-    return device.name == HOST and device.calibrated
 
 
 def fit(
@@ -210,21 +219,23 @@ def fit(
     budget: int,
     *,
     tier: Tier | None = None,
-    time: bool = True,
+    step_times: bool = False,
     patience: float = PATIENCE,
     progress: Callable[[str], None] | None = None,
 ) -> Verdicts:
     """Every case at its own shape; ``budget`` in bytes.
 
     Where a smaller batch is not enough, changes of settings are predicted for up to ``patience`` seconds in all.
+    ``step_times`` as in :func:`fit_table`.
     """
     from workbench.plan.ahead import second_process
 
-    table = fit_table(cases, device, tier=tier, time=time, progress=progress)
-    found = table.at(budget)
-    by_name = {c.method_name: c for c in cases}
-    waiting = Patience(patience)
-    with second_process(list(_unsearched(found, by_name, budget, tier)), tier, budget, patience):
+    with second_process(tier) as second:
+        table = _table(cases, device, tier, step_times, progress, second)
+        found = table.at(budget)
+        by_name = {c.method_name: c for c in cases}
+        second.ways_out(list(_unsearched(found, by_name, budget, tier)), budget, patience)
+        waiting = Patience(patience)
         found = [
             with_changes(one, by_name[one.method], budget, tier, waiting) if one.fits == "does not fit" else one
             for one in found

@@ -98,7 +98,7 @@ def _fitted(case: Case, tier: Tier) -> Sizes:
     shapes = _small_shapes(case)
     text = case.spec.modality == "text"
     others = [replace(case, batch=b, length=t if text else case.length) for b, t in shapes]
-    traces = traced_at(case, others, tier, taped=False)
+    traces = traced_at(case, others, tier)
     first = next(traces)
     curves, calls = {own: curve_of(first.log)}, {own: _calls(first)}
     alone = _alone(first, own)

@@ -87,28 +87,6 @@ def verdict(
     return Verdict(*case_names, fits, reason, source, peak, split, module)
 
 
-def judge(
-    case: Case,
-    device: Device,
-    budget: int,
-    *,
-    tier: Tier | None = None,
-    time: bool = True,
-    patience: Patience | None = None,
-) -> Verdict:
-    """One verdict at the case's own shape. A method that cannot serve the model is a verdict too, with the reason."""
-    names = case.method_name, case.method.card.family
-    try:
-        profile = case.predict(tier)
-    except Incompatible as error:
-        return Verdict(*names, unanswered(error), error.reason)
-    where = profile.operator, profile.module, str(profile.phase)
-    found = verdict(names, where, profile.by_category, budget, str(profile.source))
-    seconds, joules = cost(case, device) if time else (None, None)
-    found = replace(found, step_time=seconds, step_energy=joules)
-    return found if found.fits == "fits" else with_changes(found, case, budget, tier, patience or Patience())
-
-
 def unanswered(error: Incompatible) -> Fits:
     """What to call a method that has no prediction."""
     return "does not apply" if error.field == "method" else "not predicted"
@@ -137,12 +115,18 @@ def on_device(case: Case, device: Device) -> tuple[Quantity, Quantity]:
     return line.time, line.energy
 
 
+def timed_here(device: Device) -> bool:
+    """Whether step times can be predicted from operators timed on this host rather than by roofline."""
+    from workbench.devices.model import HOST
+
+    return device.name == HOST and device.calibrated
+
+
 def cost(case: Case, device: Device) -> tuple[Quantity, Quantity]:
     """Step time and energy: predicted from timed operators on this host, else by roofline."""
-    from workbench.devices.model import HOST
     from workbench.predictions import predicted_step_time
 
-    if device.name != HOST or not device.calibrated:
+    if not timed_here(device):
         return on_device(case, device)
     try:
         time = predicted_step_time(case)
