@@ -85,7 +85,7 @@ class FitExplorer(FitPanel):
                 shown = time.monotonic()
                 self._say(doing=f"Predicting {method} on {bench.model}.")
 
-        from workbench.bench import choices
+        from workbench.request import choices
 
         found = bench.fit(self.methods, patience=PATIENCE, progress=told)
         return figures.fit_table(found.table, bench.budget, found, choices())

@@ -4,7 +4,7 @@ import pytest
 
 import widgets
 import workbench as wb
-from workbench.bench import choices
+from workbench.request import choices
 
 METHODS = ("head", "bias")
 

@@ -112,7 +112,7 @@ def _held(step: Step, batch: Any) -> dict[Category, int]:
     held: dict[Category, int] = {}
     for size, category in held_storages(step, batch).values():
         held[category] = held.get(category, 0) + size
-    return held
+    return {category: size for category, size in held.items() if size}
 
 
 def _settled(step: Step) -> set[int]:

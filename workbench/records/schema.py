@@ -38,7 +38,9 @@ class StepRecord:
 
     When recorded, ``layer_norms`` is the gradient norm of each layer and ``layer_updates`` the norm of its update over
     the norm of its trained weights, both taken over evenly spaced samples of each tensor. ``held`` is what was live
-    before the step, bytes by category; empty where that is as in the step before, or not known.
+    before the step, bytes by category; empty where that is as in the step before, or not known. ``layer_cosines`` are
+    cosines of the estimate to the true gradient by layer and for ``all layers``, where the gradient is an estimate and
+    they were asked for.
     """
 
     step: int
@@ -50,6 +52,7 @@ class StepRecord:
     layer_updates: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
+    layer_cosines: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
