@@ -39,7 +39,10 @@ function textures(parent, colours) {
 
 const score = (v, share) => (share ? `${(v * 100).toFixed(1)} %` : `${+v.toPrecision(4)}`);
 const seconds = (s) => (s < 1 ? `${(s * 1000).toPrecision(3)} ms` : s < 120 ? `${s.toPrecision(3)} s` : `${(s / 60).toPrecision(3)} min`);
-const joules = (j) => (j < 1 ? `${(j * 1000).toPrecision(3)} mJ` : `${j.toPrecision(3)} J`);
+const joules = (j) => { // three digits, never as powers of ten
+  const [v, unit] = j < 1 ? [j * 1000, "mJ"] : j < 1000 ? [j, "J"] : j < 1e6 ? [j / 1000, "kJ"] : [j / 1e6, "MJ"];
+  return `${v < 100 ? v.toPrecision(3) : Math.round(v)} ${unit}`;
+};
 const absent = (v, print, kind) => (v == null ? "–" : `${print(v)}${kind ? ` (${kind})` : ""}`);
 
 const ORDERS = {
@@ -55,18 +58,35 @@ const TERMS = { 1: () => 1, "b t": (b, t) => b * t, b: (b) => b, t: (b, t) => t,
 const powers = (names, b, t) => names.map((name) => TERMS[name](b, t));
 const dot = (coefficients, at) => coefficients.reduce((sum, c, i) => sum + c * at[i], 0);
 
+// Small batches can run other operators; their sizes are then fitted apart.
+const side = (sizes, batch) => (sizes.below && batch < sizes.least ? sizes.below : sizes);
+
+// Every row's bytes by category at a shape.
+function splits(sizes, count, batch, length) {
+  const at = powers(sizes.terms, batch, length);
+  return sizes.rows.map(([, , parts]) => {
+    const split = new Array(count).fill(0);
+    for (const [category, term, eighths] of parts) split[category] += (eighths / 8) * at[term];
+    return split.map(Math.round);
+  });
+}
+
 // The row with the most bytes at a shape: [bytes by category, row].
 function highest(sizes, count, batch, length) {
-  const at = powers(sizes.terms, batch, length);
-  let best = null, most = -1;
-  for (const row of sizes.rows) {
-    let total = 0;
-    for (const part of row[2]) total += part[2] * at[part[1]];
-    if (total > most) { most = total; best = row; }
-  }
-  const split = new Array(count).fill(0);
-  for (const [category, term, eighths] of best[2]) split[category] += (eighths / 8) * at[term];
-  return [split.map(Math.round), best];
+  let best = 0, most = -1;
+  const all = splits(sizes, count, batch, length);
+  all.forEach((split, i) => { const total = sum(split); if (total > most) { most = total; best = i; } });
+  return [all[best], sizes.rows[best]];
+}
+
+// Bytes at the peak of a step of some micro-batches: then every gradient is live throughout, and all inputs are held.
+function accumulated(sizes, categories, batch, length, times) {
+  const all = splits(sizes, categories.length, batch, length);
+  const most = (name) => Math.max(...all.map((split) => split[categories.indexOf(name)]));
+  const [gradients, inputs] = [most("gradients"), most("inputs")];
+  const at = categories.indexOf("gradients");
+  const peaks = all.map((split) => sum(split) + (times > 1 ? gradients - split[at] + (times - 1) * inputs : 0));
+  return Math.max(...peaks) * (times > 1 ? sizes.adding : 1);
 }
 
 const sum = (values) => values.reduce((a, b) => a + b, 0);
@@ -82,40 +102,50 @@ function refusal(sizes, batch, length) {
 function reshaped(m, info, batch, length) {
   const own = info.shape && batch === info.shape[0] && length === info.shape[1];
   if (own || !m.sizes) return m;
+  const sizes = side(m.sizes, batch);
   const unknown = { ...m, peak: null, by_category: [], ways: [], step_time: null, energy: null };
-  const why = refusal(m.sizes, batch, length);
+  const why = refusal(sizes, batch, length);
   if (why) return { ...unknown, source: why };
-  const [split, [layer, bound]] = highest(m.sizes, info.categories.length, batch, length);
+  const [split, [layer, bound]] = highest(sizes, info.categories.length, batch, length);
   if (bound) return { ...unknown, source: "known as an upper bound only" };
-  const at = powers(m.sizes.work_terms, batch, length);
-  const costs = m.sizes.seconds.map((g) => g.map((c) => Math.max(0, dot(c, at))));
+  const at = powers(sizes.work_terms, batch, length);
+  const costs = sizes.seconds.map((g) => g.map((c) => Math.max(0, dot(c, at))));
   const time = costs.length ? sum(costs.map(([computing, moving, calling]) => Math.max(computing, moving) + calling)) : null;
   const binding = info.categories[split.indexOf(Math.max(...split))];
-  const energy = time != null && m.sizes.watts != null ? time * m.sizes.watts : null;
-  const source = batch === 1 ? "fitted; batch 1 skips some copies, so this may be a little high" : "fitted";
+  const energy = time != null && sizes.watts != null ? time * sizes.watts : null;
+  const source = batch === sizes.traced[0] && length === sizes.traced[1] ? "predicted" : batch === 1 ? "fitted; batch 1 skips some copies, so this may be a little high" : "fitted";
   const kinds = { step_time_kind: "extrapolated", energy_kind: "extrapolated" };
   return { ...m, peak: sum(split), by_category: split, binding, layer, ways: [], source, step_time: time, energy, ...kinds };
 }
 
-// The largest smaller batch that fits, 0 if there is none: peaks grow with the batch.
+// The largest smaller batch that fits, accumulated to as many examples: [in words, bytes, kind], nothing if there is none.
 function smaller(m, info, budget, batch, length) {
-  if (!m.sizes || refusal(m.sizes, 1, length)) return 0;
-  const peak = (b) => sum(highest(m.sizes, info.categories.length, b, length)[0]);
-  if (batch < 2 || peak(1) > budget) return 0;
-  let low = 1, high = batch;
+  if (!m.sizes || batch < 2 || refusal(side(m.sizes, 1), 1, length)) return undefined;
+  const { least, below, adding } = m.sizes;
+  const times = (b) => (adding ? Math.ceil(batch / b) : 1);
+  const peak = (b) => accumulated(side(m.sizes, b), info.categories, b, length, times(b));
+  const upper = below && least < batch && !refusal(m.sizes, least, length) && peak(least) <= budget;
+  let low = upper ? least : 1, high = upper || !below ? batch : Math.min(batch, least);
+  if (peak(low) > budget) return undefined;
   while (high - low > 1) { const middle = (low + high) >> 1; if (peak(middle) <= budget) low = middle; else high = middle; }
-  return low;
+  return [`batch ${low}${times(low) > 1 ? ` accumulated ${times(low)} times` : ""}`, peak(low), "fitted"];
 }
 
 function verdict(m, info, budget, batch, length) {
   if (m.reason) return ["cannot", `cannot: ${m.reason}`];
   if (m.peak == null) return ["unknown", m.source.includes(" ") ? `not predicted: ${m.source}` : "peak not known"];
   if (budget == null || m.peak <= budget) return ["fits", budget == null ? "no budget" : `fits, ${size(budget - m.peak)} free`];
-  const way = (m.ways ?? []).find(([, bytes]) => bytes <= budget);
-  const batches = smaller(m, info, budget, batch, length);
-  const change = batches ? `batch ${batches}` : way?.[0];
+  const ways = (m.ways ?? []).filter(([, bytes]) => bytes <= budget);
+  const way = ways.find((w) => w[2] !== "fitted") ?? ways[0] ?? smaller(m, info, budget, batch, length);
   const over = `${size(m.peak - budget)} over, ${m.binding}`;
-  return change ? ["if", `fits if ${change} (${over})`] : ["over", over];
+  return way ? ["if", `fits if ${way[0]} (${way[2]}; ${over})`] : ["over", over];
+}
+
+// Why a size cannot be asked for; empty when it can. `limits` are [least, most, words].
+function unusable(field, input, [least, most, words]) {
+  const value = input.value === "" ? NaN : +input.value;
+  if (Number.isInteger(value) && least <= value && value <= most) return "";
+  return `${field}: ${input.value === "" ? "nothing" : input.value} is not usable; expected ${words}.`;
 }
 
 const SIGNS = { fits: "✓", if: "◐", over: "✕", cannot: "⊘", unknown: "?" };
@@ -130,7 +160,8 @@ function draw({ model, el }) {
   function span(methods) {
     const peaks = methods.map((m) => m.peak).filter((p) => p != null);
     const anchors = [...peaks, ...(budget ? [budget] : []), ...info.marks.map((m) => m[1])];
-    low = Math.min(...anchors) / 2; high = Math.max(...anchors) * 2; widest = Math.max(1, ...peaks) * 1.05;
+    low = Math.min(...anchors) / 2;
+    high = info.marks.length ? Math.max(budget ?? 0, ...info.marks.map((m) => m[1])) : Math.max(...anchors) * 2; widest = Math.max(1, ...peaks) * 1.05;
   }
   const toBytes = (s) => Math.round(low * (high / low) ** (s / 500));
   const toSlider = (b) => (Math.log(b / low) / Math.log(high / low)) * 500;
@@ -152,15 +183,31 @@ function draw({ model, el }) {
     for (const [name, bytes] of info.marks) html("option", { value: bytes, textContent: name }, marks);
     marks.addEventListener("change", () => { if (marks.value) { budget = +marks.value; judge(); } });
   }
-  function number(name, value, change) {
+  const asked = []; // fields with what they may hold
+  function number(name, value, limits, change) {
     const label = html("label", { textContent: `${name} ` }, bar);
-    const input = html("input", { type: "number", min: 1, max: 65536, step: 1, value }, label);
-    input.addEventListener("input", () => { if (input.checkValidity() && input.value) { change(Math.round(+input.value)); reshape(); } });
+    const input = html("input", { type: "number", min: limits[0], max: limits[1], step: 1, value }, label);
+    asked.push([name, input, limits]);
+    input.addEventListener("input", () => { if (ask()) { change(); reshape(); } });
     return input;
   }
+  // Mark what cannot be asked for, say what can, and grey the table, which then answers another question.
+  function ask() {
+    const wrong = asked.map(([name, input, limits]) => {
+      const why = unusable(name, input, limits);
+      input.setAttribute("aria-invalid", String(why !== ""));
+      return why;
+    }).filter(Boolean);
+    complaint.textContent = wrong.join(" ");
+    frame.classList.toggle("pp-stale", wrong.length > 0);
+    summary.hidden = wrong.length > 0;
+    return !wrong.length;
+  }
   if (info.shape) {
-    number("Batch", batch, (v) => { batch = v; });
-    if (long) number("Length", length, (v) => { length = v; });
+    const read = () => { [batch, length] = [+asked[0][1].value, asked[1] ? +asked[1][1].value : length]; };
+    const any = [1, 1e6, "a whole number of at least 1"];
+    number("Batch", batch, info.batches ?? any, read);
+    if (long) number("Length", length, info.lengths ?? any, read);
   }
   const orderLabel = html("label", { textContent: "Sort by " }, bar);
   const select = html("select", {}, orderLabel);
@@ -169,6 +216,8 @@ function draw({ model, el }) {
   const filter = html("input", { type: "search", size: 12 }, filterLabel);
   const summary = html("p", { className: "pp-detail" }, el);
   summary.setAttribute("aria-live", "polite");
+  const complaint = html("p", { className: "pp-refused" }, el);
+  complaint.setAttribute("role", "alert");
 
   const known = (part) => info.methods.some((m) => m[part] != null);
   const timed = known("step_time"), powered = known("energy");
@@ -195,6 +244,7 @@ function draw({ model, el }) {
     if (info.metric) html("td", { textContent: absent(m.score, (v) => score(v, info.share)) }, row);
     return { given: m, m, row, said, line, bars, cells };
   });
+  const none = html("p", {}, frame);
   const legend = html("ul", { className: "pp-legend" }, el);
   info.categories.forEach((name, i) => {
     const item = html("li", {}, legend);
@@ -227,10 +277,12 @@ function draw({ model, el }) {
   }
 
   function judge() {
-    let fitting = 0;
+    let fitting = 0, counted = 0;
     for (const { m, row, said, line } of rows) {
       const [state, text] = verdict(m, info, budget, batch, length);
-      fitting += state === "fits";
+      const here = matches(m);
+      counted += here;
+      fitting += here && state === "fits";
       row.dataset.state = state;
       said.textContent = `${SIGNS[state]} ${text}`;
       said.title = (state === "over" || state === "if") && m.layer ? `peak reached in ${m.layer}` : "";
@@ -243,19 +295,21 @@ function draw({ model, el }) {
     marks.value = info.marks.some((m) => m[1] === budget) ? budget : "";
     slider.setAttribute("aria-valuetext", shown.textContent);
     const device = info.device ? ` on ${info.device}` : "";
-    summary.textContent = `${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${device}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.`;
+    summary.textContent = `${fitting} of ${counted} ${wanted ? "methods shown" : "methods"} fit${budget == null ? "" : ` under ${size(budget)}`}${device}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.`;
   }
 
+  const matches = (m) => `${m.label} ${m.family}`.toLowerCase().includes(wanted);
   function arrange() {
     const key = ORDERS[order];
-    const kept = rows.filter(({ m }) => `${m.label} ${m.family}`.toLowerCase().includes(wanted));
+    const kept = rows.filter(({ m }) => matches(m));
     kept.sort((a, b) => (key(a.m) < key(b.m) ? -1 : key(a.m) > key(b.m) ? 1 : 0));
     body.replaceChildren(...kept.map(({ row }) => row));
+    none.textContent = kept.length ? "" : `no method matches “${filter.value.trim()}”`;
   }
 
   slider.addEventListener("input", () => { budget = toBytes(+slider.value); judge(); });
   select.addEventListener("change", () => { order = select.value; arrange(); });
-  filter.addEventListener("input", () => { wanted = filter.value.trim().toLowerCase(); arrange(); });
+  filter.addEventListener("input", () => { wanted = filter.value.trim().toLowerCase(); arrange(); judge(); });
   reshape();
   return () => el.replaceChildren();
 }

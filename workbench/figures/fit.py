@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.core.units import format_size
@@ -15,6 +15,7 @@ from workbench.records.schema import RunRecord, State
 
 if TYPE_CHECKING:
     from workbench.plan.fit_table import FitTable
+    from workbench.plan.sizes import Sizes
     from workbench.plan.verdict import Verdict
 
 
@@ -37,7 +38,7 @@ class FitRow:
     energy_kind: str
     score: float | None
     reason: str  #: why the method cannot run at all, whatever the budget; empty otherwise
-    ways: tuple[tuple[str, int], ...] = ()  #: changes that were verified at this shape, with their peaks
+    ways: tuple[tuple[str, int, str], ...] = ()  #: changes at this shape, each with its peak and what that rests on
     sizes: Mapping[str, Any] | None = None  #: peaks and times of other shapes; see :func:`_sizes`
 
 
@@ -57,6 +58,8 @@ class FitInfo(FigureInfo):
     colours: tuple[str, ...]
     methods: tuple[FitRow, ...]
     shape: tuple[int, int] | None = None  #: batch and length of the rows, where others can be asked for
+    batches: tuple[int, int, str] | None = None  #: least and most that may be asked for, and the words for them
+    lengths: tuple[int, int, str] | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         return [
@@ -125,7 +128,8 @@ def fit_table(table: FitTable, budget: int, verdicts: Sequence[Verdict] = ()) ->
     looks = dict(zip(found, style_looks(list(found))))
     rows = [_row(v, looks[name][0], table) for name, v in found.items()]
     marks = {label: size for size, label in table.device.marks}
-    return fit_info(rows, budget, table.device.name, marks, None, shape=(table.batch, table.length))
+    info = fit_info(rows, budget, table.device.name, marks, None, shape=(table.batch, table.length))
+    return replace(info, batches=table.batches, lengths=table.limits)
 
 
 def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
@@ -146,19 +150,19 @@ def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
         energy_kind=energy.kind if energy else "",
         score=None,
         reason=v.reason if v.peak is None else "",
-        ways=tuple((c.sentence, c.peak) for c in v.changes),
-        sizes=_sizes(v.method, table),
+        ways=tuple((c.sentence, c.peak, c.source) for c in v.changes),
+        sizes=_sizes(table.methods.get(v.method), table),
     )
 
 
-def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
+def _sizes(sizes: Sizes | None, table: FitTable) -> dict[str, Any] | None:
     """What the browser needs to answer another shape: polynomials over ``terms`` of batch and length.
 
     ``rows`` are [layer, is only a bound, [[category, term, eighths of a byte], ...]]; ``seconds`` has, for each class
     of operators, coefficients over ``work_terms`` of computing, moving and calling: the time is the sum over classes
-    of max(computing, moving) + calling; joules are ``watts`` times that.
+    of max(computing, moving) + calling; joules are ``watts`` times that. Batches under ``least`` are answered by
+    ``below``, and ``adding`` times the sum is what accumulated batches take, 0 where none can be.
     """
-    sizes = table.methods.get(method)
     if sizes is None:
         return None
     rows = []
@@ -178,8 +182,11 @@ def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
         "lengths": sizes.lengths,
         "reason": sizes.reason,
         "work_terms": sizes.work_terms,
-        "seconds": table.seconds(method),
+        "seconds": table.seconds(sizes),
         "watts": power,
+        "adding": sizes.adding,
+        "least": sizes.least,
+        "below": _sizes(sizes.below, table),
     }
 
 
