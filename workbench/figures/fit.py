@@ -15,6 +15,7 @@ from workbench.records.schema import RunRecord, State
 
 if TYPE_CHECKING:
     from workbench.plan.fit_table import FitTable
+    from workbench.plan.sizes import Sizes
     from workbench.plan.verdict import Verdict
 
 
@@ -37,7 +38,7 @@ class FitRow:
     energy_kind: str
     score: float | None
     reason: str  #: why the method cannot run at all, whatever the budget; empty otherwise
-    ways: tuple[tuple[str, int], ...] = ()  #: changes that were verified at this shape, with their peaks
+    ways: tuple[tuple[str, int, str], ...] = ()  #: changes at this shape, each with its peak and what that rests on
     sizes: Mapping[str, Any] | None = None  #: peaks and times of other shapes; see :func:`_sizes`
 
 
@@ -72,6 +73,8 @@ class FitInfo(FigureInfo):
     model: str = ""
     devices: tuple[FitDevice, ...] = ()  #: devices that can be chosen without a kernel, that of the rows first
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: models by task, where a kernel answers
+    batches: tuple[int, int, str] | None = None  #: least and most that may be asked for, and the words for them
+    lengths: tuple[int, int, str] | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         return [
@@ -153,7 +156,15 @@ def fit_table(
         for d in table.speeds()
     )
     known = {task: tuple(models) for task, models in (choices or {}).items()}
-    return replace(info, task=table.task, model=table.model, devices=devices, choices=known)
+    return replace(
+        info,
+        task=table.task,
+        model=table.model,
+        devices=devices,
+        choices=known,
+        batches=table.batches,
+        lengths=table.limits,
+    )
 
 
 def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
@@ -174,19 +185,20 @@ def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
         energy_kind=energy.kind if energy else "",
         score=None,
         reason=v.reason if v.peak is None else "",
-        ways=tuple((c.sentence, c.peak) for c in v.changes),
-        sizes=_sizes(v.method, table),
+        ways=tuple((c.sentence, c.peak, c.source) for c in v.changes),
+        sizes=_sizes(table.methods.get(v.method), table),
     )
 
 
-def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
+def _sizes(sizes: Sizes | None, table: FitTable) -> dict[str, Any] | None:
     """What the browser needs to answer another shape: polynomials over ``terms`` of batch and length.
 
     ``rows`` are [layer, is only a bound, [[category, term, eighths of a byte], ...]]; ``work`` has, for each class
     of operators, coefficients over ``work_terms`` of its operations by dtype, bytes and calls. With a device's seconds
     of each the time is the sum over classes of max(computing, moving) + calling; joules are its watts times that.
+    Batches under ``least`` are answered by ``below``, and ``adding`` times the sum is what accumulated batches take, 0
+    where none can be.
     """
-    sizes = table.methods.get(method)
     if sizes is None:
         return None
     rows = []
@@ -206,6 +218,9 @@ def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
         "reason": sizes.reason,
         "work_terms": sizes.work_terms,
         "work": sizes.by_class(),
+        "adding": sizes.adding,
+        "least": sizes.least,
+        "below": _sizes(sizes.below, table),
     }
 
 
