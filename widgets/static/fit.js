@@ -59,7 +59,7 @@ const TERMS = { 1: () => 1, "b t": (b, t) => b * t, b: (b) => b, t: (b, t) => t,
 const powers = (names, b, t) => names.map((name) => TERMS[name](b, t));
 const dot = (coefficients, at) => coefficients.reduce((sum, c, i) => sum + c * at[i], 0);
 
-// Small batches can run other operators; their sizes are then fitted apart.
+// Small batches can run other operators: fitted apart.
 const side = (sizes, batch) => (sizes.below && batch < sizes.least ? sizes.below : sizes);
 
 // Every row's bytes by category at a shape.
