@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from widgets.panels import RunView
+from widgets.pins import PINS
 from widgets.place import Placed
 from widgets.run_queue import QUEUE, Job, on_kernel_thread
 from workbench import figures
 from workbench.core.errors import Interrupted, PintpotError
-from workbench.figures.run import RunInfo
+from workbench.figures.run import RunInfo, pins
 from workbench.records.schema import RunRecord, State, StepRecord
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class RunPanel(RunView, Placed):
         self._begin_anew()
         super().__init__(self._figure("ready"))
         self.on_msg(self._asked)
+        PINS.watch(self._repinned)
         self.take_place(self._words)
 
     def start(self) -> None:
@@ -89,6 +91,15 @@ class RunPanel(RunView, Placed):
                 self._end(replace(self._blank, state=State.CANCELLED, reason="cancelled before it began"))
             else:
                 self._show("cancelling")
+
+    def pin(self) -> None:
+        """Keep this run's curves in every run panel, to compare; a run that is under way or took no step has none."""
+        if self.record is not None and self.record.steps and self.figure.over:
+            PINS.pin(self.record)
+
+    def unpin(self, run: str = "") -> None:
+        """Let this run go, or the pinned run with the given id."""
+        PINS.unpin(run or (self.record.id if self.record is not None else ""))
 
     def wait(self) -> RunRecord | None:
         """The record, once the run is over; begins one that has not begun. An interrupt cancels, a second leaves.
@@ -180,7 +191,7 @@ class RunPanel(RunView, Placed):
         with self._changing:
             self.record, self._job = record, None
             self._over.set()  # before anybody is told, who might start it again
-            self._set(figures.run(record, note=note, live=True, **self._words))
+            self._set(figures.run(record, note=note, live=True, pinned=PINS.records(), **self._words))
 
     def _show(self, stage: str) -> None:
         with self._changing:
@@ -190,7 +201,13 @@ class RunPanel(RunView, Placed):
 
     def _figure(self, stage: str) -> RunInfo:
         record = replace(self._partial, steps=tuple(self._steps))
-        return figures.run(record, stage=stage, live=True, **self._words)
+        return figures.run(record, stage=stage, live=True, pinned=PINS.records(), **self._words)
+
+    def _repinned(self) -> None:
+        """Other runs are pinned than before; nothing else of the figure changes."""
+        with self._changing:
+            record = self.record or replace(self._partial, steps=tuple(self._steps))
+            self._set(replace(self.figure, pins=pins(record, PINS.records()), is_pinned=record in PINS))
 
     def _set(self, figure: RunInfo) -> None:
         self.figure, self._shown = figure, time.monotonic()
@@ -204,7 +221,15 @@ class RunPanel(RunView, Placed):
             self.info = self.figure.data()
 
     def _asked(self, _: Any, content: Any, buffers: Any) -> None:
-        {"start": self.start, "cancel": self.cancel}.get(content.get("do"), lambda: None)()
+        match content.get("do"):
+            case "start":
+                self.start()
+            case "cancel":
+                self.cancel()
+            case "pin":
+                self.pin()
+            case "unpin":
+                self.unpin(str(content.get("run", "")))
 
 
 def run(bench: Bench, method: str, seed: int = 0, **options: Any) -> RunPanel:

@@ -86,6 +86,7 @@ class Bench(Reproducible):
         accumulate: int = 1,
         arena: bool = False,
         checkpoint_every: int = 0,
+        cosines: int = 0,
         observe: Observer | None = None,
         cancel: threading.Event | None = None,
         **settings: Any,
@@ -94,6 +95,7 @@ class Bench(Reproducible):
 
         ``arena`` serves repeated steps from one planned block of memory: the same result, a smaller process. With
         ``checkpoint_every`` steps (0: never) the same call after a stop, whatever stopped it, goes on to the same bits.
+        At about ``cosines`` steps an estimated gradient is compared with the true one, beside the budget.
         A run that its budget refused says so in its state, its reason and its ways out.
         """
         case = self.case(method, **settings)
@@ -101,7 +103,8 @@ class Bench(Reproducible):
         if reason is not None:
             raise Incompatible("method", method, reason)
         cell = self.cell(case, seed, shape={"accumulate": accumulate})
-        cell = replace(cell, arena=arena, checkpoint_every=_interval(checkpoint_every))
+        every, looks = _interval(checkpoint_every), _count("cosines", cosines)
+        cell = replace(cell, arena=arena, checkpoint_every=every, cosines=looks)
         record = next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
         if record.state is State.REFUSED and record.predicted is not None and record.ways is None:
             # Refused in a sweep, which does not look for ways out of every cell.
@@ -147,6 +150,7 @@ class Bench(Reproducible):
         cancel: threading.Event | None = None,
         reference: Iterable[str] = (),
         checkpoint_every: int = 0,
+        cosines: int = 0,
         workers: int = 1,
         **more: Sequence[Any],
     ) -> list[RunRecord]:
@@ -157,12 +161,14 @@ class Bench(Reproducible):
         Methods in ``reference`` are run without the budget when they do not fit it, so that one sees what the
         budget costs; their records say so by having none.
         """
-        every = _interval(checkpoint_every)
+        every, looks = _interval(checkpoint_every), _count("cosines", cosines)
         axes = {**(axes or {}), **more}
         self._check(axes)
         cells = [
             replace(
-                self.cell(self.case(method, **settings), seed, method in set(reference), shape), checkpoint_every=every
+                self.cell(self.case(method, **settings), seed, method in set(reference), shape),
+                checkpoint_every=every,
+                cosines=looks,
             )
             for method, seed, shape, settings in combinations(axes)
         ]
@@ -290,8 +296,12 @@ def open(
 
 
 def _interval(steps: Any) -> int:
+    return _count("checkpoint_every", steps)
+
+
+def _count(name: str, steps: Any) -> int:
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
-        raise BadInput("checkpoint_every", steps, "a whole number of steps, 0 for none")
+        raise BadInput(name, steps, "a whole number of steps, 0 for none")
     return steps
 
 

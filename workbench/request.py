@@ -226,3 +226,19 @@ def _no_axes() -> None:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+
+
+def choices() -> dict[str, list[str]]:
+    """The shipped models that each task can be opened with."""
+    from workbench.core.errors import Incompatible
+    from workbench.models import models
+    from workbench.tasks.base import tasks
+
+    def serves(task: Any, spec: Any) -> bool:
+        try:
+            task().check(spec)
+        except Incompatible:
+            return False
+        return True
+
+    return {task.name: [name for name, spec in models().items() if serves(task, spec)] for task in tasks}

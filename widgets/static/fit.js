@@ -78,23 +78,34 @@ function refusal(sizes, batch, length) {
   return length !== sizes.traced[1] && !sizes.lengths ? "only the batch was fitted" : "";
 }
 
-// The method as it is at another batch and length.
-function reshaped(m, info, batch, length) {
-  const own = info.shape && batch === info.shape[0] && length === info.shape[1];
-  if (own || !m.sizes) return m;
+// Seconds of a step on a device: each class of operators computes or moves, and calls; null where it has no speeds.
+function stepTime(sizes, device, batch, length) {
+  const known = device.seconds;
+  if (!("calls" in known)) return null;
+  const at = powers(sizes.work_terms, batch, length), amount = (c) => Math.max(0, dot(c, at));
+  return sum(Object.entries(sizes.work).map(([name, group]) => {
+    let computing = 0;
+    for (const quantity in group) if (quantity.startsWith("flops ")) computing += amount(group[quantity]) * known[quantity];
+    return Math.max(computing, group.bytes ? amount(group.bytes) * known[`bytes ${name}`] : 0) + (group.calls ? amount(group.calls) * known.calls : 0);
+  }));
+}
+
+// The method as it is on another device and at another batch and length.
+function reshaped(m, info, device, batch, length) {
+  const own = info.shape && batch === info.shape[0] && length === info.shape[1], here = !device || device === info.devices[0];
+  if ((own && here) || !m.sizes) return m;
   const unknown = { ...m, peak: null, by_category: [], ways: [], step_time: null, energy: null };
+  const kinds = { step_time_kind: "extrapolated", energy_kind: "extrapolated" };
+  const time = device ? stepTime(m.sizes, device, batch, length) : null;
+  const costs = { step_time: time, energy: time != null && device.watts != null ? time * device.watts : null, ...kinds };
+  if (own) return { ...m, ...costs }; // memory does not depend on the device
   const why = refusal(m.sizes, batch, length);
   if (why) return { ...unknown, source: why };
   const [split, [layer, bound]] = highest(m.sizes, info.categories.length, batch, length);
   if (bound) return { ...unknown, source: "known as an upper bound only" };
-  const at = powers(m.sizes.work_terms, batch, length);
-  const costs = m.sizes.seconds.map((g) => g.map((c) => Math.max(0, dot(c, at))));
-  const time = costs.length ? sum(costs.map(([computing, moving, calling]) => Math.max(computing, moving) + calling)) : null;
   const binding = info.categories[split.indexOf(Math.max(...split))];
-  const energy = time != null && m.sizes.watts != null ? time * m.sizes.watts : null;
   const source = batch === 1 ? "fitted; batch 1 skips some copies, so this may be a little high" : "fitted";
-  const kinds = { step_time_kind: "extrapolated", energy_kind: "extrapolated" };
-  return { ...m, peak: sum(split), by_category: split, binding, layer, ways: [], source, step_time: time, energy, ...kinds };
+  return { ...m, peak: sum(split), by_category: split, binding, layer, ways: [], source, ...costs };
 }
 
 // The largest smaller batch that fits, 0 if there is none: peaks grow with the batch.
@@ -118,6 +129,9 @@ function verdict(m, info, budget, batch, length) {
   return change ? ["if", `fits if ${change} (${over})`] : ["over", over];
 }
 
+// What the reader chose outlives new data.
+const kept = new WeakMap();
+
 const SIGNS = { fits: "✓", if: "◐", over: "✕", cannot: "⊘", unknown: "?" };
 
 function draw({ model, el }) {
@@ -129,27 +143,57 @@ function draw({ model, el }) {
   let low, high, widest;
   function span(methods) {
     const peaks = methods.map((m) => m.peak).filter((p) => p != null);
-    const anchors = [...peaks, ...(budget ? [budget] : []), ...info.marks.map((m) => m[1])];
+    const anchors = [...peaks, ...(budget ? [budget] : []), ...marked.map((m) => m[1])];
     low = Math.min(...anchors) / 2; high = Math.max(...anchors) * 2; widest = Math.max(1, ...peaks) * 1.05;
   }
   const toBytes = (s) => Math.round(low * (high / low) ** (s / 500));
   const toSlider = (b) => (Math.log(b / low) / Math.log(high / low)) * 500;
-  let budget = info.budget ?? null, order = "peak memory", wanted = "";
+  const before = kept.get(model);
+  const choice = before?.given === info.budget ? before : { given: info.budget, budget: info.budget ?? null, order: "peak memory", wanted: "", device: info.devices[0]?.name };
+  kept.set(model, choice);
+  let { budget, order, wanted } = choice;
+  let device = info.devices.find((d) => d.name === choice.device) ?? info.devices[0];
+  let marked = device?.marks ?? info.marks;
   let [batch, length] = info.shape ?? [0, 0];
   const long = info.methods.some((m) => m.sizes?.lengths);
   span(info.methods);
 
   const bar = html("div", { className: "pp-controls" }, el);
+  const asks = Object.keys(info.choices).length > 0;
+  function choose(name, values, value, change, usable = true) {
+    const box = html("select", { disabled: !usable }, html("label", { textContent: `${name} ` }, bar));
+    box.dataset.choice = name;
+    for (const one of values) html("option", { value: one, textContent: one, selected: one === value }, box);
+    box.addEventListener("change", () => change(box.value));
+    return box;
+  }
+  if (info.task) {
+    const ask = (wanted) => { choice.focus = document.activeElement?.dataset.choice; model.send({ do: "choose", ...wanted }); };
+    const models = [...new Set([...(info.choices[info.task] ?? []), info.model])];
+    choose("Task", asks ? Object.keys(info.choices) : [info.task], info.task, (task) => ask({ task }), asks);
+    choose("Model", models, info.model, (name) => ask({ task: info.task, model: name }), asks);
+  }
+  if (info.devices.length) choose("Device", info.devices.map((d) => d.name), device.name, (name) => {
+    device = info.devices.find((d) => d.name === name);
+    choice.device = name;
+    marked = device.marks;
+    mark();
+    reshape();
+  });
   const budgetLabel = html("label", { textContent: "Budget " }, bar);
   const slider = html("input", { type: "range", min: 0, max: 500, step: 1 }, budgetLabel);
   const shown = html("output", {}, budgetLabel);
   const ticks = html("datalist", { id: `pp-fit-marks-${++serial}` }, bar);
   slider.setAttribute("list", ticks.id);
   const marks = html("select", {});
-  if (info.marks.length) {
-    html("label", { textContent: "Mark " }, bar).append(marks);
+  function mark() {
+    marks.replaceChildren();
     html("option", { value: "", textContent: "none" }, marks);
-    for (const [name, bytes] of info.marks) html("option", { value: bytes, textContent: name }, marks);
+    for (const [name, bytes] of marked) html("option", { value: bytes, textContent: name }, marks);
+  }
+  if (marked.length) {
+    html("label", { textContent: "Mark " }, bar).append(marks);
+    mark();
     marks.addEventListener("change", () => { if (marks.value) { budget = +marks.value; judge(); } });
   }
   function number(name, value, change) {
@@ -169,8 +213,12 @@ function draw({ model, el }) {
   const filter = html("input", { type: "search", size: 12 }, filterLabel);
   const summary = html("p", { className: "pp-detail" }, el);
   summary.setAttribute("aria-live", "polite");
+  const doing = html("p", {}, el), problem = html("p", { className: "pp-bad" }, el);
+  doing.setAttribute("role", "status");
+  problem.setAttribute("role", "alert");
+  if (info.task && !asks) html("p", { textContent: "Task and model are those of the stored table; another needs a kernel (widgets.explore). The device can be changed here: memory does not depend on it." }, el);
 
-  const known = (part) => info.methods.some((m) => m[part] != null);
+  const known = (part) => info.methods.some((m) => m[part] != null) || info.devices.some((d) => (part === "energy" ? d.watts != null : true) && "calls" in d.seconds);
   const timed = known("step_time"), powered = known("energy");
   const frame = html("div", { className: "pp-scroll", tabIndex: 0 }, el);
   frame.setAttribute("role", "region");
@@ -218,9 +266,9 @@ function draw({ model, el }) {
   }
 
   function reshape() {
-    for (const row of rows) row.m = reshaped(row.given, info, batch, length);
+    for (const row of rows) row.m = reshaped(row.given, info, device, batch, length);
     span(rows.map((row) => row.m));
-    ticks.replaceChildren(...info.marks.map(([label, bytes]) => Object.assign(document.createElement("option"), { value: Math.round(toSlider(bytes)), label })));
+    ticks.replaceChildren(...marked.map(([label, bytes]) => Object.assign(document.createElement("option"), { value: Math.round(toSlider(bytes)), label })));
     rows.forEach(paint);
     arrange();
     judge();
@@ -233,17 +281,18 @@ function draw({ model, el }) {
       fitting += state === "fits";
       row.dataset.state = state;
       said.textContent = `${SIGNS[state]} ${text}`;
-      said.title = (state === "over" || state === "if") && m.layer ? `peak reached in ${m.layer}` : "";
+      if (m.layer && m.peak != null) html("span", { className: "pp-where", textContent: ` peak${state === "fits" ? `: ${m.binding}` : ""} in ${m.layer}` }, said);
       const x = budget == null ? -5 : Math.min(BAR + 5, (budget / widest) * BAR);
       line.setAttribute("x1", x);
       line.setAttribute("x2", x);
     }
     shown.textContent = budget == null ? "none" : size(budget);
     slider.value = toSlider(budget ?? high);
-    marks.value = info.marks.some((m) => m[1] === budget) ? budget : "";
+    marks.value = marked.some((m) => m[1] === budget) ? budget : "";
     slider.setAttribute("aria-valuetext", shown.textContent);
-    const device = info.device ? ` on ${info.device}` : "";
-    summary.textContent = `${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${device}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.`;
+    choice.budget = budget;
+    const what = info.task ? `${info.task} on ${info.model}: ` : "", where = device?.name ?? info.device;
+    summary.textContent = `${what}${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${where ? ` on ${where}` : ""}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.`;
   }
 
   function arrange() {
@@ -254,10 +303,24 @@ function draw({ model, el }) {
   }
 
   slider.addEventListener("input", () => { budget = toBytes(+slider.value); judge(); });
-  select.addEventListener("change", () => { order = select.value; arrange(); });
-  filter.addEventListener("input", () => { wanted = filter.value.trim().toLowerCase(); arrange(); });
+  select.addEventListener("change", () => { choice.order = order = select.value; arrange(); });
+  filter.addEventListener("input", () => { choice.wanted = wanted = filter.value.trim().toLowerCase(); arrange(); });
+  select.value = order;
+  filter.value = wanted;
   reshape();
-  return () => el.replaceChildren();
+  if (choice.focus) el.querySelector(`[data-choice=${choice.focus}]`)?.focus();
+  choice.focus = undefined;
+  // While the kernel predicts, what is shown stays and can be used; a choice that failed is taken back.
+  function tell() {
+    doing.textContent = model.get("doing") ? `… ${model.get("doing")}` : "";
+    const failed = model.get("problem") ?? "";
+    if (problem.textContent !== failed) problem.textContent = failed;
+    frame.setAttribute("aria-busy", Boolean(doing.textContent));
+    if (failed) for (const [name, value] of [["Task", info.task], ["Model", info.model]]) { const box = el.querySelector(`[data-choice=${name}]`); if (box) box.value = value; }
+  }
+  tell();
+  for (const name of ["doing", "problem"]) model.on(`change:${name}`, tell);
+  return () => { for (const name of ["doing", "problem"]) model.off(`change:${name}`, tell); el.replaceChildren(); };
 }
 
 // Draw now and again whenever the data change; the returned function takes everything away.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.core.units import format_size
@@ -42,6 +42,17 @@ class FitRow:
 
 
 @dataclass(frozen=True)
+class FitDevice:
+    """A device that step times can be extrapolated to; ``seconds`` of one operation, byte and call, see
+    :meth:`workbench.plan.fit_table.FitTable.speeds`."""
+
+    name: str
+    marks: tuple[tuple[str, int], ...]
+    seconds: Mapping[str, float]
+    watts: float | None
+
+
+@dataclass(frozen=True)
 class FitInfo(FigureInfo):
     """Rows for the fit explorer; ``marks`` are (name, bytes) that the slider shows."""
 
@@ -57,6 +68,10 @@ class FitInfo(FigureInfo):
     colours: tuple[str, ...]
     methods: tuple[FitRow, ...]
     shape: tuple[int, int] | None = None  #: batch and length of the rows, where others can be asked for
+    task: str = ""
+    model: str = ""
+    devices: tuple[FitDevice, ...] = ()  #: devices that can be chosen without a kernel, that of the rows first
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: models by task, where a kernel answers
 
     def rows(self) -> list[dict[str, Any]]:
         return [
@@ -116,8 +131,15 @@ def fit(
     return fit_info(rows, budget_of(records, budget), device, marks, metric_of(records), runs)
 
 
-def fit_table(table: FitTable, budget: int, verdicts: Sequence[Verdict] = ()) -> FitInfo:
-    """The fit explorer before anything has run: budget (bytes), batch and length can all be moved without a kernel.
+def fit_table(
+    table: FitTable,
+    budget: int,
+    verdicts: Sequence[Verdict] = (),
+    choices: Mapping[str, Sequence[str]] | None = None,
+) -> FitInfo:
+    """The fit explorer before anything has run: budget (bytes), device, batch and length are moved without a kernel.
+
+    ``choices`` are models by task that a kernel behind the panel can be asked for.
 
     ``verdicts`` are the table's at its own shape, for instance with the changes that ``bench.fit`` found.
     """
@@ -125,7 +147,13 @@ def fit_table(table: FitTable, budget: int, verdicts: Sequence[Verdict] = ()) ->
     looks = dict(zip(found, style_looks(list(found))))
     rows = [_row(v, looks[name][0], table) for name, v in found.items()]
     marks = {label: size for size, label in table.device.marks}
-    return fit_info(rows, budget, table.device.name, marks, None, shape=(table.batch, table.length))
+    info = fit_info(rows, budget, table.device.name, marks, None, shape=(table.batch, table.length))
+    devices = tuple(
+        FitDevice(d["name"], _marks({label: size for size, label in d["marks"]}), d["seconds"], d["watts"])
+        for d in table.speeds()
+    )
+    known = {task: tuple(models) for task, models in (choices or {}).items()}
+    return replace(info, task=table.task, model=table.model, devices=devices, choices=known)
 
 
 def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
@@ -154,9 +182,9 @@ def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
 def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
     """What the browser needs to answer another shape: polynomials over ``terms`` of batch and length.
 
-    ``rows`` are [layer, is only a bound, [[category, term, eighths of a byte], ...]]; ``seconds`` has, for each class
-    of operators, coefficients over ``work_terms`` of computing, moving and calling: the time is the sum over classes
-    of max(computing, moving) + calling; joules are ``watts`` times that.
+    ``rows`` are [layer, is only a bound, [[category, term, eighths of a byte], ...]]; ``work`` has, for each class
+    of operators, coefficients over ``work_terms`` of its operations by dtype, bytes and calls. With a device's seconds
+    of each the time is the sum over classes of max(computing, moving) + calling; joules are its watts times that.
     """
     sizes = table.methods.get(method)
     if sizes is None:
@@ -170,7 +198,6 @@ def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
             if value
         ]
         rows.append([module, sizes.bounds[i], parts])
-    power = table.device.active.value if table.device.active else None
     return {
         "terms": sizes.terms,
         "rows": rows,
@@ -178,8 +205,7 @@ def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
         "lengths": sizes.lengths,
         "reason": sizes.reason,
         "work_terms": sizes.work_terms,
-        "seconds": table.seconds(method),
-        "watts": power,
+        "work": sizes.by_class(),
     }
 
 
@@ -197,7 +223,7 @@ def fit_info(
     fitting = [m.label for m in methods if m.peak is not None and (budget is None or m.peak <= budget)]
     limit = format_size(budget) if budget else "no budget"
     known = sum(m.peak is not None for m in methods)
-    what = "budget" if shape is None else "budget, the batch or the length"
+    what = "budget" if shape is None else "budget, the device, the batch or the length"
     text = f"Move the {what}: every method is judged anew by its highest known peak, without running anything."
     return FitInfo(
         title="What fits",
@@ -208,12 +234,16 @@ def fit_info(
         device=device,
         metric=metric.name if metric else "",
         share=metric is not None and metric.share,
-        marks=tuple((_short(label, size), size) for label, size in (marks or {}).items()),
+        marks=_marks(marks or {}),
         categories=CATEGORIES,
         colours=tuple(CATEGORY_COLOURS[c] for c in CATEGORIES),
         methods=methods,
         shape=shape,
     )
+
+
+def _marks(marks: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple((_short(label, size), size) for label, size in marks.items())
 
 
 def _short(label: str, size: int) -> str:

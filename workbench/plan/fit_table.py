@@ -11,7 +11,7 @@ from workbench.case import Case
 from workbench.core.errors import Incompatible, ResourceMissing
 from workbench.core.profile import Tier
 from workbench.core.units import format_size
-from workbench.devices.roofline import roofline
+from workbench.devices.roofline import bandwidth, rate, roofline
 from workbench.plan.fitting import shape_of, sizes_of
 from workbench.plan.sizes import Sizes
 from workbench.plan.verdict import Fits, Verdict, cost, timed_here, unanswered, verdict, with_changes
@@ -80,12 +80,15 @@ class FitTable:
             return absent, absent
         return line.time, line.energy
 
-    def seconds(self, method: str) -> list[tuple[list[float], list[float], list[float]]]:
-        """See :meth:`workbench.plan.sizes.Sizes.seconds`; empty for a device without speeds."""
-        try:
-            return self.methods[method].seconds(self.device)
-        except ResourceMissing:
-            return []
+    def speeds(self) -> list[dict[str, Any]]:
+        """What the work of a step is divided by on every known device, this table's own first.
+
+        ``seconds`` of one operation by dtype, one byte by class of operators and one call; empty without speeds.
+        """
+        from workbench.devices.model import devices
+
+        others = [d for d in devices() if d.name != self.device.name]
+        return [_speeds(d, [s.by_class() for s in self.methods.values()]) for d in (self.device, *others)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a file; the device by name."""
@@ -106,6 +109,23 @@ class FitTable:
             refused={n: Verdict(n, *said) for n, said in raw["refused"].items()},
             costs={n: (Quantity(**a), Quantity(**b)) for n, (a, b) in raw["costs"].items()},
         )
+
+
+def _speeds(device: Device, work: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """See :meth:`FitTable.speeds`."""
+    names: dict[str, set[str]] = {}
+    for groups in work:
+        for group, quantities in groups.items():
+            names.setdefault(group, set()).update(quantities)
+    dtypes = {q for found in names.values() for q in found if q.startswith("flops ")}
+    try:
+        seconds = {q: 1 / rate(device, q.removeprefix("flops ")) for q in sorted(dtypes)}
+        seconds |= {f"bytes {group}": 1 / bandwidth(device, group) for group in sorted(names)}
+        seconds["calls"] = (device.overhead.value if device.overhead else 0.0) or 0.0
+    except ResourceMissing:
+        seconds = {}
+    watts = device.active.value if device.active else None
+    return {"name": device.name, "marks": device.marks, "seconds": seconds, "watts": watts}
 
 
 class Verdicts(list["Verdict"]):

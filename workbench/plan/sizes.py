@@ -6,17 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Category
-from workbench.devices.roofline import bandwidth, rate
 from workbench.devices.work import GroupWork, Work
-
-if TYPE_CHECKING:
-    from workbench.devices.model import Device
 
 CATEGORIES = tuple(Category)
 _GRADIENTS = CATEGORIES.index(Category.GRADIENTS)
@@ -125,22 +121,17 @@ class Sizes:
             groups[name] = GroupWork(values["calls"], values["bytes"], flops)
         return Work(groups)
 
-    def seconds(self, device: Device) -> list[tuple[list[float], list[float], list[float]]]:
-        """For each class of operators the coefficients of its seconds of computing, moving and calling.
+    def by_class(self) -> dict[str, dict[str, list[float]]]:
+        """For each class of operators the coefficients of its calls, its bytes and its operations by dtype.
 
-        The step takes the sum of max(computing, moving) + calling, as in ``devices.roofline``. Raises
-        ``ResourceMissing`` when the device has no speed at all.
+        On a device the step takes the sum over classes of max(computing, moving) + calling, as in
+        ``devices.roofline``.
         """
-        overhead = (device.overhead.value if device.overhead else 0.0) or 0.0
-        found = []
-        for name, entries in groupby(self.work.items(), key=lambda item: item[0].partition("|")[0]):
-            values = {k.partition("|")[2]: np.array(v) for k, v in entries}
-            computing = sum(
-                (v / rate(device, q.removeprefix("flops ")) for q, v in values.items() if q.startswith("flops ")),
-                start=np.zeros(len(self.work_terms)),
-            )
-            moving = values["bytes"] / bandwidth(device, name) if values["bytes"].any() else values["bytes"]
-            found.append((computing.tolist(), moving.tolist(), (values["calls"] * overhead).tolist()))
+        found: dict[str, dict[str, list[float]]] = {}
+        for name, values in self.work.items():
+            group, _, quantity = name.partition("|")
+            if any(values) and quantity:
+                found.setdefault(group, {})[quantity] = [float(v) for v in values]
         return found
 
     @classmethod
