@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -253,12 +254,23 @@ def fit(
         found = table.at(budget)
         by_name = {c.method_name: c for c in cases}
         second.ways_out(list(_unsearched(found, by_name, budget, tier)), budget, patience)
-        waiting = Patience(patience)
+        share = _Shares(patience, sum(one.fits == "does not fit" for one in found))
         found = [
-            with_changes(one, by_name[one.method], budget, tier, waiting) if one.fits == "does not fit" else one
+            with_changes(one, by_name[one.method], budget, tier, share.next()) if one.fits == "does not fit" else one
             for one in found
         ]
     return Verdicts(arranged(found), table, budget)
+
+
+class _Shares:
+    """Patience in equal parts, so that the first search leaves the others some; what one has left the next one gets."""
+
+    def __init__(self, seconds: float, count: int) -> None:
+        self.part, self.taken, self.began = seconds / max(1, count), 0, time.monotonic()
+
+    def next(self) -> Patience:
+        self.taken += 1
+        return Patience(max(0.0, self.began + self.taken * self.part - time.monotonic()))
 
 
 def _unsearched(found: Iterable[Verdict], cases: Mapping[str, Case], budget: int, tier: Tier | None) -> Iterator[Case]:

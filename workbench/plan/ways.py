@@ -76,7 +76,7 @@ class Patience:
 
     @property
     def sentence(self) -> str:
-        return f"the search for ways out stopped after {self.seconds:g} s"
+        return f"the search for ways out stopped after {self.seconds:.2g} s"
 
 
 def ways_out(

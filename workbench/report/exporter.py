@@ -60,8 +60,8 @@ def _facts(nb: NotebookNode, resolved: dict[str, Any]) -> dict[str, Any]:
 
 
 def _left_open(name: str, value: Any) -> bool:
-    """Whether a parameter says nothing: empty, or a size that zero leaves to the task."""
-    return value in ("", None, [], ()) or (name in SIZES and not value)
+    """Whether a parameter says nothing: empty, a size that zero leaves to the task, or an exercise nobody did."""
+    return value in ("", None, [], ()) or ((name in SIZES or name.startswith("my_")) and not value)
 
 
 def _shown(name: str, value: Any) -> str:
