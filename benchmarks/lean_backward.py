@@ -39,7 +39,8 @@ RATES = (0.001, 0.003, 0.01, 0.03)
 #: Ways whose rate is chosen; of a method's variants one stands for all.
 RATED = (
     "mobile-tl blocks=3", "mobile-tl blocks=0", "sparse-update", "int8-training", "full", "lora", "bias", "head",
-    "last-blocks blocks=3", "last-blocks blocks=3 statistics=moving", "green-trainer rho=0.7 select=random",
+    "last-blocks blocks=3", "last-blocks blocks=3 statistics=moving", "green-trainer rho=0.7",
+    "green-trainer rho=0.7 select=random",
 )  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def convolution_arms(bench: Bench, blocks: Sequence[int] = ()) -> Arms:
             f"last-blocks lr=0.01 blocks={middle} statistics=moving",
             "mobile-tl lr=0.003 blocks=0",
             "checkpointing lr=0.003",
-            f"{green} select=random",
+            f"green-trainer lr=0.03 rho={RHO:g} select=random",
         ),
         (
             f"mobile-tl lr=0.003 blocks={middle} compute=requires-grad",
