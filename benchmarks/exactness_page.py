@@ -96,7 +96,7 @@ def _exact(rows: list[Row]) -> int:
 def _coverage(plain: list[Row], missing: dict[tuple[str, str], int]) -> Iterator[str]:
     yield "## What was run\n"
     yield "Three shapes of every method that serves the model, as far as they were run. *Not run* counts what no log"
-    yield "had when this was written, of methods that say they serve the model and rule: the commands resume and fill it.\n"
+    yield "had when this was written, of methods that say they serve the model and rule: the commands fill it.\n"
     yield "| model | optimizer | methods | cases | exact | not run |\n|---|---|---|---|---|---|"
     groups = dict(_grouped(plain, "model", "optimizer"))
     for model, rule in dict.fromkeys([*groups, *missing]):

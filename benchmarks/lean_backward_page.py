@@ -178,7 +178,7 @@ _BELOW_THE_HEAD = (
     "in full tuning, whose rate is the best of its row and which is not above the head either after 30 steps. That "
     "this is the whole reason was not taken apart. Chosen tensors were above random ones here as long as the weights "
     "of depthwise convolutions were priced by torch's own count, a hundred times too high, and both had one rate; at "
-    "true prices and at a rate of their own they are not. **GreenTrainer's choice is not reproduced on this net.**"
+    "true prices and at a rate of their own they are below. **GreenTrainer's choice is not reproduced on this net.**"
 )
 
 
