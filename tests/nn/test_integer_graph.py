@@ -9,7 +9,7 @@ import torch
 from workbench.case import Case
 from workbench.nn import integer_arithmetic as integer
 from workbench.nn.integer_arithmetic import Geometry
-from workbench.nn.integer_layers import IntegerAdd, IntegerConv
+from workbench.nn.integer_layers import IntegerAdd, IntegerConv, Levels
 from workbench.nn.integer_net import IntegerNet
 
 MODELS = ("tiny-cnn", "mcu-watch")
@@ -198,3 +198,18 @@ def test_slices_are_the_input_channels_of_largest_norm():
     assert sorted(order.tolist()) == conv.channels.tolist()
     whole = net_of(biases=0, update="-1:1").convolutions[-1][1]
     assert whole.channels is None
+
+
+@pytest.mark.parametrize("kind", ["pointwise", "depthwise"])
+def test_a_channel_of_no_weight_gives_its_bias(kind):
+    """Its scale must leave room for the bias and for the rescaling, or both run over."""
+    deep = kind == "depthwise"
+    weight = torch.randn(4, 1 if deep else 8, 3 if deep else 1, 3 if deep else 1) * 0.2
+    weight[1], weight[2] = 0, 1e-6
+    bias = torch.tensor([0.1, 0.5, -0.5, -0.2])
+    geometry = Geometry((3, 3), (1, 1), (1, 1, 1, 1)) if deep else Geometry((1, 1), (1, 1), (0, 0, 0, 0))
+    conv = IntegerConv(kind, weight, bias, geometry, Levels(torch.tensor(0.02), -128), Levels(torch.tensor(0.03), 0))
+    x = torch.randint(-128, 128, (1, 3, 3, 4 if deep else 8)).to(torch.int8)
+    result, _ = conv(x, False)
+    assert (result[..., 1:3].float() * 0.03 - bias[1:3]).abs().max() < 0.02
+    assert conv.bias.abs().max() <= 2**24 and conv.shift.max() <= 62

@@ -58,6 +58,9 @@ def _clamped(wide: Tensor, keep: bool) -> tuple[Tensor, Bits | None]:
     return wide.clamp_(integer.LOW, integer.HIGH).to(torch.int8), blocked
 
 
+_WIDEST = 2.0**24  #: largest bias in steps, and steps of a sum to one of the result
+
+
 class IntegerConv(nn.Module):
     """One convolution with what follows it (ReLU6 is a clamp that ``levels_out`` makes by itself).
 
@@ -74,7 +77,10 @@ class IntegerConv(nn.Module):
         super().__init__()
         self.kind, self.geometry = kind, geometry
         self.zero_in, self.zero_out = levels_in.zero, levels_out.zero
-        scale = weight.abs().amax((1, 2, 3)).clamp(min=1e-8) / integer.HIGH
+        scale = weight.abs().amax((1, 2, 3)) / integer.HIGH
+        # of a channel whose weights are all but zero the bias is what counts: it must fit, and its rescaling too
+        least = torch.maximum(bias.abs() / levels_in.scale, levels_out.scale / levels_in.scale) / _WIDEST
+        scale = torch.maximum(scale, least)
         whole = (weight / scale[:, None, None, None]).round().to(torch.int8)
         whole = whole.flatten(1).t().contiguous() if kind == "depthwise" else whole.flatten(1)
         multiplier, shift = integer.fixed_point(levels_in.scale * scale / levels_out.scale)

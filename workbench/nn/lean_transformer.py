@@ -51,9 +51,20 @@ def attend(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
+    is_causal: bool | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers models call it. Dropout acts on the values, of which a bit each is kept."""
+    """Attention as transformers models call it. Dropout acts on the values, of which a bit each is kept.
+
+    As for torch's fused attention a causal model leaves the mask out where it would hide nothing but what is to come.
+    """
+    tokens = query.shape[-2]
+    if (
+        attention_mask is None
+        and tokens > 1
+        and (getattr(module, "is_causal", True) if is_causal is None else is_causal)
+    ):
+        attention_mask = torch.ones(tokens, key.shape[-2], dtype=torch.bool, device=query.device).tril()
     if dropout and module.training:
         value = dropout_with_bits(value, dropout)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling

@@ -68,8 +68,10 @@ def plan(
     per second. After ``patience`` seconds the best that is sized and fits is the answer. ``observe`` is told each set
     of settings before it is sized; once ``cancel`` is set no further one is, and the best so far is the answer.
     Raises ``BudgetExceeded`` with the smallest peak found and ways out when nothing fits, ``Interrupted`` when it was
-    stopped before anything was found.
+    stopped before anything was found, ``Incompatible`` with the method's reason when it cannot serve the model.
     """
+    if not (grid and "method" in grid) and (reason := base.refusal()) is not None:
+        raise Incompatible("method", base.method_name, reason)
     grid = dict(default_grid(base) if grid is None else grid)
     gains = gained_per_example(records or (), base)
     weigh = (lambda case: _gain(gains, case)) if gains else None
