@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Folders whose code decides the bytes of a step, and the files beside them that decide what is counted in it.
 _MEMORY = ("memory", "engine", "parts", "methods", "models", "tasks", "nn")
-_COUNTING = ("devices/record.py", "devices/work.py")
+_COUNTING = ("devices/flops.py", "devices/record.py", "devices/work.py")
 _RECENT = 3  #: traces kept in this process; a trace of a large model takes a few megabytes
 
 

@@ -51,6 +51,18 @@ def test_module_draws_redraws_and_cleans_up(visit, kind):
     assert visit.complaints == []
 
 
+@pytest.mark.parametrize("kind", ["timeline", "fit"])
+def test_copies_of_a_module_share_no_id_and_no_radio_group(visit, kind):
+    """JupyterLab loads a module once per panel: its own counter does not know of the other copies."""
+    page = visit.page
+    page.set_content("<!doctype html><title>host</title>")
+    host = HOST.replace("MODULE", assets.as_expression(assets.modules()[kind]))
+    info = json.loads(json.dumps(getattr(figures, kind)(synthetic.comparison()).data()))
+    marks = "[...host.querySelectorAll('[id],[name]')].flatMap(e => [e.id, e.name]).filter(Boolean)"
+    first, second = (page.evaluate(host, info) or set(page.evaluate(marks)) for _ in range(2))
+    assert first and not first & second
+
+
 def test_many_methods_name_only_the_front(visit):
     from dataclasses import replace
 

@@ -20,7 +20,7 @@ function svg(tag, attributes, parent, text) {
 const SCALE = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725"];
 const QUANTITIES = [["gradient norm", (m) => m.norms], ["update over weights", (m) => m.updates]];
 const kept = new WeakMap();
-let serial = 0;
+let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
 
 const told = (v) => (v == null ? "not recorded" : v === 0 ? "0" : v.toExponential(2));
 

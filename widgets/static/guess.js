@@ -7,7 +7,7 @@ function html(tag, properties, parent) {
 
 // A guess made on a page without a kernel lives as long as the page; the same question asked again remembers it.
 const made = new Map();
-let serial = 0;
+let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
 
 function draw({ model, el }, gone) {
   const info = model.get("info");

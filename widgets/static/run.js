@@ -7,7 +7,7 @@ const STOPPABLE = ["queued", "preparing", "running"], REPEATABLE = ["ready", "ca
 const PATIENCE = 5000;
 // A second sign beside the colour: none, upright, crossed, rising, falling, level.
 const TEXTURES = ["", "M4,0V8", "M0,0L8,8M8,0L0,8", "M0,8L8,0", "M0,0L8,8", "M0,4H8"];
-let serial = 0;
+let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
 
 function svg(tag, attributes, parent, text) {
   const node = document.createElementNS(NS, tag);

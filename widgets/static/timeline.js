@@ -1,7 +1,7 @@
 // Step through the memory of one training step. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
 const W = 900, H = 344, L = 74, R = 16, T = 26, B = 38;
-let serial = 0;
+let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
 
 function svg(tag, attributes, parent, text) {
   const node = document.createElementNS(NS, tag);

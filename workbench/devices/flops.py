@@ -1,11 +1,18 @@
-"""Operations of operators that torch's own table leaves out, added to that table when this module is imported."""
+"""Operations of operators that torch's own table leaves out or gets wrong, put into it when this module is imported."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import flop_registry, register_flop_formula, sdpa_backward_flop, sdpa_flop
+from torch.utils.flop_counter import (
+    conv_flop_count,
+    flop_registry,
+    register_flop_formula,
+    sdpa_backward_flop,
+    sdpa_flop,
+)
 
 _aten: Any = torch.ops.aten
 
@@ -16,5 +23,32 @@ for _operator, _formula in (
 ):
     if _operator not in flop_registry:
         register_flop_formula(_operator, get_raw=True)(_formula)
+
+
+def convolution_backward_flop(
+    grad_shape: Sequence[int],
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    output_mask: Sequence[bool],
+    **_: Any,
+) -> int:
+    """Each of the gradients of input and weight takes the products of the forward pass once.
+
+    torch's own formula counts the weight's without regard to groups: of a depthwise convolution as many times too
+    high as it has channels.
+    """
+    forward: int = conv_flop_count(list(input_shape), list(weight_shape), list(grad_shape), transposed=transposed)
+    return forward * (output_mask[0] + output_mask[1])
+
+
+flop_registry.pop(_aten.convolution_backward, None)
+register_flop_formula(_aten.convolution_backward)(convolution_backward_flop)
 
 __all__ = ["flop_registry"]

@@ -29,8 +29,9 @@ class GroupWork:
 
 @dataclass(frozen=True)
 class Work:
-    """Work of one step. ``flops`` counts what torch's ``FlopCounterMode`` counts (matrix products,
-    convolutions, attention; a multiply-add is two); ``bytes`` is every operand read and result written once.
+    """Work of one step. ``flops`` counts what torch's ``FlopCounterMode`` counts (matrix products, convolutions,
+    attention; a multiply-add is two), grouped convolutions put right; ``bytes`` is every operand read and result
+    written once.
     """
 
     groups: Mapping[str, GroupWork]
