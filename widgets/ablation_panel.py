@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from widgets.panels import GridView
+from widgets.place import Placed
 from widgets.run_panel import PERIOD
 from widgets.run_queue import QUEUE, on_kernel_thread
 from workbench import figures
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from workbench.bench import Bench
 
 
-class AblationPanel(GridView):
+class AblationPanel(GridView, Placed):
     """The grid over ``axes`` as the store has it; its button runs the rest, one run after the other.
 
     Axes are those of :meth:`workbench.bench.Bench.ablate`; they are checked here and raise ``BadInput``. Whatever
-    ends a run becomes the state of its cell. Runs wait for those of other panels.
+    ends a run becomes the state of its cell. Runs wait for those of other panels. Running a cell again stops what it
+    began before.
     """
 
     def __init__(self, bench: Bench, axes: Mapping[str, Sequence[Any]] | None = None, **more: Sequence[Any]) -> None:
@@ -37,6 +39,7 @@ class AblationPanel(GridView):
         self._doing, self._problem, self._shown, self._stale = "", "", 0.0, False
         super().__init__(self._figure())
         self.on_msg(self._asked)
+        self.take_place(self.bench.ablate_command(self.axes))
 
     def start(self) -> None:
         """Run what is missing; nothing while it is being run."""
@@ -45,7 +48,7 @@ class AblationPanel(GridView):
                 return
             self._over.clear()
             self._cancel = threading.Event()
-            self._show("Waiting for the run before.")
+            self._show("Waiting for the run before." if QUEUE.busy else "Beginning.")
             QUEUE.put(self._work)
 
     def cancel(self) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import weakref
 from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from widgets.panels import RunView
-from widgets.run_queue import QUEUE, Job, cell_under_way, on_kernel_thread
+from widgets.pins import PINS
+from widgets.place import Placed
+from widgets.run_queue import QUEUE, Job, on_kernel_thread
 from workbench import figures
 from workbench.core.errors import Interrupted, PintpotError
-from workbench.figures.run import RunInfo
+from workbench.figures.run import RunInfo, pins
 from workbench.records.schema import RunRecord, State, StepRecord
 
 if TYPE_CHECKING:
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 
 PERIOD = 0.2  #: seconds between two updates of the front end
 
-_PANELS: weakref.WeakSet[RunPanel] = weakref.WeakSet()
 
-
-class RunPanel(RunView):
+class RunPanel(RunView, Placed):
     """Trains one method of a bench and shows it; how it ends is a state with its sentence, never a traceback.
 
     ``record`` is what :meth:`workbench.bench.Bench.run` returned, or the kept part of a cancelled run; a run that
@@ -69,8 +68,8 @@ class RunPanel(RunView):
         self._begin_anew()
         super().__init__(self._figure("ready"))
         self.on_msg(self._asked)
-        self._place = cell_under_way()
-        self._take_over()
+        PINS.watch(self._repinned)
+        self.take_place(self._words)
 
     def start(self) -> None:
         """Begin, or wait until the run before it is over; nothing while it is under way."""
@@ -92,6 +91,15 @@ class RunPanel(RunView):
                 self._end(replace(self._blank, state=State.CANCELLED, reason="cancelled before it began"))
             else:
                 self._show("cancelling")
+
+    def pin(self) -> None:
+        """Keep this run's curves in every run panel, to compare; a run that is under way or took no step has none."""
+        if self.record is not None and self.record.steps and self.figure.over:
+            PINS.pin(self.record)
+
+    def unpin(self, run: str = "") -> None:
+        """Let this run go, or the pinned run with the given id."""
+        PINS.unpin(run or (self.record.id if self.record is not None else ""))
 
     def wait(self) -> RunRecord | None:
         """The record, once the run is over; begins one that has not begun. An interrupt cancels, a second leaves.
@@ -183,7 +191,7 @@ class RunPanel(RunView):
         with self._changing:
             self.record, self._job = record, None
             self._over.set()  # before anybody is told, who might start it again
-            self._set(figures.run(record, note=note, live=True, **self._words))
+            self._set(figures.run(record, note=note, live=True, pinned=PINS.records(), **self._words))
 
     def _show(self, stage: str) -> None:
         with self._changing:
@@ -193,7 +201,13 @@ class RunPanel(RunView):
 
     def _figure(self, stage: str) -> RunInfo:
         record = replace(self._partial, steps=tuple(self._steps))
-        return figures.run(record, stage=stage, live=True, **self._words)
+        return figures.run(record, stage=stage, live=True, pinned=PINS.records(), **self._words)
+
+    def _repinned(self) -> None:
+        """Other runs are pinned than before; nothing else of the figure changes."""
+        with self._changing:
+            record = self.record or replace(self._partial, steps=tuple(self._steps))
+            self._set(replace(self.figure, pins=pins(record, PINS.records()), is_pinned=record in PINS))
 
     def _set(self, figure: RunInfo) -> None:
         self.figure, self._shown = figure, time.monotonic()
@@ -207,19 +221,15 @@ class RunPanel(RunView):
             self.info = self.figure.data()
 
     def _asked(self, _: Any, content: Any, buffers: Any) -> None:
-        {"start": self.start, "cancel": self.cancel}.get(content.get("do"), lambda: None)()
-
-    def _take_over(self) -> None:
-        """Cancel what an earlier execution of this cell began; without cells, the same run of an earlier panel."""
-        for other in list(_PANELS):
-            if self._replaces(other):
-                other.cancel()
-        _PANELS.add(self)
-
-    def _replaces(self, other: RunPanel) -> bool:
-        if self._place is not None and other._place is not None:
-            return self._place[0] == other._place[0] and self._place != other._place
-        return self._place is None and other._place is None and self._words == other._words
+        match content.get("do"):
+            case "start":
+                self.start()
+            case "cancel":
+                self.cancel()
+            case "pin":
+                self.pin()
+            case "unpin":
+                self.unpin(str(content.get("run", "")))
 
 
 def run(bench: Bench, method: str, seed: int = 0, **options: Any) -> RunPanel:

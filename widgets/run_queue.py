@@ -17,6 +17,11 @@ class RunQueue:
         self._changing = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job put now would have to wait."""
+        return self._thread is not None
+
     def put(self, job: Job) -> None:
         """Run ``job`` after all that were put before. A job explains its own errors; none may escape it."""
         with self._changing:

@@ -28,7 +28,7 @@ class Cell:
     """One point of a grid: a case, a seed and the budget it must keep; see ``Session`` for ``arena``.
 
     Every ``checkpoint_every`` steps (0: never) its state goes to disk, from where it goes on to the same result.
-    ``held_out`` names another task that the tuned model is asked about at the end.
+    ``held_out`` names another task that the tuned model is asked about at the end. ``cosines``: see ``Session``.
     """
 
     case: Case
@@ -41,6 +41,7 @@ class Cell:
     arena: bool = False
     checkpoint_every: int = 0
     held_out: str = ""
+    cosines: int = 0
 
     def key(self) -> str:
         """Content hash of everything that decides the result."""
@@ -53,6 +54,7 @@ class Cell:
         }
         more = {"arena": True} if self.arena else {}
         more |= {"held out": self.held_out} if self.held_out else {}
+        more |= {"cosines": self.cosines} if self.cosines else {}  # the same training, but a record that holds more
         return content_key(identity | more)
 
     def checkpoints(self, folder: Path) -> Checkpoints:
@@ -66,7 +68,7 @@ class Cell:
         kept = checkpoints or Checkpoints()
         return Session(
             self.case, self.seed, self.budget, self.schedule, self.sizes, arena=self.arena, patience=patience,
-            cancel=cancel, checkpoints=kept,
+            cancel=cancel, checkpoints=kept, cosines=self.cosines,
         )  # fmt: skip
 
 

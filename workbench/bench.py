@@ -12,7 +12,7 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.schedule import Schedule
 from workbench.core.units import parse_size
-from workbench.plan.fit_table import FitTable, Verdicts, fit, fit_table
+from workbench.plan.fit_table import PATIENCE, FitTable, Verdicts, fit, fit_table
 from workbench.plan.planned import Plan
 from workbench.plan.planner import default_grid, gained_per_example, plan
 from workbench.plan.refusal import SECONDS, with_ways
@@ -60,13 +60,16 @@ class Bench(Reproducible):
         methods: Sequence[str] = (),
         *,
         step_times: bool = False,
+        patience: float = PATIENCE,
         progress: Callable[[str], None] | None = None,
     ) -> Verdicts:
         """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained.
 
-        On a calibrated host ``step_times`` times every method's operators rather than using a roofline.
+        On a calibrated host ``step_times`` times every method's operators rather than using a roofline. ``patience``
+        is how many seconds the search for changes that would make methods fit may take in all.
         """
-        return fit(self._cases(methods), self.device, self.budget, step_times=step_times, progress=progress)
+        cases = self._cases(methods)
+        return fit(cases, self.device, self.budget, step_times=step_times, patience=patience, progress=progress)
 
     def fit_table(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> FitTable:
         """What :meth:`fit` answers from: a table that answers any budget, batch and length at once."""
@@ -83,6 +86,7 @@ class Bench(Reproducible):
         accumulate: int = 1,
         arena: bool = False,
         checkpoint_every: int = 0,
+        cosines: int = 0,
         observe: Observer | None = None,
         cancel: threading.Event | None = None,
         **settings: Any,
@@ -91,6 +95,7 @@ class Bench(Reproducible):
 
         ``arena`` serves repeated steps from one planned block of memory: the same result, a smaller process. With
         ``checkpoint_every`` steps (0: never) the same call after a stop, whatever stopped it, goes on to the same bits.
+        At about ``cosines`` steps an estimated gradient is compared with the true one, beside the budget.
         A run that its budget refused says so in its state, its reason and its ways out.
         """
         case = self.case(method, **settings)
@@ -98,7 +103,8 @@ class Bench(Reproducible):
         if reason is not None:
             raise Incompatible("method", method, reason)
         cell = self.cell(case, seed, shape={"accumulate": accumulate})
-        cell = replace(cell, arena=arena, checkpoint_every=_interval(checkpoint_every))
+        every, looks = _interval(checkpoint_every), _count("cosines", cosines)
+        cell = replace(cell, arena=arena, checkpoint_every=every, cosines=looks)
         record = next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
         if record.state is State.REFUSED and record.predicted is not None and record.ways is None:
             # Refused in a sweep, which does not look for ways out of every cell.
@@ -144,6 +150,7 @@ class Bench(Reproducible):
         cancel: threading.Event | None = None,
         reference: Iterable[str] = (),
         checkpoint_every: int = 0,
+        cosines: int = 0,
         workers: int = 1,
         **more: Sequence[Any],
     ) -> list[RunRecord]:
@@ -154,12 +161,14 @@ class Bench(Reproducible):
         Methods in ``reference`` are run without the budget when they do not fit it, so that one sees what the
         budget costs; their records say so by having none.
         """
-        every = _interval(checkpoint_every)
+        every, looks = _interval(checkpoint_every), _count("cosines", cosines)
         axes = {**(axes or {}), **more}
-        axes_checked(axes)
+        self._check(axes)
         cells = [
             replace(
-                self.cell(self.case(method, **settings), seed, method in set(reference), shape), checkpoint_every=every
+                self.cell(self.case(method, **settings), seed, method in set(reference), shape),
+                checkpoint_every=every,
+                cosines=looks,
             )
             for method, seed, shape, settings in combinations(axes)
         ]
@@ -172,7 +181,7 @@ class Bench(Reproducible):
     def grid(self, axes: Mapping[str, Sequence[Any]] | None = None, **more: Sequence[Any]) -> list[GridPoint]:
         """The grid of :meth:`ablate` as it stands in the store, missing runs included; nothing is run."""
         axes = {**(axes or {}), **more}
-        axes_checked(axes)
+        self._check(axes)
         points = []
         for method, seed, shape, settings in combinations(axes):
             cell = self.cell(self.case(method, **settings), seed, shape=shape)
@@ -180,6 +189,14 @@ class Bench(Reproducible):
             at = {name: chosen[name] for name in axes if name != "seed"} or {"method": method}
             points.append(GridPoint(at, seed, self.store.of_key(cell.key())))
         return points
+
+    def _check(self, axes: Mapping[str, Sequence[Any]]) -> None:
+        """Refuse what no cell of a grid could run, before the first of them does."""
+        axes_checked(axes)
+        most = self.sizes.train
+        for size in axes.get("batch", ()):
+            if most is not None and size > most:
+                raise BadInput("batch", size, f"at most the {most} training examples per step")
 
     def compare(
         self,
@@ -279,8 +296,12 @@ def open(
 
 
 def _interval(steps: Any) -> int:
+    return _count("checkpoint_every", steps)
+
+
+def _count(name: str, steps: Any) -> int:
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
-        raise BadInput("checkpoint_every", steps, "a whole number of steps, 0 for none")
+        raise BadInput(name, steps, "a whole number of steps, 0 for none")
     return steps
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from workbench.parts.base import TrainingStep
     from workbench.tasks.base import Batch, Task
 
+LARGEST_BATCH = 10**6  #: examples that anybody may ask for at once
+
 
 @dataclass(frozen=True)
 class Case:

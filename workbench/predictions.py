@@ -8,7 +8,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -64,11 +64,9 @@ def predicted(case: Case, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> Me
 
 def counted(case: Case, *, fresh: bool = False) -> Work:
     """Floating-point operations and bytes moved by one step of ``case``, counted on fake tensors."""
-    from workbench.devices.work import Work
+    from workbench.devices.work import Work, work_of
 
     def make() -> dict[str, Any]:
-        from workbench.devices.work import work_of
-
         return work_of(_some_trace(case).recorder).to_dict()
 
     return Work.from_dict(_kept(case, "work", _code(*_COUNTING), make, fresh))
@@ -217,11 +215,12 @@ class _Recorded:
     """A training step whose latest call alone is what the recorder has seen."""
 
     def __init__(self, step: TrainingStep, recorder: Recorder) -> None:
-        self._step, self._recorder = step, recorder
+        self._step, self._recorder, self._warm = step, recorder, False
 
     def __call__(self, batches: Any) -> Any:
         self._recorder.reset()
-        with self._recorder.told():
+        warming, self._warm = not self._warm, True
+        with nullcontext() if warming else self._recorder.told():  # nobody reads what the first step did
             return self._step(batches)
 
     def __getattr__(self, name: str) -> Any:

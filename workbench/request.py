@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from workbench.case import LARGEST_BATCH
 from workbench.core.config import Carried, Config, setting, validated
 from workbench.core.errors import BadInput, UnknownName, one_of, together
 from workbench.core.spelling import parsed_way
@@ -96,7 +97,7 @@ class Request(Config):
     device: Annotated[str, _looked_up(_device)] = setting("this-host", "a device profile")
     budget: Annotated[str | int, _looked_up(_budget)] = setting("", "memory for one training step")
     profile: Annotated[str, _looked_up(_profile)] = setting("standard", "how much is run")
-    batch: int | None = setting(None, "examples in one micro-batch", ge=1, le=10**6)
+    batch: int | None = setting(None, "examples in one micro-batch", ge=1, le=LARGEST_BATCH)
     length: int | None = setting(None, "tokens of an example, or pixels a side", ge=1, le=10**7)
     train: int | None = setting(None, "training examples", ge=1, le=10**9)
     test: int | None = setting(None, "test examples", ge=1, le=10**9)
@@ -226,3 +227,19 @@ def _no_axes() -> None:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+
+
+def choices() -> dict[str, list[str]]:
+    """The shipped models that each task can be opened with."""
+    from workbench.core.errors import Incompatible
+    from workbench.models import models
+    from workbench.tasks.base import tasks
+
+    def serves(task: Any, spec: Any) -> bool:
+        try:
+            task().check(spec)
+        except Incompatible:
+            return False
+        return True
+
+    return {task.name: [name for name, spec in models().items() if serves(task, spec)] for task in tasks}

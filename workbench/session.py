@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.case import Case
 from workbench.checkpoints.keeper import Checkpoints
 from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, ResourceMissing
-from workbench.core.profile import MemoryProfile
+from workbench.core.profile import Category, MemoryProfile
 from workbench.core.schedule import Schedule
 from workbench.core.seeds import derive
 from workbench.core.units import format_size
@@ -49,7 +49,8 @@ class Session:
     holds for this training; ``None`` is unlimited. ``arena`` serves repeated steps from one planned block of
     memory: the same numbers to the bit, a smaller process; ``arena_use`` then says how that went. ``patience`` is
     how many seconds ways out of a budget that is passed may be looked for; 0: not at all. With ``checkpoints`` the
-    training goes on from the last good one, to the bits it would have had without a stop.
+    training goes on from the last good one, to the bits it would have had without a stop. At about ``cosines`` steps
+    an estimate is compared with the true gradient, which costs a backward pass beside the budget and changes no result.
     """
 
     case: Case
@@ -60,6 +61,7 @@ class Session:
     split_seed: int = 0
     evaluate_before: bool = False
     arena: bool = False
+    cosines: int = 0
     patience: float = SECONDS
     cancel: threading.Event = field(default_factory=threading.Event)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
@@ -105,6 +107,7 @@ class Session:
 
     def _steps(self) -> Iterator[StepRecord]:
         from workbench.checkpoints.randomness import own_randomness
+        from workbench.lens.estimate_angles import estimate_angles
         from workbench.lens.layers import layer_norms
         from workbench.memory.guard import guard
         from workbench.memory.measure import measure
@@ -114,9 +117,11 @@ class Session:
         log = recent_log(self.case)
         limit = UNLIMITED if self.budget is None else self.budget
         norm_every = max(NORM_EVERY_WITH_ARENA if self.arena else 2, self.total // NORM_STEPS)
+        due = norm_every * max(1, round(self.total / norm_every / self.cosines)) if self.cosines else 0
         # The caller's random state is its own.
         with own_randomness(derive(self.seed, "noise")), self._planned() as planned, self.checkpoints.of(self) as kept:
             yield from kept
+            told: dict[Category, int] = {}
             for index, micro in enumerate(self._batches(len(kept)), len(kept)):
                 if self.cancel.is_set():
                     return
@@ -126,7 +131,9 @@ class Session:
                 lr = self.case.config.lr * self.schedule.factor(index, self.total)
                 self.training.set_lr(lr)
                 self.training.epoch = index // max(1, len(self.data.train) // (self.case.batch * self.case.accumulate))
-                self.training.observer = norms = layer_norms(self.model) if index % norm_every == 0 else None
+                norms = layer_norms(self.model) if index % norm_every == 0 else None
+                angles = estimate_angles(self.case, self.training, micro) if due and index % due == 0 else None
+                self.training.observer = angles.beside(norms) if norms and angles else norms
                 started = time.perf_counter()
                 with guard(limit, self.training, micro, log=log) as guarded:
                     perform = planned if norms is None else self.training
@@ -137,7 +144,10 @@ class Session:
                 seen = (norms.values(), norms.updates()) if norms else ({}, {})
                 watched = getattr(self.training.parts.estimator, "watched", None) if norms else None
                 extras = watched(self.model) if watched else {}
-                record = StepRecord(index, loss, seconds, guarded.peak, lr, *seen, extras)
+                held, told = guarded.held if guarded.held != told else {}, guarded.held
+                record = StepRecord(
+                    index, loss, seconds, guarded.peak, lr, *seen, extras, held, angles.values() if angles else {}
+                )
                 self.checkpoints.after(record, self)
                 yield record
 
@@ -281,6 +291,8 @@ def _results(
 ) -> dict[str, Any]:
     from statistics import median
 
+    from workbench.adapters.tensor_file import file_bytes
+
     plain = [s.seconds for i, s in enumerate(steps) if i > 1 and not s.layer_norms]
     data = session.data
     return {
@@ -293,9 +305,9 @@ def _results(
         "trainable": sum(getattr(p, "stands_for", p.numel()) for p in session.training.parameters),
         "parameters": sum(p.numel() for p in session.model.parameters()),
         "choices": tuple(choice.to_dict() for choice in getattr(session.training.parts.estimator, "choices", ())),
-        "adapter_bytes": adapter_bytes(session.case.method.adapter_state(session.model)),
-        "score": _plain(scored),
-        "score_before": _plain(before),
+        "adapter_bytes": file_bytes(session.case.method.adapter_state(session.model)),
+        "score": asdict(scored) if scored is not None else {},
+        "score_before": asdict(before) if before is not None else {},
         "data": {
             "hash": data.hash,
             "split": data.split,
@@ -305,14 +317,3 @@ def _results(
             "split seed": session.split_seed,
         },
     }
-
-
-def _plain(metrics: Metrics | None) -> dict[str, Any]:
-    return {} if metrics is None else asdict(metrics)
-
-
-def adapter_bytes(state: dict[str, Any]) -> int:
-    """Bytes of the safetensors file that would ship the tuned part."""
-    from safetensors.torch import save
-
-    return len(save({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from test_modules import HOST
 
 from workbench import figures
 from workbench.case import Case
+from workbench.core.errors import BadInput
 from workbench.core.profile import Tier
 from workbench.core.units import format_size
 from workbench.devices.model import get
 from workbench.plan.fit_table import fit_table
+from workbench.plan.ways import Change
 from workbench.report import page as assets
 
 pytestmark = pytest.mark.browser
@@ -29,6 +32,64 @@ def shown(page):
     """Verdict, peak and step time by method, as a reader sees them."""
     rows = page.evaluate("[...host.querySelectorAll('tbody tr')].map(r => [...r.cells].map(c => c.textContent))")
     return {row[0]: (row[1], row[3], row[4]) for row in rows}
+
+
+def opened(visit, table, budget, verdicts=()):
+    page = visit.page
+    page.set_content(f"<!doctype html><title>host</title><style>{assets.style()}</style>")
+    host = HOST.replace("MODULE", assets.as_expression(assets.modules()["fit"]))
+    page.evaluate(host, json.loads(json.dumps(figures.fit_table(table, budget, verdicts).data())))
+    return page
+
+
+def test_what_cannot_be_asked_for_is_said_and_greys_the_table(visit, table):
+    page = opened(visit, table, 2**22)
+    with pytest.raises(BadInput) as refused:
+        table.at(2**22, 8, 5000)
+    sentence = str(refused.value).split("expected ")[1].rstrip(".")
+    for field, good, bad, words in (
+        ("Length", "16", ("5000", "3", ""), sentence),
+        ("Batch", "8", ("0", "-3", "2.5", "7000000", ""), table.batches[2]),
+    ):
+        for value in bad:
+            page.get_by_label(field).fill(value)
+            assert page.get_by_label(field).get_attribute("aria-invalid") == "true"
+            assert words in page.get_by_role("alert").text_content()
+            assert page.locator(".pp-stale table").count() == 1
+        page.get_by_label(field).fill(good)
+        assert page.locator(".pp-refused").text_content() == "" and page.locator(".pp-stale").count() == 0
+    assert visit.complaints == []
+
+
+def test_a_verified_change_goes_before_a_fitted_one(visit, table):
+    budget = {v.method: v.peak for v in table.at(2**30)}["full"] - 1
+    found = [
+        replace(v, changes=(*v.changes, Change("update in backward", None, budget - 5))) if v.method == "full" else v
+        for v in table.at(budget)
+    ]
+    page = opened(visit, table, budget, found)
+    assert "fits if update in backward (predicted; 1 B over" in shown(page)["full"][0]
+    page.get_by_label("Batch").fill("9")
+    assert "accumulated" in shown(page)["full"][0] and "(fitted; " in shown(page)["full"][0]
+
+
+def test_an_empty_filter_the_end_of_the_slider_and_large_energies_are_said_plainly(visit, table):
+    page = opened(visit, table, 2**22)
+    page.get_by_label("Filter").fill("nothing like it")
+    assert "no method matches" in page.evaluate("host.textContent") and "0 of 0 methods shown" in summary(page)
+    page.get_by_label("Filter").fill("head")
+    assert "1 of 1 methods shown" in summary(page) and "no method matches" not in page.evaluate("host.textContent")
+    page.get_by_label("Filter").fill("")
+    page.get_by_label("Budget").fill("500")
+    whole = max(size for size, _ in table.device.marks)
+    assert f"under {format_size(whole)}" in summary(page)
+    page.get_by_label("Batch").fill("1000000")
+    text = page.evaluate("host.textContent")
+    assert "kJ" in text and "e+" not in text
+
+
+def summary(page):
+    return page.locator(".pp-detail").first.text_content()
 
 
 def test_batch_and_length_are_answered_without_a_kernel(visit, table):
@@ -51,8 +112,69 @@ def test_batch_and_length_are_answered_without_a_kernel(visit, table):
             assert time.endswith("(extrapolated)")
             assert (v.peak <= peak) == ("free" in verdict)
             for change in v.changes:
-                assert f"fits if {change.sentence} " in verdict
+                assert f"fits if {change.sentence} ({change.source}; " in verdict
     page.get_by_label("Batch").fill("8")
     page.get_by_label("Length").fill("16")
     assert "(predicted)" in shown(page)["full"][1]
+    assert visit.complaints == []
+
+
+UNITS = {"mJ": 1e-3, "J": 1, "ms": 1e-3, "s": 1, "min": 60}
+
+
+def test_devices_are_changed_without_a_kernel_and_memory_stays(visit, table):
+    page = visit.page
+    page.set_content(f"<!doctype html><title>host</title><style>{assets.style()}</style>")
+    host = HOST.replace("MODULE", assets.as_expression(assets.modules()["fit"]))
+    page.evaluate(host, json.loads(json.dumps(figures.fit_table(table, 2**24).data())))
+    assert page.get_by_label("Task").is_disabled() and page.get_by_label("Model").is_disabled()
+    assert "needs a kernel" in page.text_content("body")
+    summary = page.locator(".pp-detail")
+    assert summary.text_content().startswith("tokens on tiny-bert: ")
+    peaks = {name: row[1] for name, row in shown(page).items()}
+    for name in ("jetson-nano", "esp32-s3", "raspberry-pi-4"):
+        page.get_by_label("Device").select_option(name)
+        device = get(name)
+        assert f" on {name}, batch 8" in summary.text_content()
+        assert page.get_by_label("Mark").locator("option").count() == len(device.marks) + 1
+        found = shown(page)
+        assert {method: row[1] for method, row in found.items()} == peaks
+        for v in replace(table, device=device, costs={}).at(2**24):
+            if v.peak is None or v.step_time.value is None:
+                assert found[v.method][2] == "–"
+                continue
+            number, unit, kind = found[v.method][2].split(" ", 2)
+            assert float(number) * UNITS[unit] == pytest.approx(v.step_time.value, rel=0.02), (name, v.method)
+            assert kind == "(extrapolated)"
+    row = page.locator("tbody tr").filter(has=page.get_by_role("rowheader", name="full"))
+    layer = next(v.layer for v in table.at(2**24) if v.method == "full")
+    assert f"in {layer}" in row.locator(".pp-where").text_content(), "the binding layer is read, not hovered for"
+    assert visit.complaints == []
+
+
+def test_a_choice_is_asked_for_shown_as_busy_and_taken_back_when_it_fails(visit, table):
+    page = visit.page
+    page.set_content(f"<!doctype html><title>host</title><style>{assets.style()}</style>")
+    host = HOST.replace("MODULE", assets.as_expression(assets.modules()["fit"]))
+    host = host.replace("send() {}", "send: (m) => (window.sent ??= []).push(m)")
+    choices = {"tokens": ("tiny-bert", "tiny-vit"), "digits": ("tiny-cnn",)}
+    info = json.loads(json.dumps(figures.fit_table(table, 2**24, choices=choices).data()))
+    page.evaluate(host, info)
+    model = page.get_by_label("Model")
+    model.focus()
+    model.select_option("tiny-vit")
+    assert page.evaluate("sent.at(-1)") == {"do": "choose", "task": "tokens", "model": "tiny-vit"}
+    page.evaluate("model.set('doing', 'Predicting full on tiny-vit.')")
+    assert page.locator("p[role=status]").text_content() == "… Predicting full on tiny-vit."
+    assert page.locator(".pp-scroll").get_attribute("aria-busy") == "true"
+    page.get_by_label("Filter").fill("full")
+    assert len(shown(page)) == 1, "what is shown can be used meanwhile"
+    page.evaluate("model.set('doing', ''), model.set('problem', 'It cannot.')")
+    assert page.locator("p[role=alert]").text_content() == "It cannot." and model.input_value() == "tiny-bert"
+    page.get_by_label("Task").select_option("digits")
+    assert page.evaluate("sent.at(-1)") == {"do": "choose", "task": "digits"}
+    page.evaluate("(info) => { model.set('problem', ''); model.set('info', info); }", {**info, "model": "tiny-vit"})
+    assert page.get_by_label("Filter").input_value() == "full" and model.input_value() == "tiny-vit"
+    page.evaluate("stop()")
+    assert page.evaluate("Object.values(listeners).every((l) => l.length === 0)")
     assert visit.complaints == []

@@ -125,3 +125,31 @@ def test_gradients_move_by_keys_and_say_what_is_frozen(visit):
     page.evaluate("(info) => model.set('info', info)", figures.gradients([]).data())
     assert page.locator("p").count() == 1
     gone(visit)
+
+
+def test_gradients_show_the_cosine_where_the_method_has_one(visit):
+    page = visit.page
+    steps = tuple(
+        replace(s, layer_cosines={"classifier": -0.02 + s.step / 1000, "all layers": 0.01} if s.step % 8 == 0 else {})
+        for s in run("head", 0).steps
+    )
+    info = figures.gradients([replace(run("head", 0), steps=steps), run("bias", 0)])
+    host(page, "gradients", info)
+    place = next(i for i, m in enumerate(info.maps) if m.cosines)
+    page.get_by_label("Method").select_option(str(place))
+    page.get_by_label("Show").select_option("cosine to the true gradient")
+    assert "linear, 1 is along the gradient" in page.locator(".pp-scale").text_content()
+    assert "frozen" in page.locator("svg[role=application]").text_content(), "what is frozen stays frozen"
+    shades = page.locator("svg[role=application] rect[fill^='#']").evaluate_all(
+        "e => e.map(r => r.getAttribute('fill'))"
+    )
+    assert len(shades) == sum(bool(s.layer_cosines) for s in steps) and len(set(shades)) > 2
+    page.locator("svg[role=application]").focus()
+    page.keyboard.press("Home")
+    for _ in info.layers:
+        page.keyboard.press("ArrowDown")
+    said = page.locator("[aria-live]").text_content()
+    assert "cosine to the true gradient -2.00e-2, all layers together 1.00e-2" in said
+    page.get_by_label("Method").select_option(str(1 - place))
+    assert "No cosine: backpropagation, no estimate along noise." in page.locator("[aria-live]").text_content()
+    gone(visit)

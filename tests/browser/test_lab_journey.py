@@ -34,6 +34,9 @@ MOVE = """(panel) => {
   return (performance.now() - begun) / 41;
 }"""
 
+#: Widths of the bars that the map of kept bytes draws.
+DRAWN = "(map) => [...map.querySelectorAll('.pp-area')].map((bar) => +bar.getAttribute('width'))"
+
 
 def run_all(page, until):
     """The menu's command until its effect shows; a click may be lost although the kernel already says that it idles."""
@@ -97,6 +100,19 @@ def test_the_tour_in_jupyterlab(journeying, tmp_path, record_property):
         moved = fit.evaluate(MOVE)
         assert moved < 100, "milliseconds from slider to verdicts"
 
+        kept = page.locator(".jp-OutputArea .pp-panel:has(.pp-choice)")
+        said, drawn = kept.get_by_role("status"), kept.get_by_role("application")
+        first = drawn.evaluate(DRAWN)
+        assert said.text_content().startswith("full: ") and len(first) > 3
+        kept.get_by_role("radio", name="last-blocks", exact=True).check()
+        assert said.text_content().startswith("last-blocks: ") and "% of where the toggles begin" in said.text_content()
+        last = drawn.evaluate(DRAWN)
+        assert sum(last) < 0.9 * sum(first), "what is kept below the trained blocks is gone from the drawing"
+        kept.get_by_role("radio", name="last-blocks", exact=True).press("Tab")
+        page.keyboard.press("ArrowRight")
+        assert "kept as: int8" in said.text_content(), "arrow keys are the toggles', not the notebook's"
+        assert sum(drawn.evaluate(DRAWN)) < 0.9 * sum(last)
+
         watched.get_by_role("button", name="Start again").click()
         running.wait_for()
         cell = page.locator(".jp-CodeCell", has_text="watched = widgets.run")
@@ -117,7 +133,9 @@ def test_the_tour_in_jupyterlab(journeying, tmp_path, record_property):
 
         run_all(page, until=running)
         spent.append(watched.evaluate(CANCEL))
-        assert min(spent) < 500, f"milliseconds until cancelled, the better of two on a shared machine: {spent}"
+        # The step under way ends and the record is written twice, each with a sync to disk, before the panel says so.
+        # Alone that is a quarter of a second; whoever else uses the disk or the processors adds to one of the two.
+        assert min(spent) < 500 and max(spent) < 1000, f"milliseconds until cancelled: {spent}"
         page.locator(".jp-OutputArea", has_text="versions:").wait_for()
         assert server.asked(THREADS) == [], "no thread outlives the run"
         assert page.locator(".Toastify__toast").count() == 0, "nothing covers the notebook"

@@ -51,16 +51,22 @@ def test_module_draws_redraws_and_cleans_up(visit, kind):
     assert visit.complaints == []
 
 
-@pytest.mark.parametrize("kind", ["timeline", "fit"])
-def test_copies_of_a_module_share_no_id_and_no_radio_group(visit, kind):
-    """JupyterLab loads a module once per panel: its own counter does not know of the other copies."""
+@pytest.mark.parametrize("kind", ["timeline", "fit", "saved_map", "guess"])
+def test_two_panels_of_a_notebook_share_no_name(visit, kind):
+    """Each has loaded a module of its own there, so neither can count the other's names."""
     page = visit.page
     page.set_content("<!doctype html><title>host</title>")
-    host = HOST.replace("MODULE", assets.as_expression(assets.modules()[kind]))
-    info = json.loads(json.dumps(getattr(figures, kind)(synthetic.comparison()).data()))
-    marks = "[...host.querySelectorAll('[id],[name]')].flatMap(e => [e.id, e.name]).filter(Boolean)"
-    first, second = (page.evaluate(host, info) or set(page.evaluate(marks)) for _ in range(2))
-    assert first and not first & second
+    infos = {"saved_map": lambda: figures.saved_map(synthetic.saved_map()), "guess": lambda: figures.guess("?", "ab")}
+    info = infos.get(kind, lambda: getattr(figures, kind)(synthetic.comparison()))()
+    code = HOST.replace("MODULE", assets.as_expression(assets.modules()[kind]))
+    found = []
+    for _ in range(2):
+        page.evaluate(code, json.loads(json.dumps(info.data())))
+        found.append(
+            page.evaluate("[...host.querySelectorAll('[id],[name]')].map((e) => e.id || e.getAttribute('name'))")
+        )
+    assert found[0] and not set(found[0]) & set(found[1])
+    assert page.evaluate("document.querySelectorAll('input:checked').length") in (0, 6), "no panel unchecks another's"
 
 
 def test_many_methods_name_only_the_front(visit):

@@ -35,7 +35,15 @@ PLACES = {
 def gradients():
     records = [synthetic.run("head", 0), synthetic.run("bias", 0)]
     ratios = [
-        tuple(replace(s, layer_updates={k: v / 9 for k, v in s.layer_norms.items()}) for s in r.steps) for r in records
+        tuple(
+            replace(
+                s,
+                layer_updates={k: v / 9 for k, v in s.layer_norms.items()},
+                layer_cosines={k: v - 0.05 for k, v in s.layer_norms.items() if r.method == "head" and s.step % 8 == 0},
+            )
+            for s in r.steps
+        )
+        for r in records
     ]
     return figures.gradients([replace(r, steps=steps) for r, steps in zip(records, ratios)])
 

@@ -90,8 +90,11 @@ def test_moving_the_budget_judges_the_methods_anew(visit, folder):
     slider.focus()
     page.keyboard.press("Home")
     assert pareto.locator(".pp-verdict").inner_text().startswith("0 of 5 fit")
+    assert not pareto.locator(".pp-front").get_attribute("d"), "nothing within the budget, no front"
     page.keyboard.press("End")
     assert pareto.locator(".pp-verdict").inner_text().startswith("5 of 5 fit")
+    assert pareto.locator(".pp-front").get_attribute("d").startswith("M")
+    assert pareto.get_by_text("full: not run (predicted)").count() == 1, "under that budget nobody refused it"
     pareto.get_by_role("button", name="Reset").click()
     assert pareto.locator(".pp-verdict").inner_text().startswith("4 of 5 fit")
     quiet(visit)

@@ -149,3 +149,50 @@ def test_a_kernel_that_does_not_answer_is_named(panel):
     assert "has not answered" in panel.get_by_role("status").text_content()
     show(panel, info(steps=61))
     assert "is cancelling" in panel.locator(".pp-verdict").text_content()
+
+
+def test_the_inside_of_the_step_is_stacked_under_the_budget(panel):
+    show(panel, info(State.DONE))
+    inside = panel.get_by_role("img", name="Memory inside one step by category, measured")
+    assert inside.locator(".pp-area").count() == sum(any(v) for v in info(State.DONE)["inside"]) == 6
+    assert inside.locator(".pp-budget").count() == 1 and "measured once before the first step" in panel.text_content(
+        "body"
+    )
+    assert panel.locator(".pp-held-area").count() == 0
+    held = [(0, (90 * MIB, 0, 0, 0, 0, MIB)), (4, (90 * MIB, 0, 12 * MIB, 0, 0, MIB))]
+    show(panel, {**info(State.DONE), "held": held})
+    assert panel.locator(".pp-held-area").count() == 5, "weights and inputs, then the optimizer's state as well"
+    assert "held before it by category" in panel.text_content("body")
+    show(panel, info(State.REFUSED, steps=0, reason="the peak passes it"))
+    assert panel.get_by_role("img", name="Memory inside one step by category, predicted").count() == 1
+    assert "nothing is measured yet" in panel.text_content("body")
+
+
+def test_a_run_is_pinned_named_with_what_differs_and_let_go_by_keys(panel):
+    show(panel, info())
+    assert not usable(panel, "Pin to compare"), "not before it is over"
+    show(panel, info(State.DONE))
+    panel.get_by_role("button", name="Pin to compare").press("Enter")
+    assert panel.evaluate("sent.at(-1)") == {"do": "pin"}
+    here, other = record(), replace(record(State.CANCELLED, 20), id="other", config={"lr": 0.1, "rank": 8})
+    pinned = figures.run(here, stage="running", live=True, pinned=[other], **WORDS).data()
+    show(panel, pinned)
+    line = panel.locator(".pp-pins li")
+    assert "A: lora, seed 0 (partial: cancelled after 20 of 150 steps)" in line.text_content()
+    assert "Differs in lr 0.1, here 0.001." in line.text_content()
+    assert panel.locator("svg[role=img] .pp-pinned").count() == 2, "its loss and its peaks"
+    assert "Beside it lora, seed 0" in panel.locator("svg[role=img]").first.get_attribute("aria-label")
+    unpin = panel.get_by_role("button", name="Unpin A")
+    unpin.focus()
+    show(panel, {**pinned, "done": 61})
+    assert panel.evaluate("document.activeElement.textContent") == "Unpin A", "numbers that come in take no focus"
+    panel.keyboard.press("Enter")
+    assert panel.evaluate("sent.at(-1)") == {"do": "unpin", "run": "other"}
+    show(panel, {**pinned, "pins": []})
+    assert panel.evaluate("document.activeElement.textContent") == "Pin to compare", "the focus is not lost"
+    assert panel.locator(".pp-pinned").count() == 0
+    show(panel, {**pinned, "live": False})
+    assert panel.get_by_role("button", name="Unpin A").count() == 0 and panel.locator(".pp-pins li").count() == 1
+    show(panel, {**info(State.DONE), "is_pinned": True})
+    panel.get_by_role("button", name="Unpin", exact=True).click()
+    assert panel.evaluate("sent.at(-1)") == {"do": "unpin"}

@@ -24,7 +24,8 @@ PLAN = {
 
 def profile(method: str, tier: Tier, factor: float = 1.0, events: int = 240) -> MemoryProfile:
     weights, grads, optim, saved, work, _, _ = (PLAN[method][i] for i in range(7))
-    moments = []
+    moments: list[Moment] = []
+    held: dict[tuple[str, Category], int] = {}
     third = events // 3
     for i in range(events):
         phase = (Phase.FORWARD, Phase.BACKWARD, Phase.UPDATE)[min(2, i // third)]
@@ -40,7 +41,10 @@ def profile(method: str, tier: Tier, factor: float = 1.0, events: int = 240) -> 
         }
         layer = LAYERS[min(7, int(t * 8)) if forward else 7 - min(7, int(t * 8))]
         sizes = {c: round(v * MIB * factor) for c, v in live.items()}
-        moments.append(Moment(i, phase, f"aten.{('mm', 'gelu', 'add')[i % 3]}.default", layer, sizes))
+        now = held_by(sizes, layer, forward, t)
+        changed = tuple((*k, now.get(k, 0)) for k in sorted({*now, *held}) if now.get(k, 0) != held.get(k, 0))
+        moments.append(Moment(i, phase, f"aten.{('mm', 'gelu', 'add')[i % 3]}.default", layer, sizes, changed))
+        held = now
     top = max(moments, key=lambda m: m.total)
     share = {name: saved * MIB / 8 * (1.6 if "embed" in name else 0.9) for name in LAYERS}
     return MemoryProfile(
@@ -50,6 +54,17 @@ def profile(method: str, tier: Tier, factor: float = 1.0, events: int = 240) -> 
         saved_by_module={f"{k}.dense": round(v) for k, v in share.items()} if saved else {},
         timeline=tuple(moments),
     )  # fmt: skip
+
+
+def held_by(sizes, layer: str, forward: bool, t: float) -> dict[tuple[str, Category], int]:
+    """What is saved lies in the layers already passed, workspace in the one at work, the rest evenly."""
+    deep = max(1, math.ceil(len(LAYERS) * (t if forward else 1 - t)))
+    owners = {Category.SAVED: LAYERS[:deep], Category.WORKSPACE: [layer], Category.INPUTS: ["(batch)"]}
+    held = {}
+    for category, size in sizes.items():
+        names = owners.get(category, LAYERS)
+        held |= {(n, category): size // len(names) + (n == names[0]) * (size % len(names)) for n in names}
+    return held
 
 
 def run(method: str, seed: int, state: State = State.DONE, **changes) -> RunRecord:

@@ -109,3 +109,9 @@ def test_settings_too_long_for_a_label_are_said_by_what_differs_from_the_first()
     assert [g.label for g in group(records)] == [
         "full", "full (optimizer adamw8bit)", "full (optimizer natural-galore)", "full (saved int8, recompute 1)",
     ]  # fmt: skip
+
+
+def test_a_grid_of_one_seed_says_that_its_intervals_are_not_over_seeds():
+    assert figures.grid(points()).caption.startswith("Means over seeds with 95")
+    alone = figures.grid([point for point in points() if point.seed == 0])
+    assert alone.caption.startswith("One seed") and "not over seeds" in alone.caption

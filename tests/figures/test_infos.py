@@ -65,6 +65,13 @@ def test_pareto_numbers_are_those_of_the_runs(records):
     assert len(info.rows()) == len(records)
 
 
+def test_the_front_is_of_what_keeps_the_budget(records):
+    over = [replace(r, config={"r": 99}, measured=replace(r.measured, peak=300 * MIB)) for r in records[:3]]
+    over = [replace(r, method="lora", state=State.DONE, score={**run("lora", 0).score, "value": 0.99}) for r in over]
+    assert any(p.front and p.peak == 300 * MIB for p in figures.pareto([*records, *over], 400 * MIB).points)
+    assert not any(p.front and p.peak > 256 * MIB for p in figures.pareto([*records, *over]).points)
+
+
 def test_no_run_is_dropped_whatever_became_of_it():
     odd = [State.FAILED, State.CANCELLED, State.DIVERGED, State.OVER_BUDGET, State.REFUSED, State.RUNNING]
     records = [run("lora", i, state, reason=f"reason {i}", config={"n": i}) for i, state in enumerate(odd)]

@@ -68,3 +68,26 @@ def test_points_stay_where_they_are_as_a_run_grows():
     record = with_peaks(State.RUNNING)
     early = figures.run(replace(record, steps=record.steps[:40]))
     assert figures.run(record).steps[: len(early.steps)] == early.steps
+
+
+def test_the_inside_of_the_step_and_what_is_held_follow_the_record():
+    record = with_peaks()
+    held = {0: {"weights": 9 * MIB}, 40: {"weights": 9 * MIB, "optimizer state": 5 * MIB}}
+    record = replace(record, steps=tuple(replace(s, held=held.get(s.step, {})) for s in record.steps))
+    info = figures.run(record)
+    assert len(info.phases) == len(info.inside[0]) <= 64 < len(record.measured.timeline)
+    totals = [sum(found) for found in zip(*info.inside)]
+    assert max(totals) == record.measured.peak == info.profile_peak, "thinned without losing the peak"
+    assert info.held == ((0, (9 * MIB, 0, 0, 0, 0, 0)), (20, (9 * MIB, 0, 5 * MIB, 0, 0, 0)))
+    assert figures.run(with_peaks()).held == (), "a record from before says nothing of it"
+
+
+def test_pinned_runs_stand_beside_with_what_differs():
+    record, other = with_peaks(), replace(with_peaks(), id="other", seed=3, config={"lr": 0.1, "rank": 4})
+    part = replace(other, id="part", state=State.CANCELLED, steps=other.steps[:30])
+    info = figures.run(record, pinned=[record, other, part, replace(other, id="none", steps=())])
+    assert info.is_pinned and [p.id for p in info.pins] == ["other", "part"], "not itself, not one without a step"
+    assert info.pins[0].differs == (("seed", "3", "0"), ("lr", "0.1", "0.001"), ("rank", "4", "8"))
+    assert [p.partial for p in info.pins] == [False, True]
+    assert info.pins[1].state == "cancelled after 30 of 150 steps" and info.pins[1].steps[-1] == 30
+    assert "seed 3, partial" in to_svg(info) and len(to_plotly(info).data) == 4

@@ -122,6 +122,35 @@ def test_a_question_with_one_answer_that_goes_on_is_answered(check):
     assert found.peak == ask(stepping(no_check)).peak
 
 
+def reads_a_number(step, loss):
+    step.told = float(loss)
+
+
+def divides_by_a_number(step, loss):
+    step.told = (1 - float(loss)) ** 0.5 / float(loss)
+
+
+@pytest.mark.parametrize("check", [reads_a_number, divides_by_a_number])
+def test_a_number_that_is_read_may_be_any(check):
+    found = ask(stepping(check))
+    assert any("taken as 1.0" in a for a in found.assumptions)
+    assert found.peak == ask(stepping(no_check)).peak
+
+
+@pytest.mark.parametrize(
+    "takes_more",
+    [lambda x: x > 0.9, lambda x: x > 9, lambda x: x < 0.3, lambda x: x != 1.0, lambda x: x < 0],
+    ids=["high", "very high", "low", "other", "negative"],
+)
+def test_a_number_that_decides_what_is_allocated_is_refused(takes_more):
+    def by_number(step, loss):
+        if takes_more(float(loss)):
+            step.model.kept = [torch.zeros(10**7), loss]
+
+    with pytest.raises(Incompatible, match="depend on tensor values"):
+        ask(stepping(by_number))
+
+
 def goes_another_way(step, loss):
     if loss.isinf():
         step.model.kept = [torch.zeros(10**7), loss]

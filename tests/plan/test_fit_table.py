@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from workbench.case import Case
-from workbench.core.errors import Incompatible
+from workbench.core.errors import BadInput, Incompatible
 from workbench.core.profile import Tier
 from workbench.devices.model import HOST
 from workbench.devices.record import CLASSES
@@ -61,12 +61,39 @@ def test_the_budget_decides_the_verdict(table):
     assert lines["whimsical"].fits == "not predicted" and lines["prefix-tuning"].fits == "does not apply"
 
 
-def test_fits_if_names_the_largest_batch_that_does(table):
+def test_fits_if_names_a_batch_that_really_fits_with_as_many_examples(table):
     budget = {line.method: line.peak for line in table.at(2**30)}["full"] - 1
     full = {line.method: line for line in table.at(budget)}["full"]
-    assert full.fits == "fits if" and full.changes[0].sentence == "batch 7" and full.changes[0].source == "fitted"
-    assert Case("tokens", "tiny-bert", "full", 7, 16).predict(Tier.FAKE).peak == full.changes[0].peak <= budget
+    [change] = full.changes
+    assert full.fits == "fits if" and change.source == "fitted"
+    batch, times = (int(word) for word in change.sentence.split() if word.isdigit())
+    assert batch * times >= 8 and times == -(-8 // batch) > 1
+    truth = Case("tokens", "tiny-bert", "full", batch, 16, accumulate=times).predict(Tier.FAKE).peak
+    assert truth <= change.peak <= min(budget, 1.03 * truth)
     assert {line.method: line for line in table.at(1000)}["full"].fits == "does not fit"
+
+
+def test_impossible_batches_and_lengths_are_refused_as_a_prediction_refuses_them(table):
+    for length in (3, 5000):
+        with pytest.raises(BadInput) as asked:
+            table.at(2**30, 8, length)
+        with pytest.raises(BadInput) as predicted:
+            Case("tokens", "tiny-bert", "full", 8, length).predict(Tier.FAKE)
+        assert str(asked.value) == str(predicted.value)
+    for batch in (0, -3, 2.5, 10**6 + 1):
+        with pytest.raises(BadInput, match=r"batch.*1 to 1000000"):
+            table.at(2**30, batch)
+    assert FitTable.from_dict(json.loads(json.dumps(table.to_dict()))).limits == table.limits
+
+
+def test_batches_of_images_are_exact_on_both_sides_of_a_change_of_kernels(board):
+    found = fit_table([Case("digits", "tiny-cnn", name, 16) for name in ("bias", "full")], board)
+    assert all(line.peak is not None for line in found.at(2**30)), "its own shape is always answered"
+    sizes = found.methods["bias"]
+    assert not sizes.reason
+    for batch in (4, 15, 16, 21):
+        truth = Case("digits", "tiny-cnn", "bias", batch).predict()
+        assert sum(sizes.peak(batch, 1)[1].values()) == truth.peak
 
 
 def test_settings_are_changed_where_no_batch_is_small_enough(board):

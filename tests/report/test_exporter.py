@@ -192,7 +192,7 @@ def test_csv_cells_are_no_formulas():
 def test_modules_import_nothing_and_stay_small():
     for name, source in page.modules().items():
         assert page.as_expression(source)
-        assert 2_000 < len(source.encode()) < 20_000, name
+        assert 2_000 < len(source.encode()) <= 20 * 1024, name
         assert "http" not in source.replace("http://www.w3.org/2000/svg", ""), name
         assert "innerHTML" not in source
 
@@ -231,3 +231,11 @@ def test_a_report_whose_one_figure_has_numbers_has_a_thumbnail(make):
     summary = json.loads(re.search(r'id="pintpot-report">(.*?)</script>', to_html(new_notebook(cells=[cell]))[0])[1])
     drawn = str(thumbnail(summary["thumbnail"]))
     assert drawn.count("<circle") + drawn.count("<rect") >= 4
+
+
+def test_the_head_says_sizes_in_words_and_nothing_that_was_left_open():
+    notebook = synthetic_notebook(synthetic.comparison()[:1])
+    notebook.metadata["pintpot"]["params"] = {"budget": "11330485", "train": 0, "my_batch": 0, "seed": 0, "batch": 16}
+    shown = to_html(notebook)[0]
+    assert "<b>budget</b> 10.8 MiB" in shown and "<b>seed</b> 0" in shown and "<b>batch</b> 16" in shown
+    assert "<b>train</b>" not in shown and "<b>my_batch</b>" not in shown

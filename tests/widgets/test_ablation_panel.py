@@ -48,6 +48,25 @@ def test_stopping_keeps_what_is_done(bench):
     assert panel.wait().missing == 0
 
 
+def test_a_cell_that_runs_again_stops_what_it_began(bench, monkeypatch):
+    places, again = iter([("a", 1), ("b", 2), ("a", 3)]), []
+    monkeypatch.setattr("widgets.place.cell_under_way", lambda: next(places))
+    panel = widgets.AblationPanel(bench, method=["lora", "bias"], seed=[0, 1, 2])
+    other = widgets.AblationPanel(bench, method=["head"], seed=[0])
+
+    def run_the_cell(change):
+        if change["new"]["missing"] == 5 and not again:
+            again.append("begun")  # cancelling the panel changes it once more
+            again.append(widgets.AblationPanel(bench, method=["lora", "bias"], seed=[0, 1, 2]))
+
+    panel.observe(run_the_cell, "info")
+    panel.start()
+    other.start()
+    assert other.info["doing"] == "Waiting for the run before."
+    assert other.wait().missing == 0, "the cell beside it goes on"
+    assert panel.info["doing"] == "" and 0 < panel.info["missing"] < 6 and again[1].info["missing"] == 5
+
+
 def test_awaiting_runs_the_rest_while_the_loop_stays_free(bench):
     async def ask():
         panel, beats = widgets.AblationPanel(bench, method=["lora"], seed=[0, 1]), []
@@ -70,5 +89,7 @@ def test_awaiting_runs_the_rest_while_the_loop_stays_free(bench):
 def test_an_axis_that_means_nothing_is_refused_before_anything_runs(bench):
     with pytest.raises(BadInput, match="r"):
         widgets.AblationPanel(bench, method=["full"], r=[4])
+    with pytest.raises(BadInput, match=r"batch: 512 .* at most the 96 training examples"):
+        widgets.AblationPanel(bench, method=["head"], batch=[4, 512])
     with pytest.raises(BadInput, match="seed"):
         widgets.AblationPanel(bench, method=["full"], seed=[-1])

@@ -184,7 +184,7 @@ def test_a_new_panel_of_the_same_run_and_closing_cancel_the_earlier(bench):
 
 def test_a_cell_that_runs_again_cancels_what_it_began(bench, monkeypatch):
     places = iter([("a", 1), ("a", 1), ("b", 2), ("a", 3)])
-    monkeypatch.setattr("widgets.run_panel.cell_under_way", lambda: next(places))
+    monkeypatch.setattr("widgets.place.cell_under_way", lambda: next(places))
     one, two, other = (widgets.RunPanel(bench, "bias", seed) for seed in (30, 31, 32))
     seen = []
     when(one, "running", lambda: seen.append(widgets.RunPanel(bench, "head", 33)))
@@ -222,3 +222,33 @@ def test_updates_go_through_the_kernels_loop_and_do_not_pile_up(bench, monkeypat
     assert panel.info["state"] == "ready", "nothing is sent from another thread"
     posted[0]()
     assert panel.info["state"] == "done"
+
+
+def test_a_pinned_run_stays_in_sight_of_every_panel(bench):
+    first, second = widgets.RunPanel(bench, "lora", r=4), widgets.RunPanel(bench, "bias")
+    first.pin()
+    assert widgets.pinned() == [], "a run that has not been has no curves"
+    compared = widgets.PinnedRuns()
+    record = first.wait()
+    first._handle_custom_msg({"do": "pin"}, [])
+    assert widgets.pinned() == [record] and first.info["is_pinned"] and first.info["pins"] == []
+    second.wait()
+    (pin,) = second.info["pins"]
+    assert pin["id"] == record.id and ["method", "lora", "bias"] in pin["differs"] and not pin["partial"]
+    assert pin["peaks"] == [s.peak for s in record.steps] and second.finished().pins
+    second.pin()
+    assert [p["id"] for p in first.info["pins"]] == [second.record.id]
+    assert len(compared.info["columns"]) == 2
+    second._handle_custom_msg({"do": "unpin", "run": record.id}, [])
+    second.unpin()
+    assert widgets.pinned() == [] and first.info["pins"] == second.info["pins"] == []
+    assert compared.info["columns"] == [] and not first.info["is_pinned"]
+
+
+def test_what_is_held_before_a_step_is_recorded_by_category(bench):
+    record = widgets.RunPanel(bench, "full").wait()
+    first, second, *rest = record.steps
+    assert set(first.held) == {"weights", "inputs"} and set(second.held) == {"weights", "inputs", "optimizer state"}
+    weights, state = record.measured.by_category["weights"], record.measured.by_category["optimizer state"]
+    assert second.held["weights"] == weights and second.held["optimizer state"] == state
+    assert not any(s.held for s in rest) and all(sum(second.held.values()) < s.peak for s in rest)

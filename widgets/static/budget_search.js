@@ -4,7 +4,7 @@ const NS = "http://www.w3.org/2000/svg";
 const WIDTH = 900, NAME = 300, WORTH = 250, COST = 620, ROW = 20, TOP = 26, CHART = 190;
 const DASHES = ["", "9 4", "2 4"];
 const chosen = new WeakMap();
-let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
+let serial = Math.floor(Math.random() * 1e9); // every panel of a notebook may load a module of its own: no name may come twice
 
 function html(tag, properties, parent) {
   const node = Object.assign(document.createElement(tag), properties);

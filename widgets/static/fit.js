@@ -4,6 +4,7 @@ const BAR = 300;
 
 function html(tag, properties, parent) {
   const node = Object.assign(document.createElement(tag), properties);
+  for (const name of ["role", "aria-label", "aria-live"]) if (name in properties) node.setAttribute(name, properties[name]);
   if (parent) parent.append(node);
   return node;
 }
@@ -24,7 +25,7 @@ function size(bytes) {
 
 // A second sign beside the colour: none, upright, crossed, rising, falling, level.
 const TEXTURES = ["", "M4,0V8", "M0,0L8,8M8,0L0,8", "M0,8L8,0", "M0,0L8,8", "M0,4H8"];
-let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
+let serial = Math.floor(Math.random() * 1e9); // a notebook may load one module per panel
 
 function textures(parent, colours) {
   const id = `pp-fit-${++serial}`;
@@ -39,7 +40,10 @@ function textures(parent, colours) {
 
 const score = (v, share) => (share ? `${(v * 100).toFixed(1)} %` : `${+v.toPrecision(4)}`);
 const seconds = (s) => (s < 1 ? `${(s * 1000).toPrecision(3)} ms` : s < 120 ? `${s.toPrecision(3)} s` : `${(s / 60).toPrecision(3)} min`);
-const joules = (j) => (j < 1 ? `${(j * 1000).toPrecision(3)} mJ` : `${j.toPrecision(3)} J`);
+const joules = (j) => { // three digits, never as powers of ten
+  const [v, unit] = j < 1 ? [j * 1000, "mJ"] : j < 1000 ? [j, "J"] : j < 1e6 ? [j / 1000, "kJ"] : [j / 1e6, "MJ"];
+  return `${v < 100 ? v.toPrecision(3) : Math.round(v)} ${unit}`;
+};
 const absent = (v, print, kind) => (v == null ? "–" : `${print(v)}${kind ? ` (${kind})` : ""}`);
 
 const ORDERS = {
@@ -55,18 +59,33 @@ const TERMS = { 1: () => 1, "b t": (b, t) => b * t, b: (b) => b, t: (b, t) => t,
 const powers = (names, b, t) => names.map((name) => TERMS[name](b, t));
 const dot = (coefficients, at) => coefficients.reduce((sum, c, i) => sum + c * at[i], 0);
 
+// Small batches can run other operators: fitted apart.
+const side = (sizes, batch) => (sizes.below && batch < sizes.least ? sizes.below : sizes);
+
+// Every row's bytes by category at a shape.
+function splits(sizes, count, batch, length) {
+  const at = powers(sizes.terms, batch, length);
+  return sizes.rows.map(([, , parts]) => {
+    const split = new Array(count).fill(0);
+    for (const [category, term, eighths] of parts) split[category] += (eighths / 8) * at[term];
+    return split.map(Math.round);
+  });
+}
+
 // The row with the most bytes at a shape: [bytes by category, row].
 function highest(sizes, count, batch, length) {
-  const at = powers(sizes.terms, batch, length);
-  let best = null, most = -1;
-  for (const row of sizes.rows) {
-    let total = 0;
-    for (const part of row[2]) total += part[2] * at[part[1]];
-    if (total > most) { most = total; best = row; }
-  }
-  const split = new Array(count).fill(0);
-  for (const [category, term, eighths] of best[2]) split[category] += (eighths / 8) * at[term];
-  return [split.map(Math.round), best];
+  const all = splits(sizes, count, batch, length), totals = all.map(sum), best = totals.indexOf(Math.max(...totals));
+  return [all[best], sizes.rows[best]];
+}
+
+// Bytes at the peak of some micro-batches: every gradient is live throughout, and all inputs are held.
+function accumulated(sizes, categories, batch, length, times) {
+  const all = splits(sizes, categories.length, batch, length);
+  const most = (name) => Math.max(...all.map((split) => split[categories.indexOf(name)]));
+  const [gradients, inputs] = [most("gradients"), most("inputs")];
+  const at = categories.indexOf("gradients");
+  if (times < 2) return Math.max(...all.map(sum));
+  return Math.max(...all.map((split) => sum(split) + gradients - split[at] + (times - 1) * inputs)) * sizes.adding;
 }
 
 const sum = (values) => values.reduce((a, b) => a + b, 0);
@@ -78,45 +97,68 @@ function refusal(sizes, batch, length) {
   return length !== sizes.traced[1] && !sizes.lengths ? "only the batch was fitted" : "";
 }
 
-// The method as it is at another batch and length.
-function reshaped(m, info, batch, length) {
-  const own = info.shape && batch === info.shape[0] && length === info.shape[1];
-  if (own || !m.sizes) return m;
-  const unknown = { ...m, peak: null, by_category: [], ways: [], step_time: null, energy: null };
-  const why = refusal(m.sizes, batch, length);
-  if (why) return { ...unknown, source: why };
-  const [split, [layer, bound]] = highest(m.sizes, info.categories.length, batch, length);
-  if (bound) return { ...unknown, source: "known as an upper bound only" };
-  const at = powers(m.sizes.work_terms, batch, length);
-  const costs = m.sizes.seconds.map((g) => g.map((c) => Math.max(0, dot(c, at))));
-  const time = costs.length ? sum(costs.map(([computing, moving, calling]) => Math.max(computing, moving) + calling)) : null;
-  const binding = info.categories[split.indexOf(Math.max(...split))];
-  const energy = time != null && m.sizes.watts != null ? time * m.sizes.watts : null;
-  const source = batch === 1 ? "fitted; batch 1 skips some copies, so this may be a little high" : "fitted";
-  const kinds = { step_time_kind: "extrapolated", energy_kind: "extrapolated" };
-  return { ...m, peak: sum(split), by_category: split, binding, layer, ways: [], source, step_time: time, energy, ...kinds };
+// Seconds of a step on a device: each class of operators computes or moves, and calls.
+function stepTime(sizes, device, batch, length) {
+  const known = device.seconds;
+  if (!("calls" in known)) return null;
+  const at = powers(sizes.work_terms, batch, length), amount = (c) => Math.max(0, dot(c, at));
+  return sum(Object.entries(sizes.work).map(([name, group]) => {
+    let computing = 0;
+    for (const quantity in group) if (quantity.startsWith("flops ")) computing += amount(group[quantity]) * known[quantity];
+    return Math.max(computing, group.bytes ? amount(group.bytes) * known[`bytes ${name}`] : 0) + (group.calls ? amount(group.calls) * known.calls : 0);
+  }));
 }
 
-// The largest smaller batch that fits, 0 if there is none: peaks grow with the batch.
+// The method as it is on another device and at another batch and length.
+function reshaped(m, info, device, batch, length) {
+  const own = info.shape && batch === info.shape[0] && length === info.shape[1], here = !device || device === info.devices[0];
+  if ((own && here) || !m.sizes) return m;
+  const unknown = { ...m, peak: null, by_category: [], ways: [], step_time: null, energy: null };
+  const sizes = side(m.sizes, batch);
+  const time = device ? stepTime(sizes, device, batch, length) : null;
+  const costs = { step_time: time, energy: time != null && device.watts != null ? time * device.watts : null, step_time_kind: "extrapolated", energy_kind: "extrapolated" };
+  if (own) return { ...m, ...costs }; // memory does not depend on the device
+  const why = refusal(sizes, batch, length);
+  if (why) return { ...unknown, source: why };
+  const [split, [layer, bound]] = highest(sizes, info.categories.length, batch, length);
+  if (bound) return { ...unknown, source: "known as an upper bound only" };
+  const binding = info.categories[split.indexOf(Math.max(...split))];
+  const source = batch === sizes.traced[0] && length === sizes.traced[1] ? "predicted" : batch === 1 ? "fitted; batch 1 skips some copies, so this may be a little high" : "fitted";
+  return { ...m, peak: sum(split), by_category: split, binding, layer, ways: [], source, ...costs };
+}
+
+// The largest smaller batch that fits, accumulated to as many examples: [in words, bytes, kind].
 function smaller(m, info, budget, batch, length) {
-  if (!m.sizes || refusal(m.sizes, 1, length)) return 0;
-  const peak = (b) => sum(highest(m.sizes, info.categories.length, b, length)[0]);
-  if (batch < 2 || peak(1) > budget) return 0;
-  let low = 1, high = batch;
+  if (!m.sizes || batch < 2 || refusal(side(m.sizes, 1), 1, length)) return undefined;
+  const { least, below, adding } = m.sizes;
+  const times = (b) => (adding ? Math.ceil(batch / b) : 1);
+  const peak = (b) => accumulated(side(m.sizes, b), info.categories, b, length, times(b));
+  const upper = below && least < batch && !refusal(m.sizes, least, length) && peak(least) <= budget;
+  let low = upper ? least : 1, high = upper || !below ? batch : Math.min(batch, least);
+  if (peak(low) > budget) return undefined;
   while (high - low > 1) { const middle = (low + high) >> 1; if (peak(middle) <= budget) low = middle; else high = middle; }
-  return low;
+  return [`batch ${low}${times(low) > 1 ? ` accumulated ${times(low)} times` : ""}`, peak(low), "fitted"];
 }
 
 function verdict(m, info, budget, batch, length) {
   if (m.reason) return ["cannot", `cannot: ${m.reason}`];
   if (m.peak == null) return ["unknown", m.source.includes(" ") ? `not predicted: ${m.source}` : "peak not known"];
   if (budget == null || m.peak <= budget) return ["fits", budget == null ? "no budget" : `fits, ${size(budget - m.peak)} free`];
-  const way = (m.ways ?? []).find(([, bytes]) => bytes <= budget);
-  const batches = smaller(m, info, budget, batch, length);
-  const change = batches ? `batch ${batches}` : way?.[0];
+  const ways = (m.ways ?? []).filter(([, bytes]) => bytes <= budget);
+  const way = ways.find((w) => w[2] !== "fitted") ?? ways[0] ?? smaller(m, info, budget, batch, length);
   const over = `${size(m.peak - budget)} over, ${m.binding}`;
-  return change ? ["if", `fits if ${change} (${over})`] : ["over", over];
+  return way ? ["if", `fits if ${way[0]} (${way[2]}; ${over})`] : ["over", over];
 }
+
+// Why a size cannot be asked for; empty when it can. `limits` are [least, most, words].
+function unusable(field, input, [least, most, words]) {
+  const value = input.value === "" ? NaN : +input.value;
+  if (Number.isInteger(value) && least <= value && value <= most) return "";
+  return `${field}: ${input.value === "" ? "nothing" : input.value} is not usable; expected ${words}.`;
+}
+
+// What the reader chose outlives new data.
+const kept = new WeakMap();
 
 const SIGNS = { fits: "✓", if: "◐", over: "✕", cannot: "⊘", unknown: "?" };
 
@@ -124,57 +166,96 @@ function draw({ model, el }) {
   const info = model.get("info");
   el.replaceChildren();
   el.classList.add("pp-panel");
-  const known0 = info.methods.filter((m) => m.peak != null);
-  if (!known0.length) { html("p", { textContent: "No method has a known peak." }, el); return undefined; }
+  if (info.methods.every((m) => m.peak == null)) { html("p", { textContent: "No method has a known peak." }, el); return undefined; }
   let low, high, widest;
   function span(methods) {
     const peaks = methods.map((m) => m.peak).filter((p) => p != null);
-    const anchors = [...peaks, ...(budget ? [budget] : []), ...info.marks.map((m) => m[1])];
-    low = Math.min(...anchors) / 2; high = Math.max(...anchors) * 2; widest = Math.max(1, ...peaks) * 1.05;
+    const anchors = [...peaks, ...(budget ? [budget] : []), ...marked.map((m) => m[1])];
+    low = Math.min(...anchors) / 2;
+    high = marked.length ? Math.max(budget ?? 0, ...marked.map((m) => m[1])) : Math.max(...anchors) * 2; widest = Math.max(1, ...peaks) * 1.05;
   }
   const toBytes = (s) => Math.round(low * (high / low) ** (s / 500));
   const toSlider = (b) => (Math.log(b / low) / Math.log(high / low)) * 500;
-  let budget = info.budget ?? null, order = "peak memory", wanted = "";
+  const before = kept.get(model);
+  const choice = before?.given === info.budget ? before : { given: info.budget, budget: info.budget ?? null, order: "peak memory", wanted: "", device: info.devices[0]?.name };
+  kept.set(model, choice);
+  let { budget, order, wanted } = choice;
+  let device = info.devices.find((d) => d.name === choice.device) ?? info.devices[0];
+  let marked = device?.marks ?? info.marks;
   let [batch, length] = info.shape ?? [0, 0];
   const long = info.methods.some((m) => m.sizes?.lengths);
   span(info.methods);
 
   const bar = html("div", { className: "pp-controls" }, el);
+  const asks = Object.keys(info.choices).length > 0;
+  function choose(name, values, value, change, usable = true) {
+    const box = html("select", { disabled: !usable }, html("label", { textContent: `${name} ` }, bar));
+    box.dataset.choice = name;
+    for (const one of values) html("option", { value: one, textContent: one, selected: one === value }, box);
+    box.addEventListener("change", () => change(box.value));
+    return box;
+  }
+  if (info.task) {
+    const send = (wanted) => { choice.focus = document.activeElement?.dataset.choice; model.send({ do: "choose", ...wanted }); };
+    const models = [...new Set([...(info.choices[info.task] ?? []), info.model])];
+    choose("Task", asks ? Object.keys(info.choices) : [info.task], info.task, (task) => send({ task }), asks);
+    choose("Model", models, info.model, (name) => send({ task: info.task, model: name }), asks);
+  }
+  if (info.devices.length) choose("Device", info.devices.map((d) => d.name), device.name, (name) => {
+    device = info.devices.find((d) => d.name === name);
+    choice.device = name;
+    marked = device.marks;
+    mark();
+    reshape();
+  });
   const budgetLabel = html("label", { textContent: "Budget " }, bar);
   const slider = html("input", { type: "range", min: 0, max: 500, step: 1 }, budgetLabel);
   const shown = html("output", {}, budgetLabel);
   const ticks = html("datalist", { id: `pp-fit-marks-${++serial}` }, bar);
   slider.setAttribute("list", ticks.id);
   const marks = html("select", {});
-  if (info.marks.length) {
-    html("label", { textContent: "Mark " }, bar).append(marks);
+  function mark() {
+    marks.replaceChildren();
     html("option", { value: "", textContent: "none" }, marks);
-    for (const [name, bytes] of info.marks) html("option", { value: bytes, textContent: name }, marks);
+    for (const [name, bytes] of marked) html("option", { value: bytes, textContent: name }, marks);
+  }
+  if (marked.length) {
+    html("label", { textContent: "Mark " }, bar).append(marks);
+    mark();
     marks.addEventListener("change", () => { if (marks.value) { budget = +marks.value; judge(); } });
   }
-  function number(name, value, change) {
-    const label = html("label", { textContent: `${name} ` }, bar);
-    const input = html("input", { type: "number", min: 1, max: 65536, step: 1, value }, label);
-    input.addEventListener("input", () => { if (input.checkValidity() && input.value) { change(Math.round(+input.value)); reshape(); } });
-    return input;
+  const asked = []; // fields with what they may hold
+  function number(name, value, limits) {
+    const input = html("input", { type: "number", min: limits[0], max: limits[1], step: 1, value }, html("label", { textContent: `${name} ` }, bar));
+    asked.push([name, input, limits]);
+    input.addEventListener("input", () => { if (ask()) { [batch, length = length] = asked.map((one) => +one[1].value); reshape(); } });
+  }
+  // Say what can be asked for, and grey the table, which answers another question.
+  function ask() {
+    const wrong = asked.map(([name, input, limits]) => {
+      const why = unusable(name, input, limits);
+      input.setAttribute("aria-invalid", String(why !== ""));
+      return why;
+    }).filter(Boolean);
+    problem.textContent = wrong.join(" ");
+    summary.hidden = frame.classList.toggle("pp-stale", wrong.length > 0);
+    return !summary.hidden;
   }
   if (info.shape) {
-    number("Batch", batch, (v) => { batch = v; });
-    if (long) number("Length", length, (v) => { length = v; });
+    const any = [1, 1e6, "a whole number of at least 1"];
+    number("Batch", batch, info.batches ?? any);
+    if (long) number("Length", length, info.lengths ?? any);
   }
-  const orderLabel = html("label", { textContent: "Sort by " }, bar);
-  const select = html("select", {}, orderLabel);
+  const select = html("select", {}, html("label", { textContent: "Sort by " }, bar));
   for (const name of Object.keys(ORDERS)) html("option", { value: name, textContent: name }, select);
-  const filterLabel = html("label", { textContent: "Filter " }, bar);
-  const filter = html("input", { type: "search", size: 12 }, filterLabel);
-  const summary = html("p", { className: "pp-detail" }, el);
-  summary.setAttribute("aria-live", "polite");
+  const filter = html("input", { type: "search", size: 12 }, html("label", { textContent: "Filter " }, bar));
+  const summary = html("p", { className: "pp-detail", "aria-live": "polite" }, el);
+  const doing = html("p", { role: "status" }, el), problem = html("p", { className: "pp-refused", role: "alert" }, el);
+  if (info.task && !asks) html("p", { textContent: "Another task or model needs a kernel (widgets.explore)." }, el);
 
-  const known = (part) => info.methods.some((m) => m[part] != null);
+  const known = (part) => info.methods.some((m) => m[part] != null) || info.devices.some((d) => (part === "energy" ? d.watts != null : true) && "calls" in d.seconds);
   const timed = known("step_time"), powered = known("energy");
-  const frame = html("div", { className: "pp-scroll", tabIndex: 0 }, el);
-  frame.setAttribute("role", "region");
-  frame.setAttribute("aria-label", info.title);
+  const frame = html("div", { className: "pp-scroll", tabIndex: 0, role: "region", "aria-label": info.title }, el);
   const table = html("table", { className: "pp-table pp-fit" }, frame);
   const head = html("tr", {}, html("thead", {}, table));
   for (const title of ["Method", "Verdict", "Peak by category", "Peak", ...(timed ? ["Step"] : []), ...(powered ? ["Energy"] : []), ...(info.metric ? [info.metric] : [])]) {
@@ -195,6 +276,7 @@ function draw({ model, el }) {
     if (info.metric) html("td", { textContent: absent(m.score, (v) => score(v, info.share)) }, row);
     return { given: m, m, row, said, line, bars, cells };
   });
+  const none = html("p", {}, frame);
   const legend = html("ul", { className: "pp-legend" }, el);
   info.categories.forEach((name, i) => {
     const item = html("li", {}, legend);
@@ -218,46 +300,65 @@ function draw({ model, el }) {
   }
 
   function reshape() {
-    for (const row of rows) row.m = reshaped(row.given, info, batch, length);
+    for (const row of rows) row.m = reshaped(row.given, info, device, batch, length);
     span(rows.map((row) => row.m));
-    ticks.replaceChildren(...info.marks.map(([label, bytes]) => Object.assign(document.createElement("option"), { value: Math.round(toSlider(bytes)), label })));
+    ticks.replaceChildren(...marked.map(([label, bytes]) => Object.assign(document.createElement("option"), { value: Math.round(toSlider(bytes)), label })));
     rows.forEach(paint);
     arrange();
     judge();
   }
 
   function judge() {
-    let fitting = 0;
+    let fitting = 0, counted = 0;
     for (const { m, row, said, line } of rows) {
       const [state, text] = verdict(m, info, budget, batch, length);
-      fitting += state === "fits";
+      const here = matches(m);
+      counted += here;
+      fitting += here && state === "fits";
       row.dataset.state = state;
       said.textContent = `${SIGNS[state]} ${text}`;
-      said.title = (state === "over" || state === "if") && m.layer ? `peak reached in ${m.layer}` : "";
+      if (m.layer && m.peak != null) html("span", { className: "pp-where", textContent: ` peak${state === "fits" ? `: ${m.binding}` : ""} in ${m.layer}` }, said);
       const x = budget == null ? -5 : Math.min(BAR + 5, (budget / widest) * BAR);
       line.setAttribute("x1", x);
       line.setAttribute("x2", x);
     }
     shown.textContent = budget == null ? "none" : size(budget);
     slider.value = toSlider(budget ?? high);
-    marks.value = info.marks.some((m) => m[1] === budget) ? budget : "";
+    marks.value = marked.some((m) => m[1] === budget) ? budget : "";
     slider.setAttribute("aria-valuetext", shown.textContent);
-    const device = info.device ? ` on ${info.device}` : "";
-    summary.textContent = `${fitting} of ${rows.length} methods fit${budget == null ? "" : ` under ${size(budget)}`}${device}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.`;
+    choice.budget = budget;
+    const what = info.task ? `${info.task} on ${info.model}: ` : "", where = device?.name ?? info.device;
+    summary.textContent = `${what}${fitting} of ${counted} ${wanted ? "methods shown" : "methods"} fit${budget == null ? "" : ` under ${size(budget)}`}${where ? ` on ${where}` : ""}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.`;
   }
 
+  const matches = (m) => `${m.label} ${m.family}`.toLowerCase().includes(wanted);
   function arrange() {
     const key = ORDERS[order];
-    const kept = rows.filter(({ m }) => `${m.label} ${m.family}`.toLowerCase().includes(wanted));
+    const kept = rows.filter(({ m }) => matches(m));
     kept.sort((a, b) => (key(a.m) < key(b.m) ? -1 : key(a.m) > key(b.m) ? 1 : 0));
     body.replaceChildren(...kept.map(({ row }) => row));
+    none.textContent = kept.length ? "" : `no method matches “${filter.value.trim()}”`;
   }
 
   slider.addEventListener("input", () => { budget = toBytes(+slider.value); judge(); });
-  select.addEventListener("change", () => { order = select.value; arrange(); });
-  filter.addEventListener("input", () => { wanted = filter.value.trim().toLowerCase(); arrange(); });
+  select.addEventListener("change", () => { choice.order = order = select.value; arrange(); });
+  filter.addEventListener("input", () => { choice.wanted = wanted = filter.value.trim().toLowerCase(); arrange(); judge(); });
+  select.value = order;
+  filter.value = wanted;
   reshape();
-  return () => el.replaceChildren();
+  if (choice.focus) el.querySelector(`[data-choice=${choice.focus}]`)?.focus();
+  choice.focus = undefined;
+  // While the kernel predicts, what is shown stays and can be used; a choice that failed is taken back.
+  function tell() {
+    doing.textContent = model.get("doing") ? `… ${model.get("doing")}` : "";
+    const failed = model.get("problem") ?? "";
+    problem.textContent = failed;
+    frame.setAttribute("aria-busy", Boolean(doing.textContent));
+    if (failed) for (const [name, value] of [["Task", info.task], ["Model", info.model]]) { const box = el.querySelector(`[data-choice=${name}]`); if (box) box.value = value; }
+  }
+  tell();
+  for (const name of ["doing", "problem"]) model.on(`change:${name}`, tell);
+  return () => { for (const name of ["doing", "problem"]) model.off(`change:${name}`, tell); el.replaceChildren(); };
 }
 
 // Draw now and again whenever the data change; the returned function takes everything away.

@@ -18,9 +18,12 @@ function svg(tag, attributes, parent, text) {
 
 // Viridis in eight steps: even in lightness, so it reads in grey and for every kind of colour vision.
 const SCALE = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725"];
-const QUANTITIES = [["gradient norm", (m) => m.norms], ["update over weights", (m) => m.updates]];
+const COSINE = "cosine to the true gradient";
+const QUANTITIES = [["gradient norm", (m) => m.norms], ["update over weights", (m) => m.updates], [COSINE, (m) => m.cosines]];
+// From opposite over square to along: orange is away from the gradient, blue along it, grey neither.
+const ANGLES = ["#a13d00", "#d55e00", "#eda36b", "#b9b9b9", "#b9b9b9", "#7fb4da", "#2b86c5", "#00538a"];
 const kept = new WeakMap();
-let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
+let serial = Math.floor(Math.random() * 1e9); // every panel of a notebook may load a module of its own: no name may come twice
 
 const told = (v) => (v == null ? "not recorded" : v === 0 ? "0" : v.toExponential(2));
 
@@ -50,10 +53,12 @@ function draw({ model, el }) {
 
   function paint() {
     const m = info.maps[choice.map], [name, of] = quantities[choice.quantity], grid = of(m);
-    // One scale for all methods, so that a colour means the same in each of them.
-    const all = info.maps.flatMap((x) => of(x).flat()).filter((v) => v > 0);
-    const low = Math.log(Math.min(...all)), high = Math.log(Math.max(...all));
-    const colour = (v) => SCALE[Math.min(SCALE.length - 1, Math.floor(((Math.log(v) - low) / (high - low || 1)) * SCALE.length))];
+    // One scale for all methods, so that a colour means the same in each of them. Cosines are small where there are many
+    // numbers, so their scale ends at the largest that was found; zero is its middle.
+    const signed = name === COSINE, all = info.maps.flatMap((x) => of(x).flat()).filter((v) => v != null && (signed || v > 0));
+    const shades = signed ? ANGLES : SCALE, far = Math.max(...all.map(Math.abs)) || 1;
+    const low = signed ? -far : Math.log(Math.min(...all)), high = signed ? far : Math.log(Math.max(...all));
+    const colour = (v) => shades[Math.max(0, Math.min(shades.length - 1, Math.floor((((signed ? v : Math.log(v)) - low) / (high - low || 1)) * shades.length)))];
     const height = TOP + info.layers.length * ROW + BOTTOM, cell = (WIDTH - LEFT - 4) / Math.max(1, m.steps.length);
     const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "application", tabindex: 0 });
     root.setAttribute("aria-label", `${name} of ${m.label}, layers by steps; arrow keys move through the cells`);
@@ -67,7 +72,7 @@ function draw({ model, el }) {
         svg("text", { x: LEFT + 8, y: y + 15, class: "pp-strong pp-on-hatch" }, root, "frozen");
         return;
       }
-      grid[i]?.forEach((v, j) => { if (v > 0) svg("rect", { x: LEFT + j * cell, y: y + 1, width: Math.max(0.5, cell - 0.5), height: ROW - 2, fill: colour(v) }, root); });
+      grid[i]?.forEach((v, j) => { if (signed ? v != null : v > 0) svg("rect", { x: LEFT + j * cell, y: y + 1, width: Math.max(0.5, cell - 0.5), height: ROW - 2, fill: colour(v) }, root); });
     });
     const marks = [...new Set([0, Math.floor(m.steps.length / 2), m.steps.length - 1])].filter((j) => j >= 0);
     for (const j of marks) svg("text", { x: LEFT + (j + 0.5) * cell, y: height - 14, "text-anchor": j === 0 ? "start" : j === m.steps.length - 1 ? "end" : "middle" }, root, `step ${m.steps[j]}`);
@@ -79,7 +84,7 @@ function draw({ model, el }) {
       cursor.setAttribute("x", LEFT + choice.column * cell);
       cursor.setAttribute("y", TOP + choice.row * ROW);
       const layer = info.layers[choice.row];
-      const value = m.frozen[choice.row] ? "frozen: no gradient is computed for it" : `${name} ${told(grid[choice.row]?.[choice.column])}`;
+      const value = m.frozen[choice.row] ? "frozen: no gradient is computed for it" : signed && m.no_cosine ? `${name}: ${m.no_cosine}` : `${name} ${told(grid[choice.row]?.[choice.column])}${signed && m.together[choice.column] != null ? `, all layers together ${told(m.together[choice.column])}` : ""}`;
       if (announce) said.textContent = `${m.label}, ${layer}, step ${m.steps[choice.column]}: ${value}.`;
     }
 
@@ -102,13 +107,13 @@ function draw({ model, el }) {
       point();
     });
     const legend = html("p", { className: "pp-scale" });
-    html("span", { textContent: `${name}: ${told(Math.exp(low))} ` }, legend);
-    for (const c of SCALE) { const box = html("span", { className: "pp-swatch" }, legend); box.style.background = c; }
-    html("span", { textContent: ` ${told(Math.exp(high))}, logarithmic, one scale for all methods` }, legend);
+    html("span", { textContent: `${name}: ${signed ? low.toFixed(3) : told(Math.exp(low))} ` }, legend);
+    for (const c of shades) { const box = html("span", { className: "pp-swatch" }, legend); box.style.background = c; }
+    html("span", { textContent: signed ? ` ${high.toFixed(3)}, linear, 1 is along the gradient and 0 square to it; at the steps where it was asked for` : ` ${told(Math.exp(high))}, logarithmic, one scale for all methods` }, legend);
     place.replaceChildren(root, legend);
     point(false);
     const trained = m.frozen.filter((f) => !f).length;
-    said.textContent = `${m.label} trains in ${trained} of ${info.layers.length} layers. Point at a cell, or move with the arrow keys.`;
+    said.textContent = `${m.label} trains in ${trained} of ${info.layers.length} layers.${signed && m.no_cosine ? ` No cosine: ${m.no_cosine}.` : ""} Point at a cell, or move with the arrow keys.`;
   }
   paint();
 }

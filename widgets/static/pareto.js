@@ -97,6 +97,15 @@ function limits(info, points) {
   return { x, log: x[1] / x[0] > 6, y, rail };
 }
 
+// Of the points that keep the budget those that none beats in both; a peak that was only predicted beats nobody.
+function unbeaten(points, info) {
+  const better = info.lower_is_better ? (a, b) => a < b : (a, b) => a > b, found = [];
+  for (const p of points.filter((q) => q.peak_kind === "measured").sort((a, b) => a.peak - b.peak || (better(a.score, b.score) ? -1 : 1))) {
+    if (!found.length || better(p.score, found[found.length - 1].score)) found.push(p);
+  }
+  return found;
+}
+
 function describe(p, info, budget) {
   const shown = (v) => score(v, info.share);
   const said = p.score == null ? `${p.state}${p.reason ? `: ${p.reason}` : ""}` : `${shown(p.score)} ${info.metric}` +
@@ -147,10 +156,8 @@ function draw({ model, el }) {
   if (rail) svg("line", { class: "pp-rail", x1: L, x2: W - R, y1: floor + 6, y2: floor + 6 }, root);
   svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, `peak memory of one step${log ? ", logarithmic" : ""}`);
   svg("text", { x: 8, y: 16, class: "pp-strong" }, root, `${info.metric} (${info.lower_is_better ? "lower" : "higher"} is better)`);
-  const front = points.filter((p) => p.front).sort((a, b) => a.peak - b.peak);
-  if (front.length > 1) {
-    svg("path", { class: "pp-front", d: front.map((p, i) => (i ? `H${X(p.peak)}V${Y(p.score)}` : `M${X(p.peak)},${Y(p.score)}`)).join("") }, root);
-  }
+  const stairs = svg("path", { class: "pp-front" }, root);
+  let front = [];
   const line = svg("line", { class: "pp-budget", y1: T, y2: H - B }, root);
   const name = svg("text", { class: "pp-budget-name", y: T - 8, "text-anchor": "middle" }, root);
 
@@ -165,11 +172,12 @@ function draw({ model, el }) {
     svg("circle", { class: "pp-focus", cx: x, cy: y, r: 13 }, g);
     if (p.reference) svg("circle", { class: "pp-reference", cx: x, cy: y, r: 10.5 }, g);
     const shape = svg("path", { d: SHAPES[p.marker] ?? SHAPES.circle, transform: `translate(${x},${y})`, stroke: p.colour, "stroke-width": 1.8 }, g);
-    const text = svg("text", {}, g, p.label + (p.score == null ? `: ${p.state}` : "") + (p.peak_kind === "measured" ? "" : " (predicted)") + (p.reference ? ": reference, no budget" : ""));
+    const leader = svg("line", { class: "pp-leader" }, g);
+    const text = svg("text", {}, g);
     const show = () => { detail.textContent = describe(p, info, budget); };
     g.addEventListener("pointerenter", show);
     g.addEventListener("focus", show);
-    return { p, g, shape, text };
+    return { p, g, shape, text, leader };
   });
   marks[0].g.setAttribute("tabindex", 0);
 
@@ -184,8 +192,13 @@ function draw({ model, el }) {
     // Names that are always shown come first and get the free places.
     const order = marks.map((m, i) => i).sort((i, j) => marks[i].g.classList.contains("pp-quiet") - marks[j].g.classList.contains("pp-quiet"));
     place(order.map((i) => at(points[i])), order.map((i) => widths[i]), obstacles).forEach((box, n) => {
-      marks[order[n]].text.setAttribute("x", box[0]);
-      marks[order[n]].text.setAttribute("y", box[1] + 12);
+      const { text, leader } = marks[order[n]], [x, y] = at(points[order[n]]);
+      text.setAttribute("x", box[0]);
+      text.setAttribute("y", box[1] + 12);
+      // A name that found no place beside its mark is tied to it.
+      const [tx, ty] = [Math.min(box[2], Math.max(box[0], x)), Math.min(box[3], Math.max(box[1], y))];
+      leader.setAttribute("visibility", Math.hypot(tx - x, ty - y) > 18 ? "visible" : "hidden");
+      for (const [key, value] of [["x1", x], ["y1", y], ["x2", tx], ["y2", ty]]) leader.setAttribute(key, value);
     });
   }
 
@@ -201,14 +214,18 @@ function draw({ model, el }) {
     shown.textContent = budget == null ? "none" : size(budget);
     slider.value = toSlider(budget ?? x1);
     slider.setAttribute("aria-valuetext", shown.textContent);
-    for (const { p, g, shape } of marks) {
+    for (const { p, g, shape, text } of marks) {
       const fits = budget == null || p.peak <= budget;
+      const state = p.score != null ? "" : `: ${fits && info.budget != null && p.peak > info.budget ? "not run" : p.state}`;
+      text.textContent = p.label + state + (p.peak_kind === "measured" ? "" : " (predicted)") + (p.reference ? ": reference, no budget" : "");
       shape.setAttribute("fill", fits && p.score != null ? p.colour : "none");
       g.setAttribute("aria-label", describe(p, info, budget));
     }
     const fitting = points.filter((p) => budget == null || p.peak <= budget);
     const scored = fitting.filter((p) => p.score != null).sort((a, b) => (info.lower_is_better ? a.score - b.score : b.score - a.score));
     verdict.textContent = `${fitting.length} of ${points.length} fit` + (scored.length ? `; best mean: ${scored[0].label}, ${score(scored[0].score, info.share)}` : "; none with a score");
+    front = unbeaten(scored, info);
+    stairs.setAttribute("d", front.map((p, i) => (i ? `H${X(p.peak)}V${Y(p.score)}` : `M${X(p.peak)},${Y(p.score)}`)).join(""));
     labels();
   }
 

@@ -5,7 +5,7 @@ const WIDTH = 900, NAME = 214, ROW = 22, TOP = 6, BESIDE = 26, END = 90;
 // A second sign beside the colour: none, upright, crossed, rising, falling, level, dots.
 const TEXTURES = ["", "M4,0V8", "M0,0L8,8M8,0L0,8", "M0,8L8,0", "M0,0L8,8", "M0,4H8", "M3,4h2"];
 const chosen = new WeakMap();
-let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
+let serial = Math.floor(Math.random() * 1e9); // every panel of a notebook may load a module of its own: no name may come twice
 
 function html(tag, properties, parent) {
   const node = Object.assign(document.createElement(tag), properties);

@@ -1,7 +1,7 @@
 // Step through the memory of one training step. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
 const W = 900, H = 344, L = 74, R = 16, T = 26, B = 38;
-let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
+let serial = Math.floor(Math.random() * 1e9); // every panel of a notebook may load a module of its own: no name may come twice
 
 function svg(tag, attributes, parent, text) {
   const node = document.createElementNS(NS, tag);
@@ -64,9 +64,9 @@ function draw({ model, el }) {
   const sentence = html("p", { className: "pp-detail" }, el);
   sentence.setAttribute("aria-live", "polite");
   const list = html("ul", { className: "pp-legend" }, el);
-  const layers = html("details", { className: "pp-layers" }, el);
-  html("summary", { textContent: "Layers at the peak" }, layers);
-  const layerList = html("ol", {}, layers);
+  const held = html("div", { className: "pp-scroll", tabIndex: 0 }, el);
+  held.setAttribute("role", "region");
+  const unplaced = html("p", {}, el);
 
   const high = Math.max(...info.steps.map((s) => s.peak), info.budget ?? 0) * 1.12;
   const Y = (v) => H - B - (v / high) * (H - T - B);
@@ -116,8 +116,53 @@ function draw({ model, el }) {
     svg("path", { class: "pp-peak", d: `M${px},${py - 2}l-5,-9h10Z` }, plot);
     svg("text", { class: "pp-strong", x: px + (px > W / 2 ? -9 : 9), y: py - 5, "text-anchor": px > W / 2 ? "end" : "start" }, plot, `peak ${size(step.peak)}`);
     root.setAttribute("aria-label", `${step.label}, ${step.source}. ${step.peak_sentence}`);
-    layerList.replaceChildren(...step.peak_layers.map(([name, bytes]) => Object.assign(document.createElement("li"), { textContent: `${name}: ${size(bytes)}` })));
-    layers.hidden = !step.peak_layers.length;
+    table();
+  }
+
+  // One row for each layer, in the order of the network: rows stay where they are while the moment moves.
+  let rows = [], widest = 1;
+  function table() {
+    held.replaceChildren();
+    held.hidden = !step.layers.length && !step.peak_layers.length;
+    const made = html("table", { className: "pp-table pp-held" }, held);
+    const at = step.layers.length ? "at this moment" : "at the peak; this run kept no other moment by layer";
+    held.setAttribute("aria-label", "Alive by layer and category");
+    html("caption", { textContent: `Alive by layer ${at}` }, made);
+    const head = html("tr", {}, html("thead", {}, made)), body = html("tbody", {}, made);
+    for (const title of ["Layer", "By category", "Bytes"]) html("th", { scope: "col", textContent: title }, head);
+    rows = (step.layers.length ? step.layers : step.peak_layers.map(([name]) => name)).map((name) => {
+      const row = html("tr", {}, body);
+      html("th", { scope: "row", textContent: name }, row);
+      const picture = svg("svg", { viewBox: "0 0 300 14", preserveAspectRatio: "none", "aria-hidden": "true" }, html("td", {}, row));
+      return { row, picture, said: html("td", {}, row) };
+    });
+    widest = Math.max(1, ...step.peak_layers.map(([, bytes]) => bytes));
+    const now = rows.map(() => new Map());
+    for (const changes of step.changes) for (const [layer, category, bytes] of changes) {
+      now[layer].set(category, bytes);
+      widest = Math.max(widest, [...now[layer].values()].reduce((a, b) => a + b, 0));
+    }
+    step.peak_layers.forEach(([, bytes], i) => { rows[i].said.textContent = size(bytes); svg("rect", { width: (bytes / widest) * 300, height: 14, class: "pp-peak" }, rows[i].picture); });
+  }
+
+  function alive() {
+    if (!step.layers.length) return;
+    const now = rows.map(() => info.categories.map(() => 0));
+    for (const changes of step.changes.slice(0, at + 1)) for (const [layer, category, bytes] of changes) now[layer][category] = bytes;
+    rows.forEach(({ row, picture, said }, i) => {
+      const total = now[i].reduce((a, b) => a + b, 0);
+      let x = 0;
+      picture.replaceChildren();
+      now[i].forEach((bytes, c) => {
+        const width = (bytes / widest) * 300;
+        if (width > 0) svg("rect", { x: x.toFixed(2), width: width.toFixed(2), height: 14, fill: fills[c] }, picture);
+        x += width;
+      });
+      const parts = info.categories.map((name, c) => [name, now[i][c]]).filter(([, bytes]) => bytes > 0);
+      row.classList.toggle("pp-same", !total);
+      said.textContent = total ? `${size(total)}: ${parts.map(([name, bytes]) => (parts.length > 1 ? `${name} ${size(bytes)}` : name)).join(", ")}` : "nothing";
+    });
+    unplaced.textContent = at === step.peak_index && step.unplaced ? `The peak is ${size(step.unplaced)} above what any event explains; that is counted as workspace and belongs to no layer.` : "";
   }
 
   function point() {
@@ -129,6 +174,7 @@ function draw({ model, el }) {
     const room = info.budget ? (total <= info.budget ? `, ${size(info.budget - total)} below the budget` : `, ${size(total - info.budget)} over the budget`) : "";
     sentence.textContent = at === step.peak_index ? `${step.peak_sentence} (${step.source})`
       : `Event ${step.events[at]}, ${step.phases[at]}: ${step.places[step.where[at]]}; ${size(total)} live${room}. (${step.source})`;
+    alive();
     slider.value = at;
     slider.setAttribute("aria-valuetext", `event ${step.events[at]}, ${step.phases[at]}, ${size(total)} live`);
   }

@@ -32,7 +32,7 @@ const QUANTITIES = {
   "bytes kept for backward": [(w) => w.saved.map(() => 0), (w) => w.saved, size],
 };
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
-let serial = Math.floor(Math.random() * 1e9); // JupyterLab loads one copy of a module per panel, ids must differ
+let serial = Math.floor(Math.random() * 1e9); // every panel of a notebook may load a module of its own: no name may come twice
 
 function draw({ model, el }) {
   const info = model.get("info");

@@ -110,3 +110,10 @@ def finite(file: Path, where: str, wanted: Mapping[str, tuple[int, ...]]) -> dic
         if not bool(torch.isfinite(tensor).all()):
             raise BadInput(where, name, "finite numbers only")
     return tensors
+
+
+def file_bytes(state: dict[str, Any]) -> int:
+    """Bytes of the safetensors file that would ship the tuned part."""
+    from safetensors.torch import save
+
+    return len(save({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}))

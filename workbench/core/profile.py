@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -39,13 +39,18 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True)
 class Moment:
-    """Live bytes after one event of a step, by category."""
+    """Live bytes after one event of a step, by category.
+
+    ``changed`` says which module holds other bytes than at the moment before: (module, category, bytes now). At the
+    first moment that is all that is held.
+    """
 
     event: int
     phase: Phase
     operator: str
     module: str
     live: Mapping[Category, int]
+    changed: tuple[tuple[str, Category, int], ...] = ()
 
     @property
     def total(self) -> int:
@@ -91,6 +96,19 @@ class MemoryProfile:
     def saved(self) -> int:
         return sum(self.saved_by_module.values())
 
+    def held(self) -> Iterator[dict[tuple[str, Category], int]]:
+        """Bytes by module and category at each moment of the timeline; they sum to the moment's ``live``.
+
+        Nothing for a profile that was stored before moments had modules.
+        """
+        if not any(m.changed for m in self.timeline):
+            return
+        now: dict[tuple[str, Category], int] = {}
+        for moment in self.timeline:
+            for module, category, size in moment.changed:
+                now[module, category] = size
+            yield {key: size for key, size in now.items() if size}
+
     def sentence(self) -> str:
         """The peak explained in one sentence that follows from the trace."""
         from workbench.core.units import format_size
@@ -103,8 +121,9 @@ class MemoryProfile:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON-able data; the timeline is kept as columns."""
-        data = asdict(self)
+        """Plain JSON-able data; modules of the timeline are named once and referred to by their place."""
+        data = asdict(replace(self, timeline=()))
+        modules: dict[str, int] = {}
         data["timeline"] = [
             {
                 "event": m.event,
@@ -112,15 +131,24 @@ class MemoryProfile:
                 "operator": m.operator,
                 "module": m.module,
                 "live": dict(m.live),
+                "changed": [(modules.setdefault(at, len(modules)), c, size) for at, c, size in m.changed],
             }
             for m in self.timeline
         ]
+        data["modules"] = list(modules)
         return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> MemoryProfile:
         def categories(raw: Mapping[str, int]) -> dict[Category, int]:
             return {Category(k): int(v) for k, v in raw.items()}
+
+        modules = data.get("modules", ())
+
+        def moment(raw: Mapping[str, Any]) -> Moment:
+            changed = tuple((modules[at], Category(c), int(size)) for at, c, size in raw.get("changed", ()))
+            phase, live = Phase(raw["phase"]), categories(raw["live"])
+            return Moment(raw["event"], phase, raw["operator"], raw["module"], live, changed)
 
         return cls(
             source=Tier(data["source"]),
@@ -132,10 +160,7 @@ class MemoryProfile:
             by_phase={Phase(k): categories(v) for k, v in data["by_phase"].items()},
             by_module=dict(data["by_module"]),
             saved_by_module=dict(data["saved_by_module"]),
-            timeline=tuple(
-                Moment(m["event"], Phase(m["phase"]), m["operator"], m["module"], categories(m["live"]))
-                for m in data["timeline"]
-            ),
+            timeline=tuple(moment(m) for m in data["timeline"]),
             outside=dict(data["outside"]),
             assumptions=tuple(data["assumptions"]),
         )

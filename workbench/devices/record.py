@@ -79,12 +79,15 @@ def group_of(op: Any, phase: str) -> str:
     return "elementwise"
 
 
-def _moved(spec_shape: tuple[int, ...], stride: tuple[int, ...], itemsize: int) -> int:
+def _moved(tensor: torch.Tensor) -> int:
     """Bytes behind a tensor; an expanded dimension is stored once."""
+    stride = tensor.stride()
+    if 0 not in stride:
+        return tensor.nbytes
     count = 1
-    for size, step in zip(spec_shape, stride, strict=True):
+    for size, step in zip(tensor.shape, stride, strict=True):
         count *= size if step or not size else 1
-    return count * itemsize
+    return count * tensor.element_size()
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
@@ -169,7 +172,7 @@ class Recorder(TorchDispatchMode):
         if not self._telling or is_seldom() or func.namespace in ("prim", "profiler"):
             return
         if not func._schema.is_mutable and self._decomposed(func, args, kwargs) is not NotImplemented:
-            self._write(func, args, kwargs, out, self._moved)
+            self._write_whole(func, args, kwargs, out)
         else:
             self._saw(func, args, kwargs, out)
 
@@ -179,7 +182,7 @@ class Recorder(TorchDispatchMode):
             return func(*args, **kwargs)
         whole = self._decomposed(func, args, kwargs)
         if whole is not NotImplemented:
-            self._write(func, args, kwargs, whole, self._moved)
+            self._write_whole(func, args, kwargs, whole)
         else:
             whole = func(*args, **kwargs)
             self._saw(func, args, kwargs, whole)
@@ -240,38 +243,47 @@ class Recorder(TorchDispatchMode):
         if (formula := flop_registry.get(func._overloadpacket)) is not None:
             flops = int(formula(*args, **kwargs, out_val=out))
         moved = _traffic(group, operands, results)
-        dtype = _number_format([t.dtype for t in (*operands, *results)])
+        dtype = _number_format(operands, results)
         self.calls[Call(group, phase, flops, moved, dtype)] += 1
         self.costs.append((group, dtype, moved, flops))
         self._moved += moved
-        self._write(func, args, kwargs, out, moved)
+        self._write(func, args, kwargs, out, moved, phase, group)
 
-    def _write(self, func: Any, args: Any, kwargs: Any, out: Any, moved: int) -> None:
+    def _write_whole(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        phase = self._phase()
+        self._write(func, args, kwargs, out, self._moved, phase, group_of(func, phase))
+
+    def _write(self, func: Any, args: Any, kwargs: Any, out: Any, moved: int, phase: str, group: str) -> None:
         """Put one call on the tape, unless it is part of a composite operator that is there already."""
         if self._within:
             return
-        phase = self._phase()
         if self.taped:
             self.tape.add(func, args, kwargs, out, phase, moved)
-        view = group_of(func, phase) == "view"
+        view = group == "view"
         self.counts[phase, "view" if view else "optimizer" if phase == "update" else phase] += 1
         if moved >= WIDE:
             self._cold = self._ever_cold = True
             self.counts[phase, "cold backward"] += phase == "backward"
 
 
-def _number_format(formats: list[torch.dtype]) -> str:
+def _number_format(operands: list[torch.Tensor], results: list[torch.Tensor]) -> str:
     """The first floating one, else the first."""
+    formats = [t.dtype for t in (*operands, *results)]
     first = next((d for d in formats if d.is_floating_point), formats[0] if formats else torch.get_default_dtype())
-    return str(first).removeprefix("torch.")
+    return _name_of(first)
+
+
+@functools.cache
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _traffic(group: str, operands: list[torch.Tensor], results: list[torch.Tensor]) -> int:
     """Bytes a call moves: every operand read and every result written once."""
     if group == "view":
         return 0
-    sizes = [_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in operands]
-    written = sum(_moved(tuple(t.shape), tuple(t.stride()), t.element_size()) for t in results)
+    sizes = [_moved(t) for t in operands]
+    written = sum(_moved(t) for t in results)
     if group == "gather":  # only the rows asked for are read
         sizes = [min(size, written) for size in sizes]
     return sum(sizes) + written

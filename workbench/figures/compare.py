@@ -68,6 +68,18 @@ def compare(records: Sequence[RunRecord]) -> CompareInfo:
     )
 
 
+def differences(one: RunRecord, other: RunRecord) -> tuple[tuple[str, str, str], ...]:
+    """What was asked for differently, as (fact, value of the one, of the other); a setting that only one of them has,
+    as other methods do, is left out."""
+    sections = (one.config, other.config), (_question(one), _question(other))
+    return tuple(
+        (str(name), _printed(mine[name]), _printed(yours[name]))
+        for mine, yours in reversed(sections)
+        for name in mine
+        if name in yours and name != "planned steps" and _printed(mine[name]) != _printed(yours[name])
+    )
+
+
 def _columns(records: Sequence[RunRecord]) -> tuple[str, ...]:
     """Method and seed, with the number of the column where that does not tell the runs apart."""
     names = [f"{r.method}, seed {r.seed}" for r in records]

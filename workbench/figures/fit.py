@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.core.units import format_size
@@ -15,6 +15,7 @@ from workbench.records.schema import RunRecord, State
 
 if TYPE_CHECKING:
     from workbench.plan.fit_table import FitTable
+    from workbench.plan.sizes import Sizes
     from workbench.plan.verdict import Verdict
 
 
@@ -37,8 +38,19 @@ class FitRow:
     energy_kind: str
     score: float | None
     reason: str  #: why the method cannot run at all, whatever the budget; empty otherwise
-    ways: tuple[tuple[str, int], ...] = ()  #: changes that were verified at this shape, with their peaks
+    ways: tuple[tuple[str, int, str], ...] = ()  #: changes at this shape, each with its peak and what that rests on
     sizes: Mapping[str, Any] | None = None  #: peaks and times of other shapes; see :func:`_sizes`
+
+
+@dataclass(frozen=True)
+class FitDevice:
+    """A device that step times can be extrapolated to; ``seconds`` of one operation, byte and call, see
+    :meth:`workbench.plan.fit_table.FitTable.speeds`."""
+
+    name: str
+    marks: tuple[tuple[str, int], ...]
+    seconds: Mapping[str, float]
+    watts: float | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,12 @@ class FitInfo(FigureInfo):
     colours: tuple[str, ...]
     methods: tuple[FitRow, ...]
     shape: tuple[int, int] | None = None  #: batch and length of the rows, where others can be asked for
+    task: str = ""
+    model: str = ""
+    devices: tuple[FitDevice, ...] = ()  #: devices that can be chosen without a kernel, that of the rows first
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: models by task, where a kernel answers
+    batches: tuple[int, int, str] | None = None  #: least and most that may be asked for, and the words for them
+    lengths: tuple[int, int, str] | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         return [
@@ -116,8 +134,15 @@ def fit(
     return fit_info(rows, budget_of(records, budget), device, marks, metric_of(records), runs)
 
 
-def fit_table(table: FitTable, budget: int, verdicts: Sequence[Verdict] = ()) -> FitInfo:
-    """The fit explorer before anything has run: budget (bytes), batch and length can all be moved without a kernel.
+def fit_table(
+    table: FitTable,
+    budget: int,
+    verdicts: Sequence[Verdict] = (),
+    choices: Mapping[str, Sequence[str]] | None = None,
+) -> FitInfo:
+    """The fit explorer before anything has run: budget (bytes), device, batch and length are moved without a kernel.
+
+    ``choices`` are models by task that a kernel behind the panel can be asked for.
 
     ``verdicts`` are the table's at its own shape, for instance with the changes that ``bench.fit`` found.
     """
@@ -125,7 +150,21 @@ def fit_table(table: FitTable, budget: int, verdicts: Sequence[Verdict] = ()) ->
     looks = dict(zip(found, style_looks(list(found))))
     rows = [_row(v, looks[name][0], table) for name, v in found.items()]
     marks = {label: size for size, label in table.device.marks}
-    return fit_info(rows, budget, table.device.name, marks, None, shape=(table.batch, table.length))
+    info = fit_info(rows, budget, table.device.name, marks, None, shape=(table.batch, table.length))
+    devices = tuple(
+        FitDevice(d["name"], _marks({label: size for size, label in d["marks"]}), d["seconds"], d["watts"])
+        for d in table.speeds()
+    )
+    known = {task: tuple(models) for task, models in (choices or {}).items()}
+    return replace(
+        info,
+        task=table.task,
+        model=table.model,
+        devices=devices,
+        choices=known,
+        batches=table.batches,
+        lengths=table.limits,
+    )
 
 
 def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
@@ -146,19 +185,20 @@ def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
         energy_kind=energy.kind if energy else "",
         score=None,
         reason=v.reason if v.peak is None else "",
-        ways=tuple((c.sentence, c.peak) for c in v.changes),
-        sizes=_sizes(v.method, table),
+        ways=tuple((c.sentence, c.peak, c.source) for c in v.changes),
+        sizes=_sizes(table.methods.get(v.method), table),
     )
 
 
-def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
+def _sizes(sizes: Sizes | None, table: FitTable) -> dict[str, Any] | None:
     """What the browser needs to answer another shape: polynomials over ``terms`` of batch and length.
 
-    ``rows`` are [layer, is only a bound, [[category, term, eighths of a byte], ...]]; ``seconds`` has, for each class
-    of operators, coefficients over ``work_terms`` of computing, moving and calling: the time is the sum over classes
-    of max(computing, moving) + calling; joules are ``watts`` times that.
+    ``rows`` are [layer, is only a bound, [[category, term, eighths of a byte], ...]]; ``work`` has, for each class
+    of operators, coefficients over ``work_terms`` of its operations by dtype, bytes and calls. With a device's seconds
+    of each the time is the sum over classes of max(computing, moving) + calling; joules are its watts times that.
+    Batches under ``least`` are answered by ``below``, and ``adding`` times the sum is what accumulated batches take, 0
+    where none can be.
     """
-    sizes = table.methods.get(method)
     if sizes is None:
         return None
     rows = []
@@ -170,7 +210,6 @@ def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
             if value
         ]
         rows.append([module, sizes.bounds[i], parts])
-    power = table.device.active.value if table.device.active else None
     return {
         "terms": sizes.terms,
         "rows": rows,
@@ -178,8 +217,10 @@ def _sizes(method: str, table: FitTable) -> dict[str, Any] | None:
         "lengths": sizes.lengths,
         "reason": sizes.reason,
         "work_terms": sizes.work_terms,
-        "seconds": table.seconds(method),
-        "watts": power,
+        "work": sizes.by_class(),
+        "adding": sizes.adding,
+        "least": sizes.least,
+        "below": _sizes(sizes.below, table),
     }
 
 
@@ -197,7 +238,7 @@ def fit_info(
     fitting = [m.label for m in methods if m.peak is not None and (budget is None or m.peak <= budget)]
     limit = format_size(budget) if budget else "no budget"
     known = sum(m.peak is not None for m in methods)
-    what = "budget" if shape is None else "budget, the batch or the length"
+    what = "budget" if shape is None else "budget, the device, the batch or the length"
     text = f"Move the {what}: every method is judged anew by its highest known peak, without running anything."
     return FitInfo(
         title="What fits",
@@ -208,12 +249,16 @@ def fit_info(
         device=device,
         metric=metric.name if metric else "",
         share=metric is not None and metric.share,
-        marks=tuple((_short(label, size), size) for label, size in (marks or {}).items()),
+        marks=_marks(marks or {}),
         categories=CATEGORIES,
         colours=tuple(CATEGORY_COLOURS[c] for c in CATEGORIES),
         methods=methods,
         shape=shape,
     )
+
+
+def _marks(marks: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple((_short(label, size), size) for label, size in marks.items())
 
 
 def _short(label: str, size: int) -> str:

@@ -13,6 +13,7 @@ from workbench.figures.layers import in_order
 from workbench.records.schema import RunRecord, StepRecord
 
 MAX_STEPS = 60
+WHOLE = "all layers"  #: as in ``workbench.lens.estimate_angles``
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class GradientMap:
     """One method: ``norms[layer][step]``, None where nothing was recorded; ``frozen[layer]`` never trains.
 
     ``updates`` has the same shape, or is empty for runs that recorded none: norm of the update over norm of the
-    layer's trained weights, on samples.
+    layer's trained weights, on samples. ``cosines`` has the same shape, or is empty: of the estimate to the true
+    gradient, at the steps where it was asked for; ``together`` is that of all layers. ``no_cosine`` says why not.
     """
 
     label: str
@@ -29,6 +31,9 @@ class GradientMap:
     norms: tuple[tuple[float | None, ...], ...]
     updates: tuple[tuple[float | None, ...], ...]
     frozen: tuple[bool, ...]
+    cosines: tuple[tuple[float | None, ...], ...] = ()
+    together: tuple[float | None, ...] = ()
+    no_cosine: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class GradientsInfo(FigureInfo):
         """Three digits of each norm: a colour shows fewer and a sentence no more."""
         found = super().data()
         for drawn in found["maps"]:
-            for name in ("norms", "updates"):
+            for name in ("norms", "updates", "cosines"):
                 drawn[name] = [[v if v is None else float(f"{v:.3g}") for v in row] for row in drawn[name]]
         return found
 
@@ -59,6 +64,7 @@ class GradientsInfo(FigureInfo):
                 "step": step,
                 "gradient norm": m.norms[i][j],
                 "update over weights": m.updates[i][j] if m.updates else None,
+                "cosine to the true gradient": m.cosines[i][j] if m.cosines else None,
                 "frozen": m.frozen[i],
             }
             for m in self.maps
@@ -105,14 +111,27 @@ def _map(group: Group, layers: Sequence[str]) -> GradientMap:
         for step in record.steps:
             if step.layer_norms:
                 by_step.setdefault(step.step, []).append(step)
-    steps = _evenly(sorted(by_step), MAX_STEPS)
+    compared = [s for s in sorted(by_step) if any(one.layer_cosines for one in by_step[s])]
+    steps = tuple(sorted({*_evenly(sorted(by_step), MAX_STEPS), *compared}))
     norms = tuple(tuple(_mean([r.layer_norms for r in by_step[s]], layer) for s in steps) for layer in layers)
     updates = tuple(tuple(_mean([r.layer_updates for r in by_step[s]], layer) for s in steps) for layer in layers)
     known = any(value is not None for row in updates for value in row)
     trained = {name for found in by_step.values() for one in found for name in one.layer_norms}
+    frozen = tuple(n not in trained for n in layers)
+    cosines, together, why = (), (), ""
+    if compared:
+        cosines = tuple(tuple(_mean([r.layer_cosines for r in by_step[s]], layer) for s in steps) for layer in layers)
+        together = tuple(_mean([r.layer_cosines for r in by_step[s]], WHOLE) for s in steps)
+    else:
+        why = "not recorded (cosines=0)" if _estimated(group.runs[0]) else "backpropagation, no estimate along noise"
     return GradientMap(
-        group.label, group.method, steps, norms, updates if known else (), tuple(n not in trained for n in layers)
+        group.label, group.method, steps, norms, updates if known else (), frozen, cosines, together, why
     )
+
+
+def _estimated(record: RunRecord) -> bool:
+    """Whether the run's gradient is a slope along noise, as its family or its setting says."""
+    return record.family == "zeroth-order" or record.config.get("gradient", "own") not in ("own", "backprop")
 
 
 def _mean(found: Sequence[Mapping[str, float]], layer: str) -> float | None:

@@ -128,8 +128,8 @@ def grid(
     return GridInfo(
         title="Ablation grid",
         caption=caption_of(
-            "Means over seeds with 95\u00a0% intervals, from finished runs only. Cells that cannot keep the budget are "
-            "marked, and combinations that were not run are shown as such.",
+            f"{_spread(records)}, from finished runs only. Cells that cannot keep the budget are marked, and "
+            "combinations that were not run are shown as such.",
             runs,
         ),
         alt=_alt(axes, cells, metrics, missing),
@@ -144,6 +144,13 @@ def grid(
         problem=problem,
         command=command,
     )
+
+
+def _spread(records: Sequence[RunRecord]) -> str:
+    """What the intervals of the cells are over: a single seed has none of its own."""
+    if len({r.seed for r in records}) > 1:
+        return "Means over seeds with 95\u00a0% intervals; of a cell with one seed, over its test examples"
+    return "One seed: the 95\u00a0% interval of a score is over its test examples, not over seeds"
 
 
 def _axes(points: Sequence[GridPoint]) -> tuple[GridAxis, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from workbench.core.errors import BadInput, UnknownName
 from workbench.figures.info import FigureInfo
@@ -12,7 +12,10 @@ from workbench.figures.info import FigureInfo
 
 @dataclass(frozen=True)
 class GuessInfo(FigureInfo):
-    """``choice`` and ``answer`` index ``options``; None while nothing is chosen, or nothing is revealed."""
+    """``choice`` and ``answer`` index ``options``; None while nothing is chosen, or nothing is revealed.
+
+    ``part`` is *question* for the box that asks, *answer* for the one below it that answers, or *whole* for both.
+    """
 
     kind: ClassVar[str] = "guess"
     module: ClassVar[str] = "guess"
@@ -23,6 +26,7 @@ class GuessInfo(FigureInfo):
     answer: int | None
     because: str
     live: bool  #: whether a kernel takes the guess down
+    part: str = "whole"
 
     def rows(self) -> list[dict[str, Any]]:
         """No data: a question is none."""
@@ -37,6 +41,7 @@ def guess(
     answer: str | None = None,
     because: str = "",
     live: bool = False,
+    part: Literal["whole", "question", "answer"] = "whole",
 ) -> GuessInfo:
     """A question with at least two options; ``answer`` is one of them and reveals it.
 
@@ -48,7 +53,7 @@ def guess(
     if answer is not None and answer not in options:
         raise UnknownName("answer", answer, options)
     return GuessInfo(
-        title="Guess first" if answer is None else "The answer",
+        title="Guess first" if answer is None or part == "question" else "The answer",
         caption="",
         alt=_alt(question, options, choice, answer),
         runs=(),
@@ -58,6 +63,7 @@ def guess(
         answer=None if answer is None else options.index(answer),
         because=because,
         live=live,
+        part=part,
     )
 
 

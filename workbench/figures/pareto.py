@@ -87,7 +87,7 @@ def pareto(records: Sequence[RunRecord], budget: int | None = None) -> ParetoInf
     groups = group(records)
     metric = metric_of(records)
     front = pareto_front(
-        [g.measured_peak for g in groups],
+        [_within(g.measured_peak, budget) for g in groups],
         [g.interval.mean if g.interval else None for g in groups],
         lower_is_better=metric.lower_is_better,
     )
@@ -104,6 +104,11 @@ def pareto(records: Sequence[RunRecord], budget: int | None = None) -> ParetoInf
         budget=budget,
         points=points,
     )
+
+
+def _within(peak: int | None, budget: int | None) -> int | None:
+    """The peak where the budget is kept: the front is of what can be had."""
+    return None if peak is None or (budget is not None and peak > budget) else peak
 
 
 def _point(group: Group, budget: int | None, front: bool) -> ParetoPoint:
@@ -132,7 +137,9 @@ def _point(group: Group, budget: int | None, front: bool) -> ParetoPoint:
 
 def _caption(points: Sequence[ParetoPoint]) -> str:
     kinds = {p.interval for p in points}
-    text = "Large marks are means over seeds, small ones single seeds; the line joins the methods no other beats."
+    text = (
+        "Large marks are means over seeds, small ones single seeds; the line joins what no other beats in the budget."
+    )
     if "seeds" in kinds:
         text += " Bars are 95\u00a0% t intervals over seeds."
     if "examples" in kinds:

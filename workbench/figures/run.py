@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, ClassVar
 
-from workbench.core.profile import MemoryProfile
+from workbench.core.profile import Category, MemoryProfile
 from workbench.core.units import format_size, format_time
+from workbench.figures.compare import differences
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS
+from workbench.figures.timeline import thinned
 from workbench.records.schema import RunRecord, State, StepRecord
 
 MAX_POINTS = 120
+MAX_MOMENTS = 64  #: of the step that is followed inside; the whole figure goes to the page a few times a second
+MAX_PINNED_POINTS = 60
 RECENT = 20  #: steps whose time says how long the rest will take
 
 #: Where a run stands that is not over, with what is said of it.
@@ -40,12 +44,27 @@ BAD = (State.OVER_BUDGET, State.OUT_OF_MEMORY, State.REFUSED, State.DIVERGED, St
 
 
 @dataclass(frozen=True)
+class PinnedRun:
+    """Another run, kept in sight beside this one. ``differs`` is (fact, its value there, its value here)."""
+
+    id: str
+    name: str
+    state: str
+    partial: bool
+    differs: tuple[tuple[str, str, str], ...]
+    steps: tuple[int, ...]
+    losses: tuple[float, ...]
+    peaks: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
 class RunInfo(FigureInfo):
     """One run, over or not. Sizes are bytes, times seconds; each point stands for a block of steps.
 
     ``steps`` count from 1, as in step 3 of 100, and name the last of each block; ``losses`` are means of blocks,
     ``peaks`` highest values, so that no peak is lost. ``by_category`` splits ``profile_peak`` in the order of
-    ``categories``; ``source`` says whether it is measured or predicted.
+    ``categories``; ``source`` says whether it is measured or predicted. ``inside[category][moment]`` follows that one
+    step through its ``phases``. ``held`` says from which point on how much was live before a step, by category.
     """
 
     kind: ClassVar[str] = "run"
@@ -71,6 +90,11 @@ class RunInfo(FigureInfo):
     profile_peak: int | None
     profile_sentence: str
     by_category: tuple[int, ...]
+    phases: tuple[str, ...]
+    inside: tuple[tuple[int, ...], ...]
+    held: tuple[tuple[int, tuple[int, ...]], ...]
+    pins: tuple[PinnedRun, ...]
+    is_pinned: bool
     categories: tuple[str, ...]
     colours: tuple[str, ...]
     command: str
@@ -92,21 +116,23 @@ def run(
     live: bool = False,
     command: str = "",
     python: str = "",
+    pinned: Sequence[RunRecord] = (),
 ) -> RunInfo:
     """The figure of one record; ``stage`` is one of ``STAGES`` while its state is still ``RUNNING``.
 
-    ``note`` is a sentence to add, such as that the record was taken from the store.
+    ``note`` is a sentence to add, such as that the record was taken from the store. ``pinned`` runs are drawn beside.
     """
     over = record.state is not State.RUNNING
     state = record.state.value if over else stage or "running"
     profile = record.measured or record.predicted
+    moments = [profile.timeline[i] for i in thinned(profile.timeline, MAX_MOMENTS)] if profile else []
     blocks = _blocks(record.steps, record.planned_steps)
     left = None if over else _left(record)
     sentence = _sentence(record, state, left, note)
     return RunInfo(
         title=f"{record.method} on {record.task}, seed {record.seed}",
         caption=caption_of(
-            "Loss and peak memory of each step of one run (measured), and what the memory of the step is made of.",
+            "Loss and peak memory of each step of one run (measured), and the memory inside one step by category.",
             [record.id] if record.id else [],
         ),
         alt=sentence,
@@ -123,19 +149,62 @@ def run(
         planned=record.planned_steps,
         done=len(record.steps),
         steps=tuple(block[-1].step + 1 for block in blocks),
-        losses=tuple(fmean(s.loss for s in block) for block in blocks),
-        peaks=tuple(max((s.peak for s in block if s.peak is not None), default=None) for block in blocks),
+        losses=_losses(blocks),
+        peaks=_peaks(blocks),
         highest=_highest(record.steps),
         seconds_left=left,
         source=profile.source.value if profile else "",
         profile_peak=profile.peak if profile else None,
         profile_sentence=profile.sentence() if profile else "",
         by_category=_split(profile),
+        phases=tuple(m.phase.value for m in moments),
+        inside=tuple(tuple(m.live.get(c, 0) for m in moments) for c in Category) if moments else (),
+        held=_held(blocks),
+        pins=pins(record, pinned),
+        is_pinned=any(other.id == record.id for other in pinned),
         categories=CATEGORIES,
         colours=tuple(CATEGORY_COLOURS[c] for c in CATEGORIES),
         command=command,
         python=python,
     )
+
+
+def pins(record: RunRecord, pinned: Sequence[RunRecord]) -> tuple[PinnedRun, ...]:
+    """Pinned runs as they stand beside ``record``; itself and runs without a step are left out."""
+    found = []
+    for other in pinned:
+        if not other.steps or other.id == record.id:
+            continue
+        blocks = _blocks(other.steps, other.planned_steps, MAX_PINNED_POINTS)
+        steps = tuple(block[-1].step + 1 for block in blocks)
+        state, partial = other.state.value, other.state is not State.DONE
+        state += f" after {len(other.steps)} of {other.planned_steps} steps" if partial else ""
+        name, differs = f"{other.method}, seed {other.seed}", differences(other, record)
+        found.append(PinnedRun(other.id, name, state, partial, differs, steps, _losses(blocks), _peaks(blocks)))
+    return tuple(found)
+
+
+def _losses(blocks: Sequence[Sequence[StepRecord]]) -> tuple[float, ...]:
+    return tuple(fmean(s.loss for s in block) for block in blocks)
+
+
+def _peaks(blocks: Sequence[Sequence[StepRecord]]) -> tuple[int | None, ...]:
+    return tuple(max((s.peak for s in block if s.peak is not None), default=None) for block in blocks)
+
+
+def _held(blocks: Sequence[Sequence[StepRecord]]) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """(point, bytes by category) from where on that is held: what was live before the highest step of the block."""
+    now, found = (), list[tuple[int, tuple[int, ...]]]()
+    for point, block in enumerate(blocks):
+        highest = max((s.peak or 0 for s in block), default=0)
+        shown = now
+        for step in block:
+            if step.held:
+                now = tuple(step.held.get(c, 0) for c in CATEGORIES)
+            shown = now if step.peak == highest else shown
+        if shown and (not found or found[-1][1] != shown):
+            found.append((point, shown))
+    return tuple(found)
 
 
 def _split(profile: MemoryProfile | None) -> tuple[int, ...]:
@@ -146,10 +215,10 @@ def _highest(steps: Sequence[StepRecord]) -> int | None:
     return max((s.peak for s in steps if s.peak is not None), default=None)
 
 
-def _blocks(steps: Sequence[StepRecord], planned: int) -> list[Sequence[StepRecord]]:
+def _blocks(steps: Sequence[StepRecord], planned: int, most: int = MAX_POINTS) -> list[Sequence[StepRecord]]:
     """Blocks of steps as wide as the whole run will need, so that points stay where they are as it grows."""
     finite = [s for s in steps if math.isfinite(s.loss)]
-    width = max(1, math.ceil(max(len(finite), planned) / MAX_POINTS))
+    width = max(1, math.ceil(max(len(finite), planned) / most))
     return [finite[i : i + width] for i in range(0, len(finite), width)]
 
 

@@ -18,11 +18,20 @@ MOST = 12  #: places that ask; each costs a run of its own
 OFTEN = 10_000  #: questions at one place, after which a loop is taken to have no end
 
 
-class Answers:
-    """Answers by the place that asks: the Python calls that led there, our own left out."""
+#: What a number computed from floating-point data is taken to be, and what it is taken to be in steps that show
+#: whether anything hangs on it.
+NUMBER, OTHER_NUMBERS = 1.0, (1e-3, 1e3, -1e3)
 
-    def __init__(self, given: Mapping[Site, bool] | None = None) -> None:
+
+class Answers:
+    """Answers by the place that asks: the Python calls that led there, our own left out.
+
+    ``number`` is what a floating-point number that is read is taken to be, ``numbers_read`` whether any was.
+    """
+
+    def __init__(self, given: Mapping[Site, bool] | None = None, number: float = NUMBER) -> None:
         self.given: dict[Site, bool] = dict(given or {})
+        self.number, self.numbers_read = number, False
         self.asked: dict[Site, int] = {}
         self.settled: set[Site] = set()  #: the contrary answer was seen to stop the step
         self.last: Site | None = None  #: asked, and no operator has run since
@@ -43,9 +52,26 @@ class Answers:
         other.settled = {*self.settled, self.last}
         return other
 
+    def read(self) -> float:
+        """The number; who reads it is noted unless it is a part of this package, whose bytes are tested."""
+        self.numbers_read = self.numbers_read or not _asker().startswith("workbench.")
+        return self.number
+
+    def with_number(self, number: float) -> Answers:
+        """The same answers, but for numbers that are read."""
+        return Answers(self.given, number)
+
     def contrary(self, site: Site) -> Answers:
         """The same answers but at one place."""
         return Answers({**self.given, site: not self.given[site]})
+
+
+def _asker() -> str:
+    """Name of the module that asks."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("workbench.memory.", "torch.")):
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def _site() -> Site:

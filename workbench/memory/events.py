@@ -139,19 +139,34 @@ def _timeline(log: EventLog, moments: list[tuple[int, int]], peak_at: int) -> tu
     chosen = {
         max(moments[i : i + stretch], key=lambda m: (m[1], m[0] == peak_at))[0] for i in range(0, len(moments), stretch)
     }
+    held: Counter[tuple[str, Category]] = Counter()
+    for index in log.baseline:
+        held[_holder(log.allocations[index])] += log.allocations[index].size
+    told = set(held)  # what has to be told at the next moment
     running = categories_of(log, log.baseline)
     timeline = []
     for position, event in enumerate(log.events):
         if event.kind is not Kind.INSIDE:
             allocation = log.allocations[event.storage]
-            sign = 1 if event.kind is Kind.ALLOCATED else -1
-            running[allocation.category or Category.WORKSPACE] += sign * allocation.size
-        if position in chosen:
-            live = dict(running)
-            if event.kind is Kind.INSIDE:
-                live[Category.WORKSPACE] += event.storage
-            timeline.append(Moment(position, event.phase, event.operator, event.module, live))
+            size = allocation.size if event.kind is Kind.ALLOCATED else -allocation.size
+            module, category = _holder(allocation)
+            running[category] += size
+            held[module, category] += size
+            told.add((module, category))
+        if position not in chosen:
+            continue
+        live, inside = dict(running), {}
+        if event.kind is Kind.INSIDE:
+            live[Category.WORKSPACE] += event.storage
+            inside = {(event.module, Category.WORKSPACE): event.storage}
+        changed = tuple((*key, held[key] + inside.get(key, 0)) for key in sorted(told | set(inside)))
+        timeline.append(Moment(position, event.phase, event.operator, event.module, live, changed))
+        told = set(inside)
     return tuple(timeline)
+
+
+def _holder(allocation: Allocation) -> tuple[str, Category]:
+    return allocation.module, allocation.category or Category.WORKSPACE
 
 
 def profile_of(

@@ -163,7 +163,7 @@ class FakeRunner:
         if not tensor.is_floating_point():
             raise refused("reading an integer computed from floating-point data")
         self.assumptions["numbers read from floating-point tensors (losses, norms) were taken as 1.0"] = None
-        return 1.0
+        return self.answers.read()
 
 
 class Dry(TorchDispatchMode):

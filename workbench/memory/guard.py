@@ -33,10 +33,15 @@ _UNKNOWN: Found = (("an operator", "", Category.WORKSPACE), {})
 
 
 class Guard:
-    """State of one guarded stretch; ``peak`` is its highest live bytes so far, everything included."""
+    """State of one guarded stretch; ``peak`` is its highest live bytes so far, everything included.
 
-    def __init__(self, limit: int, base: int, count: ledger.Counting | None, tracker: Tracker | None) -> None:
-        self.limit, self.base = limit, base
+    ``held`` are the bytes by category that were there before it: the ledger sees what comes on top, not what it is.
+    """
+
+    def __init__(
+        self, limit: int, held: dict[Category, int], count: ledger.Counting | None, tracker: Tracker | None
+    ) -> None:
+        self.limit, self.held, self.base = limit, held, sum(held.values())
         self._count, self._tracker = count, tracker
 
     @property
@@ -64,7 +69,8 @@ def guard(
     Without a compiler the tracker enforces instead: it raises right after the operator, does not see
     workspace and slows the step.
     """
-    base = sum(size for size in held_storages(step, batch).values())
+    held = _held(step, batch)
+    base = sum(held.values())
     settled, unchanged = _settled(step), Unchanged(step)
     refused: Refusal | BudgetExceeded | None = None
     broom = _broom()
@@ -76,7 +82,7 @@ def guard(
         try:
             tracker.adopt(step, batch)
             with tracker.tracing():
-                yield Guard(limit, base, None, tracker)
+                yield Guard(limit, held, None, tracker)
         except OverBudget as error:
             seen = Refusal(error.asked, error.live, limit)
             refused = _error(limit, seen, *(tracker.refused or _UNKNOWN), suggestions)
@@ -84,7 +90,7 @@ def guard(
     else:
         with ledger.counting(limit - base) as count:
             try:
-                yield Guard(limit, base, count, None)
+                yield Guard(limit, held, count, None)
             except torch.OutOfMemoryError as error:
                 if count.refusal is None:
                     raise
@@ -99,6 +105,14 @@ def guard(
         raise (
             refused if isinstance(refused, BudgetExceeded) else explain(limit, refused, step, batch, log, suggestions)
         ).noting(note)
+
+
+def _held(step: Step, batch: Any) -> dict[Category, int]:
+    """Bytes by category of what the step holds between steps."""
+    held: dict[Category, int] = {}
+    for size, category in held_storages(step, batch).values():
+        held[category] = held.get(category, 0) + size
+    return {category: size for category, size in held.items() if size}
 
 
 def _settled(step: Step) -> set[int]:
@@ -158,7 +172,7 @@ def _refused_again(limit: int, step: Step, batch: Any) -> Found:
     tracker = Tracker(step.model)
     broom, settled = _broom(), _settled(step)
     with Snapshot(step):
-        base = sum(held_storages(step, batch).values())
+        base = sum(_held(step, batch).values())
         try:
             with ledger.counting(limit - base), at_its_most(), tracker.tracing():
                 for _ in range(2):

@@ -15,7 +15,7 @@ from workbench.core.errors import BadInput, Incompatible
 from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
-from workbench.memory.answers import Answers, Site
+from workbench.memory.answers import OTHER_NUMBERS, Answers, Site
 from workbench.memory.dataless import listed_one_by_one
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.fake import Dry, FakeRunner
@@ -106,6 +106,8 @@ def traces(
             answers = turned
     for site in answers.asked.keys() - answers.settled:
         _check(asked, answers.contrary(site), site, first[0])
+    for number in OTHER_NUMBERS if answers.numbers_read else ():
+        _check_number(asked, answers.with_number(number), first[0])
     yield first
     yield from running
 
@@ -120,9 +122,26 @@ def _check(asked: _Asked, contrary: Answers, site: Site, profile: MemoryProfile)
         if contrary.last != site:
             raise refused("a truth value computed from floating-point data") from error
         return
-    same = (other.peak, other.by_category, other.timeline) == (profile.peak, profile.by_category, profile.timeline)
-    if not same or site not in contrary.asked:
+    if not _same(other, profile) or site not in contrary.asked:
         raise refused("a truth value computed from floating-point data")
+
+
+def _check_number(asked: _Asked, answers: Answers, profile: MemoryProfile) -> None:
+    """Refuse unless another number in the place of those that were read leads to the same bytes."""
+    try:
+        other, _ = next(asked.runs(answers, None))
+    except (ArithmeticError, ValueError):
+        return  # no number that the step could have met, such as a negative one under a root
+    except Incompatible:
+        raise
+    except Exception as error:
+        raise refused("a number computed from floating-point data") from error
+    if not _same(other, profile):
+        raise refused("a number computed from floating-point data")
+
+
+def _same(one: MemoryProfile, other: MemoryProfile) -> bool:
+    return (one.peak, one.by_category, one.timeline) == (other.peak, other.by_category, other.timeline)
 
 
 @dataclass(frozen=True)

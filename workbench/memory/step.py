@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from workbench.core.profile import Category
+
 
 class Step(Protocol):
     """What the instrument needs of a training step; ``workbench.parts.base.TrainingStep`` is one."""
@@ -56,11 +58,21 @@ def storages_of(tensor: Tensor) -> tuple[torch.UntypedStorage, ...]:
         return ()  # a tensor of a layout that owns no storage (opaque, nested): there are no bytes of it to count
 
 
-def held_storages(step: Step, batch: Any = None) -> dict[int, int]:
-    """Bytes by storage address of everything a step holds between steps, each storage once."""
+def held_storages(step: Step, batch: Any = None) -> dict[int, tuple[int, Category]]:
+    """Bytes and category by storage address of everything a step holds between steps, each storage once."""
     model = step.model
     parameters = list(model.parameters())
     own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Tensor)]
     grads = [p.grad for p in parameters if p.grad is not None]
-    everything = [parameters, list(model.buffers()), own, grads, list(step.optimizer_state()), batch]
-    return {s._cdata: s.nbytes() for t in tensors_in(everything) for s in storages_of(t)}
+    everything = (
+        (Category.INPUTS, batch),
+        (Category.OPTIMIZER, list(step.optimizer_state())),
+        (Category.GRADIENTS, grads),
+        (Category.WEIGHTS, [parameters, list(model.buffers()), own]),  # last: a storage that is shared is a weight
+    )
+    return {
+        s._cdata: (s.nbytes(), category)
+        for category, group in everything
+        for t in tensors_in(group)
+        for s in storages_of(t)
+    }

@@ -86,7 +86,8 @@ def _undisturbed(step: Step, parameter: nn.Parameter, keep_new_state: bool) -> I
     known = parameter in states
     if known:
         own = states[parameter]
-        states[parameter] = copy.deepcopy(own)
+        # tensors are cloned: deepcopy takes memory from an allocator that no budget reaches
+        states[parameter] = copy.deepcopy(own, {id(t): t.clone() for t in own.values() if isinstance(t, Tensor)})
     try:
         yield
     finally:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from workbench.case import Case
-from workbench.core.errors import Incompatible, ResourceMissing
+from workbench.case import LARGEST_BATCH, Case
+from workbench.core.errors import BadInput, Incompatible, ResourceMissing
 from workbench.core.profile import Tier
 from workbench.core.units import format_size
-from workbench.devices.roofline import roofline
+from workbench.devices.roofline import bandwidth, rate, roofline
 from workbench.plan.fitting import shape_of, sizes_of
 from workbench.plan.sizes import Sizes
 from workbench.plan.verdict import Fits, Verdict, cost, timed_here, unanswered, verdict, with_changes
-from workbench.plan.ways import Change, Patience
+from workbench.plan.ways import Change, Patience, micro_batches
 from workbench.records.schema import Quantity
+from workbench.tasks.base import Lengths
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
     from workbench.plan.ahead import SecondProcess
 
+#: Batches that a table answers, and the words for them.
+BATCHES: Lengths = 1, LARGEST_BATCH, f"a whole number of 1 to {LARGEST_BATCH}"
 PATIENCE = 20.0  #: seconds that one table's search for changes of settings may take
 _ORDER: tuple[Fits, ...] = ("fits", "fits if", "does not fit", "cannot", "not predicted", "does not apply")
 
@@ -30,7 +34,8 @@ class FitTable:
     """Answers for one task, model and device. ``methods`` maps a name to its sizes, ``refused`` one to its verdict.
 
     ``batch`` and ``length`` are the shape that every method was traced at; ``costs`` holds step times and energies
-    there that are better than a roofline. Serialisable; nothing here imports torch.
+    there that are better than a roofline. ``limits`` are the lengths that task and model take, with the words for
+    them, where a length can be asked for. Serialisable; nothing here imports torch.
     """
 
     task: str
@@ -42,16 +47,27 @@ class FitTable:
     families: Mapping[str, str]
     refused: Mapping[str, Verdict]
     costs: Mapping[str, tuple[Quantity, Quantity]] = field(default_factory=dict)
+    limits: Lengths | None = None
 
     def __repr__(self) -> str:
         return f"<FitTable: {len(self.methods)} methods on {self.model}, {self.task}, {self.device.name}>"
+
+    @property
+    def batches(self) -> Lengths:
+        """Least and most examples that can be asked for, and the words for them."""
+        return BATCHES
 
     def at(self, budget: int, batch: int | None = None, length: int | None = None) -> list[Verdict]:
         """Every method under ``budget`` bytes, what fits first; absent arguments take the table's own.
 
         A method that a smaller batch alone would make fit says so; changes of settings are looked for by :func:`fit`.
+        Raises ``BadInput`` for a batch or length that no case can have.
         """
-        shape = batch or self.batch, length or self.length
+        shape = self.batch if batch is None else batch, self.length if length is None else length
+        for field_name, value, limits in zip(("batch", f"{self.task}.length"), shape, (BATCHES, self.limits)):
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if limits and not (whole and limits[0] <= value <= limits[1]):
+                raise BadInput(field_name, value, limits[2])
         found = [self._verdict(name, sizes, budget, *shape) for name, sizes in self.methods.items()]
         return arranged([*found, *self.refused.values()])
 
@@ -79,17 +95,21 @@ class FitTable:
             return absent, absent
         return line.time, line.energy
 
-    def seconds(self, method: str) -> list[tuple[list[float], list[float], list[float]]]:
-        """See :meth:`workbench.plan.sizes.Sizes.seconds`; empty for a device without speeds."""
-        try:
-            return self.methods[method].seconds(self.device)
-        except ResourceMissing:
-            return []
+    def speeds(self) -> list[dict[str, Any]]:
+        """What the work of a step is divided by on every known device, this table's own first.
+
+        ``seconds`` of one operation by dtype, one byte by class of operators and one call; empty without speeds.
+        """
+        from workbench.devices.model import devices
+
+        others = [d for d in devices() if d.name != self.device.name]
+        sizes = [one for s in self.methods.values() for one in (s, s.below) if one is not None]
+        return [_speeds(d, [one.by_class() for one in sizes]) for d in (self.device, *others)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a file; the device by name."""
         refused = {n: (v.family, v.fits, v.reason) for n, v in self.refused.items()}
-        data = {f: getattr(self, f) for f in ("task", "model", "batch", "length")}
+        data = {f: getattr(self, f) for f in ("task", "model", "batch", "length", "limits")}
         data |= {"families": dict(self.families), "refused": refused, "device": self.device.name}
         data |= {"costs": {n: [vars(q) for q in pair] for n, pair in self.costs.items()}}
         return data | {"methods": {n: asdict(s) for n, s in self.methods.items()}}
@@ -103,8 +123,26 @@ class FitTable:
             device=get(raw["device"]),
             methods={n: Sizes.from_dict(s) for n, s in raw["methods"].items()},
             refused={n: Verdict(n, *said) for n, said in raw["refused"].items()},
+            limits=tuple(raw["limits"]) if raw["limits"] else None,
             costs={n: (Quantity(**a), Quantity(**b)) for n, (a, b) in raw["costs"].items()},
         )
+
+
+def _speeds(device: Device, work: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """See :meth:`FitTable.speeds`."""
+    names: dict[str, set[str]] = {}
+    for groups in work:
+        for group, quantities in groups.items():
+            names.setdefault(group, set()).update(quantities)
+    dtypes = {q for found in names.values() for q in found if q.startswith("flops ")}
+    try:
+        seconds = {q: 1 / rate(device, q.removeprefix("flops ")) for q in sorted(dtypes)}
+        seconds |= {f"bytes {group}": 1 / bandwidth(device, group) for group in sorted(names)}
+        seconds["calls"] = (device.overhead.value if device.overhead else 0.0) or 0.0
+    except ResourceMissing:
+        seconds = {}
+    watts = device.active.value if device.active else None
+    return {"name": device.name, "marks": device.marks, "seconds": seconds, "watts": watts}
 
 
 class Verdicts(list["Verdict"]):
@@ -133,15 +171,15 @@ def arranged(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 
 def _smaller(sizes: Sizes, budget: int, batch: int, length: int) -> Change | None:
-    """The largest smaller batch that fits, by the fitted sizes."""
+    """The largest smaller batch that fits by the fitted sizes, accumulated to as many examples a step."""
     try:
         size = sizes.largest_batch(budget, length, batch)
-        if size is None:
-            return None
-        peak = sum(sizes.peak(size, length)[1].values())
     except Incompatible:
         return None
-    return Change(f"batch {size}", None, peak, "fitted")
+    if size is None:
+        return None
+    times = sizes.times(size, batch)
+    return Change(micro_batches(size, times), None, sizes.accumulated_peak(size, length, times), "fitted")
 
 
 def fit_table(
@@ -190,7 +228,8 @@ def _table(
     served = [c for c in cases if c.method_name in methods]
     timed = timed_here(device) and (step_times or all(map(step_time_known, served)))
     costs = {c.method_name: cost(c, device) for c in served} if timed else {}
-    return FitTable(first.task_name, first.model_name, device, *shape_of(first), methods, families, refused, costs)
+    names, limits = (first.task_name, first.model_name), first.task.lengths(first.spec)
+    return FitTable(*names, device, *shape_of(first), methods, families, refused, costs, limits)
 
 
 def fit(
@@ -215,12 +254,23 @@ def fit(
         found = table.at(budget)
         by_name = {c.method_name: c for c in cases}
         second.ways_out(list(_unsearched(found, by_name, budget, tier)), budget, patience)
-        waiting = Patience(patience)
+        share = _Shares(patience, sum(one.fits == "does not fit" for one in found))
         found = [
-            with_changes(one, by_name[one.method], budget, tier, waiting) if one.fits == "does not fit" else one
+            with_changes(one, by_name[one.method], budget, tier, share.next()) if one.fits == "does not fit" else one
             for one in found
         ]
     return Verdicts(arranged(found), table, budget)
+
+
+class _Shares:
+    """Patience in equal parts, so that the first search leaves the others some; what one has left the next one gets."""
+
+    def __init__(self, seconds: float, count: int) -> None:
+        self.part, self.taken, self.began = seconds / max(1, count), 0, time.monotonic()
+
+    def next(self) -> Patience:
+        self.taken += 1
+        return Patience(max(0.0, self.began + self.taken * self.part - time.monotonic()))
 
 
 def _unsearched(found: Iterable[Verdict], cases: Mapping[str, Case], budget: int, tier: Tier | None) -> Iterator[Case]:

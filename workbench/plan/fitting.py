@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from workbench.plan.sizes import CATEGORIES, Shape, Sizes, powers
 
 if TYPE_CHECKING:
     from workbench.case import Case
-    from workbench.memory.size_model import SizeModel
+    from workbench.memory.size_model import Curve, Names, SizeModel
     from workbench.predictions import Trace
 
 #: Operator calls of one step in order: (class, dtype) and (bytes, operations) of each.
@@ -22,6 +23,9 @@ Calls = tuple[list[tuple[str, str]], np.ndarray]
 
 #: Terms of whole classes of calls, where single calls cannot be told apart.
 _FEW = ("1", "b t", "b t^2")
+
+#: From this batch on torch gives convolutions to kernels that need workspace of their own, under it to others.
+_SIDES = 16
 
 
 def sizes_of(case: Case, tier: Tier | None = None) -> Sizes:
@@ -44,7 +48,7 @@ def sizes_known(case: Case, tier: Tier | None = None) -> bool:
 
 def _name(tier: Tier) -> str:
     """What sizes are kept as in the cache."""
-    return f"sizes by phase {tier}"
+    return f"sizes on each side {tier}"
 
 
 def shape_of(case: Case) -> Shape:
@@ -75,53 +79,99 @@ def predicted_step(case: Case, tier: Tier | None = None) -> MemoryProfile:
     )
 
 
-def _small_shapes(case: Case) -> list[Shape]:
-    """Shapes to fit to, the fewest first; two are enough for sizes of one term. Images vary the batch alone."""
-    own, length = shape_of(case)
-    if case.spec.modality != "text":
-        shapes = [(b, length) for b in (2, 3, 5, 7)]
-    else:
-        quarter, half, most = max(4, length // 4), max(5, length // 2), max(6, 3 * length // 4)
-        shapes = [(2, half), (3, quarter), (5, most), (4, quarter)]
-    return [s for s in shapes if s != (own, length)]
+def _small_shapes(length: int) -> list[Shape]:
+    """Shapes of texts to fit to, the fewest first; two are enough for sizes of one term."""
+    quarter, half, most = max(4, length // 4), max(5, length // 2), max(6, 3 * length // 4)
+    return [(2, half), (3, quarter), (5, most), (4, quarter)]
 
 
 def _fitted(case: Case, tier: Tier) -> Sizes:
-    """Trace the case and small shapes of it until every size is known and the case's own peak is met."""
-    from workbench.memory.size_model import SizeModel, curve_of
+    """Trace the case and small shapes of it until every size is known and the case's own peak is met.
+
+    Images vary the batch alone, to both sides of ``_SIDES``; where the operators differ, each side has a fit and a
+    trace kept out of its own.
+    """
     from workbench.predictions import traced_at
 
     reason = case.refusal()
     if reason is not None:
         raise Incompatible("method", case.method_name, reason)
-    own = shape_of(case)
-    shapes = _small_shapes(case)
-    text = case.spec.modality == "text"
+    own, text = shape_of(case), case.spec.modality == "text"
+    batch, length = own
+    shapes = [s for s in _small_shapes(length) if s != own]
+    if not text:
+        low, high = ([(b, length) for b in tried if b != batch][:3] for tried in ((2, 3, 5, 7), (17, 19, 23, 29)))
+        other = (_SIDES - 1 if batch >= _SIDES else _SIDES), length
+        shapes = [other, *low, *high]
     others = [replace(case, batch=b, length=t if text else case.length) for b, t in shapes]
-    traces = traced_at(case, others, tier)
-    first = next(traces)
-    curves, calls = {own: curve_of(first.log)}, {own: _calls(first)}
-    alone = _alone(first, own)
-    why = ""
+    found = _read([own, *shapes], traced_at(case, others, tier))
+    first = next(found)
+    if isinstance(first, Incompatible):
+        raise first
+    second = next(found)
+    if text or isinstance(second, Incompatible) or second.names == first.names:
+        sizes = _side(first, chain([second], found), text)
+    else:
+        under, over = sorted((first, second), key=lambda one: one.shape)
+        below = _side(under, list(islice(found, len(low))), text)
+        sizes = replace(_side(over, found, text), least=_SIDES, below=below)
+    return _accumulating(sizes, not case.config.update_in_backward and case.accumulate == 1)
+
+
+def _accumulating(sizes: Sizes, can: bool) -> Sizes:
+    return replace(sizes, accumulates=can, below=sizes.below and _accumulating(sizes.below, can))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is read off a trace before the next one takes its place."""
+
+    shape: Shape
+    curve: Curve
+    calls: Calls
+    profile: MemoryProfile
+
+    @property
+    def names(self) -> Names:
+        return self.curve.names
+
+
+def _read(shapes: Sequence[Shape], traces: Iterator[Trace]) -> Iterator[_Read | Incompatible]:
+    """Each trace, or at last why there is no further one."""
+    from workbench.memory.size_model import curve_of
+
     for shape in shapes:
         try:
             trace = next(traces)
         except Incompatible as error:
-            return replace(alone, reason=error.reason)
-        curves[shape], calls[shape] = curve_of(trace.log), _calls(trace)
-        if curves[shape].names != curves[own].names:
-            return replace(alone, reason="the operators of this step change with batch or length")
-        if len(curves) < 3:
+            yield error
+            return
+        yield _Read(shape, curve_of(trace.log), _calls(trace), trace.profile)
+
+
+def _side(kept_out: _Read, others: Iterable[_Read | Incompatible], text: bool) -> Sizes:
+    """The sizes that meet as many of the others as are needed, and ``kept_out`` without having seen it."""
+    from workbench.memory.size_model import SizeModel
+
+    found, why = {kept_out.shape: kept_out}, "nothing was fitted"
+    for one in others:
+        if isinstance(one, Incompatible):
+            why = one.reason
+            break
+        if one.names != kept_out.names:
+            why = "the operators of this step change with batch or length"
+            break
+        found[one.shape] = one
+        if len(found) < 3:
             continue
         try:
-            model = SizeModel.fit(curves, hold=own)
+            model = SizeModel.fit({shape: read.curve for shape, read in found.items()}, hold=kept_out.shape)
+            model.at(*kept_out.shape)
         except Incompatible as error:
-            why = error.reason
+            why = error.reason.removesuffix("; predict this shape instead")
             continue
-        if model.usable:
-            return _sizes(model, calls, text)
-        why = f"the fitted sizes miss the trace kept out by {model.error:.2%}"
-    return replace(alone, reason=why)
+        return _sizes(model, {shape: read.calls for shape, read in found.items()}, text)
+    return replace(_alone(kept_out), reason=why)
 
 
 def _sizes(model: SizeModel, calls: Mapping[Shape, Calls], text: bool) -> Sizes:
@@ -138,12 +188,12 @@ def _sizes(model: SizeModel, calls: Mapping[Shape, Calls], text: bool) -> Sizes:
     )
 
 
-def _alone(trace: Trace, own: Shape) -> Sizes:
+def _alone(one: _Read) -> Sizes:
     """The one shape that was traced, as sizes without any fit."""
-    profile = trace.profile
+    profile, own = one.profile, one.shape
     row = profile.operator, profile.module, str(profile.phase)
     split = [[[float(profile.by_category.get(c, 0)) for c in CATEGORIES]]]
-    work = _work({own: _calls(trace)}, ("1",))
+    work = _work({own: one.calls}, ("1",))
     return Sizes(("1",), (row,), split, (False,), ("1",), work, own, False, "nothing was fitted")
 
 

@@ -62,7 +62,8 @@ def passes(profile: MemoryProfile, budget: int) -> str:
     top = profile.binding_category
     split = sorted(profile.by_category.items(), key=lambda item: -item[1])
     return (
-        f"predicted peak {format_size(profile.peak)} passes the budget of {format_size(budget)}; "
+        f"predicted peak {format_size(profile.peak)} passes the budget of {format_size(budget)} "
+        f"by {format_size(profile.peak - budget)}; "
         f"{format_size(profile.by_category[top])} of it is {top}, reached at {profile.operator}"
         + (f" in {profile.module}" if profile.module else "")
         + f" ({', '.join(f'{name} {format_size(size)}' for name, size in split if size)})"

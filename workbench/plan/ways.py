@@ -76,7 +76,7 @@ class Patience:
 
     @property
     def sentence(self) -> str:
-        return f"the search for ways out stopped after {self.seconds:g} s"
+        return f"the search for ways out stopped after {self.seconds:.2g} s"
 
 
 def ways_out(
@@ -256,9 +256,9 @@ def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> tuple[int,
         sizes, length = sizes_of(case, look.tier), shape_of(case)[1]
         least = sum(sizes.peak(1, length)[1].values())
         per_example = max(1.0, (profile.peak - least) / (case.batch - 1))
-        if sizes.largest_batch(look.budget, length, case.batch) is None:
+        if least > look.budget:
             return 0, per_example
-        return sizes.largest_batch(look.budget, length, case.batch, accumulated=True) or 1, per_example
+        return sizes.largest_batch(look.budget, length, case.batch) or 1, per_example
     except PintpotError:
         return guess, per_example
 
@@ -271,7 +271,11 @@ def with_batch(case: Case, batch: int) -> Case:
 
 
 def batch_words(case: Case) -> str:
-    return f"batch {case.batch}" + (f" accumulated {case.accumulate} times" if case.accumulate > 1 else "")
+    return micro_batches(case.batch, case.accumulate)
+
+
+def micro_batches(batch: int, times: int) -> str:
+    return f"batch {batch}" + (f" accumulated {times} times" if times > 1 else "")
 
 
 def _between(case: Case, profile: MemoryProfile) -> int:

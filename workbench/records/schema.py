@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from html import escape
 from typing import Any
@@ -37,7 +37,10 @@ class StepRecord:
     """One training step. ``peak`` is bytes.
 
     When recorded, ``layer_norms`` is the gradient norm of each layer and ``layer_updates`` the norm of its update over
-    the norm of its trained weights, both taken over evenly spaced samples of each tensor.
+    the norm of its trained weights, both taken over evenly spaced samples of each tensor. ``held`` is what was live
+    before the step, bytes by category; empty where that is as in the step before, or not known. ``layer_cosines`` are
+    cosines of the estimate to the true gradient by layer and for ``all layers``, where the gradient is an estimate and
+    they were asked for.
     """
 
     step: int
@@ -48,6 +51,8 @@ class StepRecord:
     layer_norms: Mapping[str, float] = field(default_factory=dict)
     layer_updates: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
+    layer_cosines: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class RunRecord:
         return f"<p{role}>{escape(self.sentence)}</p><table>{cells}</table>"
 
     def to_dict(self) -> dict[str, Any]:
-        data = asdict(self)
+        data = asdict(replace(self, predicted=None, measured=None))
         data["predicted"] = self.predicted.to_dict() if self.predicted else None
         data["measured"] = self.measured.to_dict() if self.measured else None
         return data

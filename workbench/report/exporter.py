@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from jinja2 import Environment
@@ -11,12 +12,15 @@ from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 from traitlets import default
 
+from workbench.core.errors import BadInput
+from workbench.core.units import format_size, parse_size
 from workbench.report import page
 from workbench.report.markdown import Contents, markdown
 from workbench.report.outputs import Outputs, inert_json
 from workbench.report.preprocessors import DropRunnerMarks, HidePersonal, LiftParts, MarkFailures
 
 SUMMARY_SCHEMA = 1
+SIZES = ("train", "test", "batch", "length", "steps", "epochs", "examples", "pictures")  #: zero takes the task's own
 FILE = "%%writefile "  #: how a cell begins whose other lines are a file
 
 
@@ -34,6 +38,7 @@ class BuildPage(Preprocessor):
         if not resources["command"] and facts["command"]:
             resources["command"] = {"text": facts["command"]}
         resources["facts"] = facts
+        resources["asks"] = outputs.asked
         resources["summary"] = inert_json(_summary(resources, facts, outputs, nb))
         _assets(resources, outputs)
         return nb, resources
@@ -45,7 +50,7 @@ def _facts(nb: NotebookNode, resolved: dict[str, Any]) -> dict[str, Any]:
     params = {**noted.get("params", {}), **resolved}
     return {
         "name": str(noted.get("name", "")),
-        "params": {str(k): _shown(v) for k, v in params.items() if v not in ("", None, [], ())},
+        "params": {str(k): _shown(str(k), v) for k, v in params.items() if not _left_open(str(k), v)},
         "created": str(noted.get("created", "")),
         "profile": str(noted.get("profile", "")),
         "seconds": noted.get("seconds"),
@@ -54,7 +59,15 @@ def _facts(nb: NotebookNode, resolved: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _shown(value: Any) -> str:
+def _left_open(name: str, value: Any) -> bool:
+    """Whether a parameter says nothing: empty, a size that zero leaves to the task, or an exercise nobody did."""
+    return value in ("", None, [], ()) or ((name in SIZES or name.startswith("my_")) and not value)
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "budget":
+        with suppress(BadInput):
+            return format_size(parse_size(value))
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
@@ -128,6 +141,7 @@ def _summary(resources: dict[str, Any], facts: dict[str, Any], outputs: Outputs,
         "created": facts["created"],
         "seconds": facts["seconds"],
         "figures": outputs.figures,
+        "asks": outputs.asked,
         "thumbnail": _thumbnail(nb),
     }
 

@@ -70,7 +70,8 @@ def _card(path: Path, folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
     shown = {str(k): str(v) for k, v in (params or {}).items() if str(v)}
     fields = ("title", "answer", "status", "created", "name", "profile")
     card: dict[str, Any] = {key: str(summary.get(key) or "") for key in fields}
-    card["answer"] = card["answer"].partition("\n")[0]
+    asks = summary.get("asks")
+    card["answer"] = _lesson(asks) if isinstance(asks, int) and asks > 0 else card["answer"].partition("\n")[0]
     card |= {
         "href": "/".join(quote(part) for part in path.relative_to(folder).parts),
         "params": shown,
@@ -80,6 +81,11 @@ def _card(path: Path, folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
     words = [card[k] for k in fields] + [f"{k} {v}" for k, v in shown.items()]
     card["search"] = " ".join(words).lower()
     return card
+
+
+def _lesson(questions: int) -> str:
+    """What a card says of a page that asks its reader before it answers."""
+    return f"A lesson: {questions} question{'s' * (questions > 1)} to guess before the answer is shown."
 
 
 def thumbnail(data: Any) -> Markup:

@@ -53,6 +53,7 @@ class Outputs:
         self.used: list[str] = []
         self.plotly = False
         self.figures = 0
+        self.asked = 0  #: questions that the reader answers before the page does
         self.tables = 0
 
     def render(self, output: Mapping[str, Any]) -> Markup:
@@ -111,6 +112,7 @@ class Outputs:
         static = self._picture(picture) if picture else None
         drawing = static or Markup("<p>{}</p>").format(payload.get("alt", ""))
         module = module if module in self.modules else ""
+        self.asked += module == "guess" and dict(payload.get("info") or {}).get("answer") is not None
         if module and module not in self.used:
             self.used.append(module)
         return self._frame(

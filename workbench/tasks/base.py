@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from workbench.models.base import ModelSpec
 
 Batch = dict[str, "Tensor"]
+Lengths = tuple[int, int, str]  #: fewest and most that are allowed, and the words for them
 
 tasks: Registry[Any] = Registry("task", "workbench.tasks", "pintpot.tasks")
 
@@ -110,6 +111,12 @@ class Task(abc.ABC):
     def length(self, model: ModelSpec) -> int:
         """Tokens of an example of a text task where nobody asks for another length."""
         return int(next(iter(self.example_batch(model, 1, None).values())).shape[-1])
+
+    def lengths(self, model: ModelSpec) -> Lengths | None:
+        """Fewest and most tokens of an example, and the words for them; ``None`` where examples are no texts."""
+        from workbench.tasks.text import lengths_of
+
+        return lengths_of(model) if model.modality == "text" else None
 
     @abc.abstractmethod
     def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:

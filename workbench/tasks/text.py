@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.core.errors import BadInput
-from workbench.tasks.base import Batch, Sizes, TaskData
+from workbench.tasks.base import Batch, Lengths, Sizes, TaskData
 from workbench.tasks.classification import MASK, Classification
 from workbench.tasks.content import check_labels, fingerprint
 
@@ -18,11 +18,17 @@ Labelled = Sequence[tuple[str, int]]
 
 def text_length(task: str, asked: int | None, default: int, model: ModelSpec) -> int:
     """Tokens per example: what was asked for, else the task's default, within what the model can take."""
-    longest = model.shape[0] if model.shape else 512
+    least, longest, words = lengths_of(model)
     value = min(default, longest) if asked is None else asked
-    if isinstance(value, bool) or not isinstance(value, int) or not 4 <= value <= longest:
-        raise BadInput(f"{task}.length", asked, f"4 to {longest} tokens, what {model.name} has positions for")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= longest:
+        raise BadInput(f"{task}.length", asked, words)
     return value
+
+
+def lengths_of(model: ModelSpec) -> Lengths:
+    """Fewest and most tokens that a text model can take, and the words for them."""
+    longest = model.shape[0] if model.shape else 512
+    return 4, longest, f"4 to {longest} tokens, what {model.name} has positions for"
 
 
 class TextClassification(Classification):

@@ -29,12 +29,18 @@ def draw(info: RunInfo) -> Any:
 
 
 def _along(axis: Any, info: RunInfo) -> None:
-    axis.set_xlim(0, info.steps[-1] if info.over else max(info.planned, info.steps[-1]))
+    last = info.steps[-1] if info.over else max(info.planned, info.steps[-1])
+    axis.set_xlim(0, max([last, *(pin.steps[-1] for pin in info.pins)]))
     axis.grid(True, axis="y")
 
 
 def _loss(axis: Any, info: RunInfo, high: float) -> None:
     axis.plot(info.steps, info.losses, color=info.colours[0], linewidth=1.8)
+    for pin, style in zip(info.pins, ("--", ":", "-.", (0, (4, 2)))):
+        name = f"{pin.name}{', partial' if pin.partial else ''}"
+        axis.plot(pin.steps, pin.losses, color=INK, linewidth=1.2, linestyle=style, label=name)
+    if info.pins:
+        axis.legend(loc="upper right", fontsize=8)
     _along(axis, info)
     axis.set_ylabel("training loss")
 
