@@ -251,5 +251,5 @@ def test_no_run_ever_records_a_peak_above_its_budget(method, share, batch, accum
 
 def test_a_method_that_cannot_serve_the_model_is_refused_with_its_reason(board):
     case = Case("tokens", "tiny-bert", "mobile-tl", 2, 16)
-    with pytest.raises(Incompatible, match="mobile-tl.*inverted residual"):
+    with pytest.raises(Incompatible, match=r"mobile-tl.*inverted residual"):
         plan(case, board, 2**30, tier=Tier.FAKE)
