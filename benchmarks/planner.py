@@ -6,8 +6,8 @@ Every set of settings of a small grid is sized, which gives the best plan under 
 *Sized* is how many of them each way of searching had to size, *speed* what its plan reaches of the best one (examples
 per second by roofline on a Raspberry Pi 4). Optuna's TPE sampler is given the same sizes as answers, a plan that passes
 the budget as a violated constraint; *to 90 %* is after how many distinct sets of settings it first held a plan within a
-tenth of the best, the median of five seeds. Fake tier; times are of a process that has nothing in its cache, on a busy machine, and nothing is left undone for want
-of time, as the product would leave it after half a minute.
+tenth of the best, the median of five seeds. Fake tier; times are of a process that has nothing in its cache, on a busy
+machine, and nothing is left undone for want of time, as the product would leave it after half a minute.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from memory_cases import CASES, PlainStep
@@ -10,6 +11,7 @@ from workbench.core.errors import Incompatible
 from workbench.core.profile import Tier
 from workbench.memory.dataless import dataless, known, listed_one_by_one
 from workbench.memory.fake import Dry, FakeRunner
+from workbench.memory.measure import measure
 from workbench.memory.predict import predict
 
 aten = torch.ops.aten
@@ -149,6 +151,19 @@ def test_a_number_that_decides_what_is_allocated_is_refused(takes_more):
 
     with pytest.raises(Incompatible, match="depend on tensor values"):
         ask(stepping(by_number))
+
+
+def uses_numpy(step, loss):
+    torch.from_numpy(np.ones(10**6, dtype=np.float32)).add_(1)
+
+
+def test_memory_of_others_has_a_line_of_its_own():
+    plain, found = ask(stepping(no_check)), ask(stepping(uses_numpy))
+    assert found.peak == plain.peak and dict(found.by_category) == dict(plain.by_category)
+    assert list(found.outside.values()) == [4 * 10**6] and not plain.outside
+    case = stepping(uses_numpy)
+    measured = measure(case.make(case.build("cpu")), case.batch())
+    assert measured.outside == found.outside
 
 
 def goes_another_way(step, loss):

@@ -93,7 +93,7 @@ def _joined(tracker: Tracker, step: Step, bare: int | None) -> MemoryProfile:
         log,
         Tier.TRACKED if bare is None else Tier.MEASURED,
         saved=tracker.saved,
-        outside=outside(step.model),
+        outside=outside(step.model) | tracker.foreign.told(),
         assumptions=assumptions,
         extra=extra,
     )

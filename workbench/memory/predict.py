@@ -176,7 +176,7 @@ class _Asked:
             notes = [*self._said(probe), *_shapes(batch), *_kinds(model), *runner.assumptions]
             if answers.asked:
                 notes.append("where the step asks for a truth value, the other one would stop it or change no byte")
-            log, outer = tracker.log, outside(step.model)
+            log, outer = tracker.log, outside(step.model) | tracker.foreign.told()
             yield profile_of(log, self.tier, saved=tracker.saved, outside=outer, assumptions=notes), log
             del batch  # the next one is made before this name is bound anew, and must not find this one live
 

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from workbench.core import attribution
 from workbench.core.profile import Category, Phase
 from workbench.memory.events import Allocation, EventLog, categories_of
+from workbench.memory.outside import Foreign
 from workbench.memory.step import Step, storages_of, tensors_in
 from workbench.memory.unwatched import known_random_state, lean_pooling
 from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
@@ -57,6 +58,7 @@ class Tracker(TorchDispatchMode):
         self.log = EventLog()
         self.where = Whereabouts(model)
         self.saved: dict[str, int] = {}
+        self.foreign = Foreign()
         self.limit: int | None = None  #: bytes; enforced after each operator when set
         self.highest = 0
         self.refused: tuple[tuple[str, str, Category], dict[Category, int]] | None = None
@@ -79,8 +81,15 @@ class Tracker(TorchDispatchMode):
         if found is not None:
             return found[0]
         recomputed = self.where.recomputing
+        foreign = bool(self._operator) and self.foreign.takes(storage)
         allocation = Allocation(
-            storage.nbytes(), self._operator, self._module, self._phase, category, self._node, recomputed
+            0 if foreign else storage.nbytes(),
+            self._operator,
+            self._module,
+            self._phase,
+            category,
+            self._node,
+            recomputed,
         )
         index = self.log.allocate(allocation)
         if recomputed:
@@ -93,6 +102,7 @@ class Tracker(TorchDispatchMode):
             found = self._known.get(key)
             if found is not None and found[0] == index:
                 del self._known[key]
+                self.foreign.ended(key)
                 self.log.free(index, self._operator, self._module, self._phase)
 
         return weakref.ref(storage, ended)
@@ -164,6 +174,8 @@ class Tracker(TorchDispatchMode):
     def _grow(self, storage: torch.UntypedStorage) -> None:
         """Follow a storage that an operator resized in place."""
         key = storage._cdata
+        if key in self.foreign:
+            return
         index = self._known[key][0]
         size = storage.nbytes()
         if self.log.allocations[index].size != size:
@@ -293,6 +305,7 @@ class Tracker(TorchDispatchMode):
         self.label_optimizer(step)
         self.label(batch, Category.INPUTS, "(batch)")
         self.log.begin()
+        self.foreign.begin()
         self.saved = {}
         self._was_backward = False
 
