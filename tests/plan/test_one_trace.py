@@ -93,3 +93,12 @@ def test_a_folder_whose_config_changed_is_another_model(tmp_path) -> None:
         (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
         peaks.append(Case("tokens", f"path:{tmp_path}", "lora", 2, 8).predict(Tier.FAKE).peak)
     assert peaks[0] < peaks[1]
+
+
+def test_steps_that_try_other_numbers_leave_the_record_alone(monkeypatch):
+    """They run after the step that counts, with the same parts."""
+    case = Case("tokens", "tiny-bert", "mezo", 4)
+    work = work_of(predictions.traced(case, Tier.FAKE).recorder)
+    predictions._recent.clear()
+    monkeypatch.setattr("workbench.memory.answers._asker", lambda: "somebody's")
+    assert work_of(predictions.traced(case, Tier.FAKE).recorder) == work and work.total_flops

@@ -53,8 +53,8 @@ class Answers:
         return other
 
     def read(self) -> float:
-        """The number; who reads it is noted unless it is a part of this package, whose bytes are tested."""
-        self.numbers_read = self.numbers_read or not _asker().startswith("workbench.")
+        """The number; a reader is noted unless its bytes are tested: a part of this package, the 8-bit update rule."""
+        self.numbers_read = self.numbers_read or not _asker().startswith(("workbench.", "bitsandbytes."))
         return self.number
 
     def with_number(self, number: float) -> Answers:
