@@ -52,7 +52,7 @@ def test_a_notebook_as_a_page_of_panels(journeying, tmp_path, record_property):
         assert journeying.beyond(server.port) == []
         assert [c for c in journeying.complaints if "shared" not in c] == []
         assert len(server.kernels()) == 1
+        assert "Traceback" not in server.said  # while it serves: a kernel stopped within a cell ends in one of its own
         record_property("milliseconds until cancelled", spent)
         record_property("milliseconds from slider to verdicts", moved)
     assert spent < 1500, "milliseconds until cancelled, on a shared machine"
-    assert "Traceback" not in server.said

@@ -142,6 +142,6 @@ def test_the_tour_in_jupyterlab(journeying, tmp_path, record_property):
         assert journeying.beyond(server.port) == []
         known = ("terminals plugin", "Connection lost, reconnecting in 0 seconds")  # ours, and the restart's
         assert [c for c in journeying.complaints if not any(k in c for k in known)] == []
-    assert "Traceback" not in server.said
+        assert "Traceback" not in server.said
     record_property("milliseconds until cancelled", spent)
     record_property("milliseconds from slider to verdicts", moved)
