@@ -48,7 +48,9 @@ const judge = new Function("info", code + `;
   for (let i = 0; i < 60; i++) {
     const batch = 1 + i % 40, length = 8 + i, start = performance.now();
     const budget = info.budget / (1 + i % 3);
-    for (const m of info.methods) verdict(reshaped(m, info, info.devices[0], batch, length), info, budget, batch, length);
+    for (const m of info.methods) {
+      verdict(reshaped(m, info, info.devices[0], batch, length), info, budget, batch, length);
+    }
     times.push(performance.now() - start);
   }
   return times;`);
