@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class Bits(NamedTuple):
@@ -50,6 +51,7 @@ class _WithBits(torch.autograd.Function):
         ctx.scale = scale
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         (packed,) = ctx.saved_tensors
         gradient = outer[0].masked_fill(unpack_bits(Bits(packed, ctx.size, ctx.strides)), 0)

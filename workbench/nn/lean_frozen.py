@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, hardswish
 
 from workbench.core.errors import BadInput
@@ -83,6 +84,7 @@ class _FrozenConvolution(torch.autograd.Function):
         return conv2d(x, weight, bias, stride, padding, dilation, groups)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         (weight,) = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.geometry
@@ -104,6 +106,7 @@ class _GatedHardswish(torch.autograd.Function):
         return hardswish(x)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         (packed,) = ctx.saved_tensors
         return grad.masked_fill(unpack_bits(Bits(packed, ctx.size, ctx.strides)), 0), None

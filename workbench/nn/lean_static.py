@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import gelu, layer_norm, linear
 
 from workbench.core.errors import BadInput
@@ -37,6 +38,7 @@ class _PackedGELU(torch.autograd.Function):
         return gelu(x)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         (packed,) = ctx.saved_tensors
         x = unpack_fours(packed, ctx.size.numel()).to(grad.dtype).sub_(8).div_(2).view(ctx.size)
@@ -60,6 +62,7 @@ class _PackedAttention(torch.autograd.Function):
         return shares @ value
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         # One after another: each is wide only while it is read.
         shares = ctx.saved_tensors[3].to(grad.dtype).div_(255)
@@ -79,6 +82,7 @@ class _ByteLinear(torch.autograd.Function):
         return linear(x, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         packed, weight = ctx.saved_tensors
         flat = grad.reshape(-1, grad.shape[-1])
@@ -97,6 +101,7 @@ class _PrunedLayerNorm(torch.autograd.Function):
         return layer_norm(x, weight.shape, weight, bias, eps)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         values, places, deviation, weight = ctx.saved_tensors
         normal = grad.new_zeros(grad.numel())

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, linear
 
 from workbench.core.errors import BadInput
@@ -143,6 +144,7 @@ class _LinearPart(torch.autograd.Function):
         return linear(x, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         kept, weight = ctx.saved_tensors
         flat = grad.reshape(-1, grad.shape[-1])
@@ -160,6 +162,7 @@ class _LinearRows(torch.autograd.Function):
         return linear(x, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         x, weight = ctx.saved_tensors
         flat = grad.reshape(-1, grad.shape[-1])
@@ -181,6 +184,7 @@ class _ConvolutionPart(torch.autograd.Function):
         return conv2d(x, weight, bias, *geometry)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         kept, weight = ctx.saved_tensors
         shared = (*ctx.geometry, False, [0, 0], 1)
