@@ -215,16 +215,17 @@ class _Recorded:
     """A training step whose latest call alone is what the recorder has seen."""
 
     def __init__(self, step: TrainingStep, recorder: Recorder) -> None:
-        self.plain, self._recorder, self._warm = step, recorder, False
+        self._step, self._recorder, self._warm, self.silent = step, recorder, False, False
 
     def __call__(self, batches: Any) -> Any:
-        self._recorder.reset()
+        if not self.silent:
+            self._recorder.reset()
         warming, self._warm = not self._warm, True
-        with nullcontext() if warming else self._recorder.told():  # nobody reads what the first step did
-            return self.plain(batches)
+        with nullcontext() if warming or self.silent else self._recorder.told():  # nobody reads the first step
+            return self._step(batches)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.plain, name)
+        return getattr(self._step, name)
 
 
 def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], Asked]) -> Asked:

@@ -168,8 +168,8 @@ class _Asked:
             with _aside(), tracker.tracing():
                 if step is None:
                     step = self.make_step(tracker.model)
-                    if tell is None:  # a step that records what is told keeps itself without that as ``plain``
-                        step = getattr(step, "plain", step)
+                    if tell is None and hasattr(step, "silent"):  # a step that records what is told: not this time
+                        step.silent = True
                     for _ in range(self.warm):
                         tracker.step(step, batch)
                 tracker.step(step, batch)
