@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.units import format_size
-from workbench.stats import Interval, mean, paired_difference, t_interval
+from workbench.stats import Interval, mean, paired_difference, score_interval
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "slices-and-tensors.md"
 
@@ -51,7 +51,10 @@ def _exact(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{format_size(r['adapter'])} | {format_size(r['measured'])} | {r['predicted'] - r['measured']:+} B |"
         for r in rows
     ]
-    return lines
+    return [
+        *lines,
+        "\nNorms that a model computes in float32 whatever its weights are round float64's last digits away.",
+    ]
 
 
 def _small(value: float | None) -> str:
@@ -91,8 +94,9 @@ def _target(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     return [
         *lines,
-        "\nA step's operations as shares of full tuning's, after a choice on a real batch; *measured* is torch's "
-        "`FlopCounterMode` around the step.",
+        "\n*Off* is the measurement less the count, not the distance from the target, which a choice of whole tensors "
+        "may fall short of. A step's operations as shares of full tuning's, after a choice on a real batch; "
+        "*measured* is torch's `FlopCounterMode` around the step.",
     ]
 
 
@@ -126,8 +130,8 @@ def _row(label: str, some: Sequence[Mapping[str, Any]]) -> str:
     full = sum(r["full"] for r in some)
     cells = [
         label,
-        _spread([r["score"]["value"] for r in some]),
-        _spread([r["held_out"]["value"] for r in some]),
+        _spread([r["score"] for r in some]),
+        _spread([r["held_out"] for r in some]),
         format_size(max(r["adapter"] for r in some)),
         format_size(max(r["highest"] for r in some)),
         format_size(max(r["median"] for r in some)),
@@ -138,10 +142,11 @@ def _row(label: str, some: Sequence[Mapping[str, Any]]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(metrics: Sequence[Mapping[str, Any]]) -> str:
+    values, first = [m["value"] for m in metrics], metrics[0]
     if len(values) < 2:
         return f"{values[0]:.4g} (one seed)"
-    found: Interval = t_interval(values)
+    found: Interval = score_interval(values, None if first["lower_is_better"] else first.get("count") or len(values))
     return f"{mean(values):.4g} ({found.low:.4g} to {found.high:.4g}; {len(values)} seeds)"
 
 
@@ -152,8 +157,8 @@ _CLAIMS = (
     ("s2ft", "full", "held_out", "S2FT's paper: forgets less than full tuning (held-out score)"),
     ("green-trainer importance", "full", "score", "GreenTrainer's paper: no noticeable loss against full"),
     ("green-trainer importance", "lora", "score", "GreenTrainer's paper: better than LoRA at on-par operations"),
-    ("green-trainer importance", "green-trainer random", "score", "chosen against random at equal operations"),
-    ("green-trainer importance", "green-trainer last", "score", "chosen against the last at equal operations"),
+    ("green-trainer importance", "green-trainer random", "score", "chosen against random at the same target"),
+    ("green-trainer importance", "green-trainer last", "score", "chosen against the last at the same target"),
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from widgets.panels import FitPanel
+from widgets.run_panel import PERIOD
 from widgets.run_queue import QUEUE, Job, on_kernel_thread
 from workbench import figures
 from workbench.core.errors import PintpotError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from workbench.bench import Bench
 
 PATIENCE = 5.0  #: seconds that the ways out of a budget may be looked for, for all methods together
-PERIOD = 0.2  #: seconds between two words on how far a table is
 
 
 class _Superseded(Exception):

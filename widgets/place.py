@@ -11,6 +11,7 @@ class Placed:
     """A panel that begins runs and knows the cell that made it. Without cells, the same request is the same place."""
 
     def cancel(self) -> None:
+        """Stop what this panel began; every panel says how."""
         raise NotImplementedError
 
     def take_place(self, asked: object) -> None:

@@ -103,7 +103,7 @@ class Bench(Reproducible):
         if reason is not None:
             raise Incompatible("method", method, reason)
         cell = self.cell(case, seed, shape={"accumulate": accumulate})
-        every, looks = _interval(checkpoint_every), _count("cosines", cosines)
+        every, looks = _count("checkpoint_every", checkpoint_every), _count("cosines", cosines)
         cell = replace(cell, arena=arena, checkpoint_every=every, cosines=looks)
         record = next(iter(sweep([cell], store=self.store, observe=observe, cancel=cancel)))
         if record.state is State.REFUSED and record.predicted is not None and record.ways is None:
@@ -161,7 +161,7 @@ class Bench(Reproducible):
         Methods in ``reference`` are run without the budget when they do not fit it, so that one sees what the
         budget costs; their records say so by having none.
         """
-        every, looks = _interval(checkpoint_every), _count("cosines", cosines)
+        every, looks = _count("checkpoint_every", checkpoint_every), _count("cosines", cosines)
         axes = {**(axes or {}), **more}
         self._check(axes)
         cells = [
@@ -293,10 +293,6 @@ def open(
 
         check_held_out(held_out, case)
     return bench
-
-
-def _interval(steps: Any) -> int:
-    return _count("checkpoint_every", steps)
 
 
 def _count(name: str, steps: Any) -> int:

@@ -7,7 +7,8 @@ import pytest
 from workbench import figures
 from workbench.core.errors import BadInput, Incompatible
 from workbench.figures.mpl import to_svg
-from workbench.lens.estimate_quality import WHOLE, estimate_quality
+from workbench.lens.estimate_quality import estimate_quality
+from workbench.records.schema import ALL_LAYERS
 from workbench.tasks.base import Sizes
 from workbench.testing import Subject
 
@@ -22,7 +23,7 @@ def found():
 
 def test_the_error_is_what_theory_expects(found) -> None:
     """The mean of chi-square-like squares over sixty draws lies within half of (d + 1) / q."""
-    whole = {q.probes: q for q in found if q.layer == WHOLE}
+    whole = {q.probes: q for q in found if q.layer == ALL_LAYERS}
     for probes, quality in whole.items():
         assert quality.draws == DRAWS
         assert quality.expected_error == pytest.approx((quality.elements + 1) / probes)
@@ -43,8 +44,8 @@ def test_only_one_slope_along_noise_is_looked_at() -> None:
 def test_the_picture_says_what_was_measured(found) -> None:
     info = figures.estimates(found)
     assert info.probes == (1, 8)
-    assert info.layers[-1] == WHOLE
-    assert info.errors == tuple(q.error for q in found if q.layer == WHOLE)
+    assert info.layers[-1] == ALL_LAYERS
+    assert info.errors == tuple(q.error for q in found if q.layer == ALL_LAYERS)
     assert "cosine" in info.alt
     assert len(info.rows()) == 2 * len(info.layers) + 2
     assert to_svg(info) == to_svg(info)

@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 from workbench.figures.groups import Group, group
 from workbench.figures.info import MAX_PANELS, FigureInfo, caption_of, shown_of
 from workbench.figures.layers import in_order
-from workbench.records.schema import RunRecord, StepRecord
+from workbench.records.schema import ALL_LAYERS, RunRecord, StepRecord
 
 MAX_STEPS = 60
-WHOLE = "all layers"  #: as in ``workbench.lens.estimate_angles``
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def _map(group: Group, layers: Sequence[str]) -> GradientMap:
     cosines, together, why = (), (), ""
     if compared:
         cosines = tuple(tuple(_mean([r.layer_cosines for r in by_step[s]], layer) for s in steps) for layer in layers)
-        together = tuple(_mean([r.layer_cosines for r in by_step[s]], WHOLE) for s in steps)
+        together = tuple(_mean([r.layer_cosines for r in by_step[s]], ALL_LAYERS) for s in steps)
     else:
         why = "not recorded (cosines=0)" if _estimated(group.runs[0]) else "backpropagation, no estimate along noise"
     return GradientMap(

@@ -107,7 +107,7 @@ def tuned_table(arms: Sequence[Arm]) -> Table:
     )
     rows = tuple(_tuned(arm) for arm in arms)
     text = (
-        "Each arm has its own grid of rates; the one with the lowest training loss at the end of one run was taken, "
+        "Of the rates that an arm was given, the one with the lowest training loss at the end of one run was taken; "
         "the test score played no part. Bytes are measured on this host; workspace of the emulation is not shown."
     )
     return Table(columns, rows, text)

@@ -14,14 +14,13 @@ import numpy as np
 import torch
 
 from workbench.lens.layers import layer_names
+from workbench.records.schema import ALL_LAYERS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from workbench.case import Case
     from workbench.parts.base import TrainingStep
-
-WHOLE = "all layers"
 
 
 class EstimateAngles:
@@ -42,7 +41,7 @@ class EstimateAngles:
         if parameter.grad is None or true is None:
             return
         estimate = _flat(parameter.grad)
-        for name in (self._layers[id(parameter)], WHOLE):
+        for name in (self._layers[id(parameter)], ALL_LAYERS):
             sums = self._sums.setdefault(name, [0.0, 0.0, 0.0])
             for i, (a, b) in enumerate(((estimate, true), (estimate, estimate), (true, true))):
                 sums[i] += float(a.dot(b))

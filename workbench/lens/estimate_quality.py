@@ -11,14 +11,13 @@ import torch
 
 from workbench.core.errors import BadInput, Incompatible
 from workbench.lens.layers import layer_names
+from workbench.records.schema import ALL_LAYERS
 from workbench.tasks.base import Sizes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from workbench.case import Case
-
-WHOLE = "all layers"
 
 
 @dataclass(frozen=True)
@@ -79,11 +78,11 @@ class _Sums:
 
     def __init__(self, gradients: Mapping[nn.Parameter, Tensor | None], layers: dict[nn.Parameter, str]) -> None:
         self._gradients, self._layers = gradients, layers
-        self._names = [*dict.fromkeys(layers.values()), WHOLE]
+        self._names = [*dict.fromkeys(layers.values()), ALL_LAYERS]
         self._elements = dict.fromkeys(self._names, 0)
         self._own = dict.fromkeys(self._names, 0.0)
         for parameter, gradient in gradients.items():
-            for name in (layers[parameter], WHOLE):
+            for name in (layers[parameter], ALL_LAYERS):
                 self._elements[name] += parameter.numel()
                 self._own[name] += 0.0 if gradient is None else float(gradient.double().pow(2).sum())
         self._cosines: dict[str, list[float]] = {name: [] for name in self._names}
@@ -100,7 +99,7 @@ class _Sums:
         flat = estimate.detach().double().flatten()
         dot = 0.0 if gradient is None else float(flat @ gradient.double().flatten())
         square = float(flat @ flat)
-        for name in (self._layers[parameter], WHOLE):
+        for name in (self._layers[parameter], ALL_LAYERS):
             self._dot[name] += dot
             self._square[name] += square
 
@@ -120,7 +119,7 @@ class _Sums:
             if not self._cosines[name]:
                 continue
             own, size, draws = self._own[name], self._elements[name], len(self._cosines[name])
-            expected = (size * self._own[WHOLE] / own + 1) / probes
+            expected = (size * self._own[ALL_LAYERS] / own + 1) / probes
             cosine, error = (math.fsum(v[name]) / draws for v in (self._cosines, self._errors))
             made.append(Quality(name, size, probes, draws, cosine, error, expected))
         return made

@@ -3,6 +3,9 @@
 A step that checks its own numbers (is a logit infinite?) mostly stops with an error when it dislikes them, so
 a step that finishes got the other answer. A question is therefore answered with "no" at first. The answer
 stands when the contrary one stops the step before another operator runs, or leads to the same bytes.
+
+A number that is read is taken as ``NUMBER``. Unless one of our own parts read it, the step is tried with
+``OTHER_NUMBERS`` too, and must come to the same bytes.
 """
 
 from __future__ import annotations

@@ -32,6 +32,9 @@ class State(StrEnum):
 FINISHED = (State.DONE, State.REFUSED)
 
 
+ALL_LAYERS = "all layers"  #: what stands in the place of a layer's name for all of them together
+
+
 @dataclass(frozen=True)
 class StepRecord:
     """One training step. ``peak`` is bytes.
@@ -39,7 +42,7 @@ class StepRecord:
     When recorded, ``layer_norms`` is the gradient norm of each layer and ``layer_updates`` the norm of its update over
     the norm of its trained weights, both taken over evenly spaced samples of each tensor. ``held`` is what was live
     before the step, bytes by category; empty where that is as in the step before, or not known. ``layer_cosines`` are
-    cosines of the estimate to the true gradient by layer and for ``all layers``, where the gradient is an estimate and
+    cosines of the estimate to the true gradient by layer and for ``ALL_LAYERS``, where the gradient is an estimate and
     they were asked for.
     """
 
