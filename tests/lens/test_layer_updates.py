@@ -3,7 +3,9 @@
 import torch
 from torch import nn
 
+from workbench.case import Case
 from workbench.lens.layers import SAMPLE, layer_norms
+from workbench.memory.guard import guard
 
 
 def moved(model, by):
@@ -45,3 +47,17 @@ def test_a_layer_that_was_all_zero_has_no_ratio():
     model = nn.Linear(4, 4, bias=False)
     nn.init.zeros_(model.weight)
     assert moved(model, lambda p: p + 1).updates() == {}
+
+
+def test_watching_a_forward_only_step_uses_up_no_budget():
+    """It never holds an estimate of its own, so what is shown to who watches must lie elsewhere."""
+    case = Case("tokens", "tiny-bert", "mezo", 1, 8)  # whose embedding is most of it
+    step, batch = case.step(case.attached(weights=False)), case.example()
+    peaks, seen = [], []
+    for observer in (None, None, layer_norms(step.model)):
+        step.observer = observer
+        with guard(2**40, step, batch) as guarded:
+            step(batch)
+        peaks.append(guarded.peak)
+        seen.append(observer.values() if observer else {})
+    assert peaks[2] == peaks[1] and all(norm > 0 for norm in seen[2].values()) and len(seen[2]) > 2

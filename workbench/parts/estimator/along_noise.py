@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -108,10 +109,16 @@ class AlongNoise:
 
     @staticmethod
     def _show(step: Step, estimate: Noise) -> None:
-        """Let the step's observer, if there is one, see each parameter with its estimate."""
+        """Let the step's observer, if there is one, see each parameter with its estimate.
+
+        The step itself never holds one. It lies in numpy's memory, because who watches must not use up the budget.
+        """
         if step.observer is None:
             return
         for index, parameter in enumerate(step.parameters):
-            parameter.grad = estimate.like(parameter, numbered([index]))
+            memory = torch.from_numpy(np.zeros(parameter.nbytes, np.uint8)).view(parameter.dtype)
+            shown = memory.as_strided(parameter.shape, parameter.stride())
+            estimate.add_([shown], numbered([index]))
+            parameter.grad = shown
             step.observer(parameter)
             parameter.grad = None
