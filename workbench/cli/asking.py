@@ -233,9 +233,11 @@ def measure(
     """Run the step on random weights and print prediction beside measurement; exit 3 when the budget refuses it."""
     from workbench.core.errors import BudgetExceeded, Incompatible
     from workbench.core.units import parse_size
+    from workbench.environment import new_id, now
     from workbench.memory.measure import measure as measure_step
     from workbench.plan.refusal import with_ways_out
     from workbench.predictions import recent_log
+    from workbench.records.measurements import keep
 
     case, chosen = _case(task, model, method, batch, length, accumulate, settings, tier, budget)
     limit = parse_size(budget) if budget else None
@@ -247,6 +249,8 @@ def measure(
         measured = measure_step(step, case.example(), budget=limit, log=recent_log(case))
     except BudgetExceeded as error:
         raise with_ways_out(error, case) from None
+    if predicted is not None:
+        keep(new_id(), now(), _named(case), predicted, measured)
     if as_json:
         return show_json({"case": case.identity(), **side_by_side(predicted, measured)})
     if predicted is None:
@@ -255,6 +259,12 @@ def measure(
     show_profiles(case, {"predicted": predicted, "measured": measured})
     note(difference(predicted, measured))
     return None
+
+
+def _named(case: Any) -> dict[str, Any]:
+    """What the ledger of errors says of a case."""
+    names = {"task": case.task_name, "model": case.model_name, "method": case.method_name}
+    return {**names, "batch": case.batch, "length": case.length, "config": dict(case.settings)}
 
 
 def _prediction(case: Any, tier: Tier | None) -> MemoryProfile | None:

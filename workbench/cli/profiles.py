@@ -53,7 +53,8 @@ def side_by_side(predicted: MemoryProfile | None, measured: MemoryProfile) -> di
 def profile_data(profile: MemoryProfile) -> dict[str, Any]:
     """The profile without its timeline, which is long; `runs show` prints all of a run."""
     data = profile.to_dict()
-    data.pop("timeline")
+    for name in ("timeline", "modules"):  # the second are the names that the first refers to
+        data.pop(name)
     return data
 
 

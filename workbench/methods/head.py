@@ -33,7 +33,8 @@ class HeadOnly(Method):
 
     def applies_to(self, model: ModelSpec) -> str | None:
         if model.writes:
-            return f"{model.name} writes with the output layer it came with, so there is no fresh head to train"
+            own = "its own output layer, often its input embedding"
+            return f"{model.name} writes with {own}, so there is no fresh head to train"
         return super().applies_to(model)
 
     def parts(self, config: HeadConfig) -> Parts:
