@@ -237,7 +237,9 @@ def _shapes(batch: Any) -> list[str]:
     if not isinstance(first, dict):
         return []
     shapes = {k: tuple(v.shape) for k, v in first.items() if isinstance(v, Tensor)}
-    return ["batch " + ", ".join(f"{k} {'x'.join(map(str, s))}" for k, s in shapes.items())]
+    mask = first.get("attention_mask")
+    padding = [] if mask is None else ["no padding" if bool(mask.all()) else "padded examples"]
+    return ["batch " + ", ".join(f"{k} {'x'.join(map(str, s))}" for k, s in shapes.items()), *padding]
 
 
 def _kinds(model: nn.Module) -> list[str]:
