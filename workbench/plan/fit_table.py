@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -251,12 +251,12 @@ def fit(
 
     with second_process(tier) as second:
         table = _table(cases, device, tier, step_times, progress, second)
-        found = table.at(budget)
         by_name = {c.method_name: c for c in cases}
-        second.ways_out(list(_unsearched(found, by_name, budget, tier)), budget, patience)
-        share = _Shares(patience, sum(one.fits == "does not fit" for one in found))
+        found, unsearched = _at_once(table.at(budget), by_name, budget, tier)
+        second.ways_out([by_name[name] for name in unsearched], budget, patience)
+        share = _Shares(patience, len(unsearched))
         found = [
-            with_changes(one, by_name[one.method], budget, tier, share.next()) if one.fits == "does not fit" else one
+            with_changes(one, by_name[one.method], budget, tier, share.next()) if one.method in unsearched else one
             for one in found
         ]
     return Verdicts(arranged(found), table, budget)
@@ -273,11 +273,15 @@ class _Shares:
         return Patience(max(0.0, self.began + self.taken * self.part - time.monotonic()))
 
 
-def _unsearched(found: Iterable[Verdict], cases: Mapping[str, Case], budget: int, tier: Tier | None) -> Iterator[Case]:
-    """Cases whose search for ways out would have to predict something that is not kept yet."""
+def _at_once(
+    found: Iterable[Verdict], cases: Mapping[str, Case], budget: int, tier: Tier | None
+) -> tuple[list[Verdict], list[str]]:
+    """The verdicts with ways out that follow from what is kept, and the methods whose search must predict more."""
+    searched, unsearched = [], []
     for one in found:
-        if one.fits == "does not fit":
-            no_patience = Patience(0.0)
-            with_changes(one, cases[one.method], budget, tier, no_patience)
-            if no_patience.ran_out:
-                yield cases[one.method]
+        no_patience = Patience(0.0)
+        whole = with_changes(one, cases[one.method], budget, tier, no_patience) if one.fits == "does not fit" else one
+        if no_patience.ran_out:
+            unsearched.append(one.method)
+        searched.append(one if no_patience.ran_out else whole)
+    return searched, unsearched
