@@ -12,7 +12,7 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.schedule import Schedule
 from workbench.core.units import parse_size
-from workbench.plan.fit_table import PATIENCE, FitTable, Verdicts, fit, fit_table
+from workbench.plan.fit_table import FitTable, Verdicts, fit, fit_table
 from workbench.plan.planned import Plan
 from workbench.plan.planner import default_grid, gained_per_example, plan
 from workbench.plan.refusal import SECONDS, with_ways
@@ -60,7 +60,7 @@ class Bench(Reproducible):
         methods: Sequence[str] = (),
         *,
         step_times: bool = False,
-        patience: float = PATIENCE,
+        patience: float | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> Verdicts:
         """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained.

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 #: Batches that a table answers, and the words for them.
 BATCHES: Lengths = 1, LARGEST_BATCH, f"a whole number of 1 to {LARGEST_BATCH}"
-PATIENCE = 20.0  #: seconds that one table's search for changes of settings may take
+#: Seconds that one table's search for changes of settings may take: the most, and the least where sizes took long.
+PATIENCE, LEAST_PATIENCE = 20.0, 5.0
+#: Seconds after which the answer over all methods is due: what finding sizes leaves of it goes to the search.
+DUE = 26.0
 _ORDER: tuple[Fits, ...] = ("fits", "fits if", "does not fit", "cannot", "not predicted", "does not apply")
 
 
@@ -239,19 +242,24 @@ def fit(
     *,
     tier: Tier | None = None,
     step_times: bool = False,
-    patience: float = PATIENCE,
+    patience: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Verdicts:
     """Every case at its own shape; ``budget`` in bytes.
 
-    Where a smaller batch is not enough, changes of settings are predicted for up to ``patience`` seconds in all.
+    Where a smaller batch is not enough, changes of settings are predicted for up to ``patience`` seconds in all; by
+    default for what is left until the answer is due, ``DUE`` seconds after it was asked for, but for ``LEAST_PATIENCE``
+    to ``PATIENCE`` seconds. What was predicted is kept: the same question goes on where the search stopped.
     ``step_times`` as in :func:`fit_table`.
     """
     from workbench.plan.ahead import second_process
 
+    began = time.monotonic()
     with second_process(tier) as second:
         table = _table(cases, device, tier, step_times, progress, second)
         by_name = {c.method_name: c for c in cases}
+        if patience is None:
+            patience = min(PATIENCE, max(LEAST_PATIENCE, began + DUE - time.monotonic()))
         found, unsearched = _at_once(table.at(budget), by_name, budget, tier)
         second.ways_out([by_name[name] for name in unsearched], budget, patience)
         share = _Shares(patience, len(unsearched))

@@ -76,7 +76,7 @@ class Patience:
 
     @property
     def sentence(self) -> str:
-        return f"the search for ways out stopped after {self.seconds:.2g} s"
+        return f"the search for ways out stopped after {self.seconds:.2g} s; asked again it goes on"
 
 
 def ways_out(
