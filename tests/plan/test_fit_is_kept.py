@@ -10,6 +10,7 @@ from workbench.case import Case
 from workbench.core.errors import Incompatible
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.plan.fit_table import fit
+from workbench.plan.planner import plan
 from workbench.predictions import known
 
 AGAIN = """
@@ -34,6 +35,28 @@ def test_a_second_fit_needs_neither_torch_nor_another_trace(board):
     second = subprocess.run(words, capture_output=True, text=True, env=os.environ, timeout=60)
     assert second.returncode == 0, second.stderr
     assert second.stdout.splitlines() == [f"{o.method} {o.fits} {[c.sentence for c in o.changes]}" for o in first]
+
+
+PLANNED = """
+import sys
+from workbench.case import Case
+from workbench.core.profile import Tier
+from workbench.devices import get
+from workbench.plan.planner import plan
+found = plan(Case("tokens", "tiny-bert", "full", 8, 16), get("raspberry-pi-4"), int(sys.argv[1]), tier=Tier.FAKE)
+assert "torch" not in sys.modules
+print(found.case.settings, found.case.batch)
+"""
+
+
+def test_a_second_plan_builds_no_model_to_count_its_blocks(board):
+    case = Case("tokens", "tiny-bert", "full", 8, 16)
+    budget = case.predict(Tier.FAKE).peak - 1
+    first = plan(case, board, budget, tier=Tier.FAKE)
+    words = [sys.executable, "-W", "ignore", "-c", PLANNED, str(budget)]
+    second = subprocess.run(words, capture_output=True, text=True, env=os.environ, timeout=60)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.strip() == f"{first.case.settings} {first.case.batch}"
 
 
 def test_a_refusal_found_by_a_trace_is_known(board):
