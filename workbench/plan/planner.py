@@ -20,8 +20,8 @@ from workbench.plan.choice import Choice
 from workbench.plan.fitting import predicted_step
 from workbench.plan.planned import Other, Plan, settings_in_words
 from workbench.plan.refusal import ways_found
-from workbench.plan.ways import block_count
 from workbench.plan.verdict import cost
+from workbench.plan.ways import block_count
 from workbench.records.schema import Quantity, RunRecord, State
 
 if TYPE_CHECKING:
