@@ -4,7 +4,7 @@
 
 Commands are whole processes, from the shell's point of view: wall seconds, and the CPU seconds of the process and its
 children. *Cold* means an empty cache (assets are there, probes and predictions are not), *cached* the same command
-again, after the search for ways out has come to its end. A change is a new budget, batch and length over all methods, in
+again, after the search for ways out has ended. A change is a new budget, batch and length over all methods, in
 Python and in the panel's own code. Large models are known by their shapes alone, batch 1, 512 tokens, formula tier.
 Each row is written when it is there and a part stays on the page until it is run again; the load is the mean number of
 processes that wanted a core in the minute before, and CPU times, too, are longer on a busy machine.
