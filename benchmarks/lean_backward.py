@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/lean_backward.py [--part PART] [--model MODEL] [--page]
 
-Parts are ``blocks`` and ``cosines`` (MobileTL), ``packing`` (SlimFit), ``predicted``, ``bytes``, ``rates`` (learning
-rates of every arm by training examples set aside, on a seed that no result uses) and ``trained``.
+Parts are ``blocks``, ``cosines`` and ``activations`` (MobileTL), ``packing`` and ``scores`` (SlimFit), ``predicted``,
+``bytes``, ``rates`` (learning rates of every arm by training examples set aside, on a seed that no result uses) and
+``trained``.
 Trainings that are in the run store are not repeated, so the last part can be stopped and taken up; ``--stored`` trains
 nothing, ``--page`` only writes the page.
 """
@@ -21,20 +22,24 @@ import torch
 from asked_parts import arguments
 
 import workbench as wb
+from workbench import figures
 from workbench.bench import Bench
 from workbench.case import Case
 from workbench.core.spelling import parsed_way
 from workbench.environment import environment, now
+from workbench.figures.mpl import to_svg
 from workbench.lens.kept_by_block import kept_by_block
 from workbench.memory.measure import measure
 from workbench.records.schema import RunRecord
-from workbench.studies.lean_backward import FROZEN, Arms, convolution_arms, transformer_arms
+from workbench.studies.factory import factory_model
+from workbench.studies.lean_backward import FROZEN, Arms, convolution_arms, slimfit_ways, transformer_arms
 from workbench.studies.lean_transformers import kept_and_computed, trained
 from workbench.testing import Subject
 
 RESULTS = Path(__file__).resolve().parent / "results" / "lean_backward.json"
 SEEDS = (0, 1, 2)
 TUNING_SEED = 3
+RATES_SMALL = (0.003, 0.01, 0.03)  #: of small nets
 VALIDATION = 200  #: further training examples that rates are chosen by
 #: Rates that each way tries, by its method; without one, those of all.
 RATES: dict[str, dict[str, tuple[float, ...]]] = {
@@ -59,15 +64,16 @@ class Setting(NamedTuple):
     epochs: float = 1
 
 
+_TRANSFORMER = ("packing", "predicted", "bytes", "rates", "trained", "scores")
 SETTINGS = {
     "efficientnet-lite0": Setting(
-        "fashion-mnist", 64, 480, 500, ("blocks", "cosines", "predicted", "bytes", "rates", "trained")
+        "fashion-mnist", 64, 480, 500, ("blocks", "cosines", "activations", "predicted", "bytes", "rates", "trained")
     ),
-    "minilm": Setting("movie-sentiment", 32, 400, 400, ("packing", "predicted", "bytes", "rates", "trained")),
-    "tiny-vit": Setting("digits", 16, 1000, 300, ("packing", "predicted", "bytes", "rates", "trained"), epochs=3),
+    "minilm": Setting("movie-sentiment", 32, 400, 400, _TRANSFORMER),
+    "tiny-vit": Setting("digits", 16, 1000, 300, _TRANSFORMER, epochs=3),
 }
-PARTS = ("blocks", "cosines", "packing", "predicted", "bytes", "rates", "trained")
-TRAINING = ("rates", "trained")  #: parts that train, or read the store alone
+PARTS = ("blocks", "cosines", "activations", "packing", "predicted", "bytes", "rates", "trained", "scores")
+TRAINING = ("rates", "trained", "activations", "scores")  #: parts that train, or read the store alone
 
 
 def main() -> None:
@@ -124,6 +130,41 @@ def _gradients(model: str, compute: str) -> dict[str, torch.Tensor]:
     batch = {n: t.double() if t.is_floating_point() else t for n, t in subject.examples()[0].items()}
     made(**batch).loss.backward()
     return {n: p.grad for n, p in made.named_parameters() if p.grad is not None}
+
+
+def part_activations(_: Bench, stored: bool) -> list[dict[str, Any]]:
+    """ReLU6 and hard-swish, each with one bit and with torch's own derivative, on small nets that leave a factory.
+
+    Each at the best of its own rates by examples set aside; all blocks but the first train.
+    """
+    rows = []
+    for model in ("tiny-cnn", "tiny-hardswish"):
+        name = factory_model(wb.open("digits", model, budget="4GiB", batch=32, train=1000, test=300), epochs=10)
+        bench = wb.open("fashion-mnist", name, budget="4GiB", batch=16, train=1200, test=1000, epochs=1)
+        for compute in ("lean", "requires-grad"):
+            settings = {"method": ["mobile-tl"], "blocks": [4], "compute": [compute]}
+            chosen_by = bench.validating(VALIDATION)
+            tried = {r: chosen_by.ablate({**settings, "seed": [TUNING_SEED], "lr": [r]})[0] for r in RATES_SMALL}
+            rates = {r: record.score.get("value", 0.0) for r, record in tried.items()}
+            lr = max(rates, key=rates.__getitem__)
+            for record in bench.ablate({**settings, "seed": list(SEEDS), "lr": [lr]}):
+                row = {"model": model, "compute": compute, "lr": lr, "rates": rates, "seed": record.seed}
+                rows.append(row | {"score": record.score["value"], "kept": record.measured.saved})  # type: ignore[union-attr]
+    return rows
+
+
+def part_scores(bench: Bench, stored: bool) -> dict[str, Any]:
+    """How far each layer moved along a run of SlimFit, drawn; which moved most at the end, and how many had a turn."""
+    (record,) = (_stored if stored else trained)(bench, [slimfit_ways(bench, (0.9,))[0]], SEEDS[:1])
+    info = figures.dynamics([record])
+    drawn = to_svg(info).replace("currentColor", "#7D8590")
+    (report.PAGE.parent / f"lean-backward-{bench.model}.svg").write_text(drawn)
+    moved = {layer: line[-1] for layer, line in zip(info.layers, info.logarithms) if line[-1] is not None}
+    order = sorted(moved, key=moved.__getitem__)
+    return {
+        "arm": info.arm, "steps": len(record.steps), "layers": len(info.layers), "model": bench.model, "alt": info.alt,
+        "most": order[-3:][::-1], "least": order[:3], "spread": moved[order[-1]] - moved[order[0]],
+    }  # fmt: skip
 
 
 def part_predicted(bench: Bench) -> list[dict[str, Any]]:
