@@ -93,6 +93,18 @@ def test_the_small_nets_train_within_256_kb_and_one_megabyte_of_flash():
     assert "flash" in (replace(large, buffers=(), arena=0, resident=()).refusal(device) or "")
 
 
+def test_flash_holds_all_that_the_step_reads():
+    made = case(**SCHEME)
+    net, plan = made.attached(), plan_step(made)
+    sizes = {line.label: line.size for line in plan.flash}
+    tensors = sum(b.numel() * b.element_size() for b in net.buffers()) + sum(
+        4 * p.numel() for p in net.classifier.parameters()
+    )
+    lists = sum(2 * conv.channels.numel() for _, conv in net.convolutions if conv.channels is not None)
+    zeros = sum(2 if name in dict(net.convolutions) else 3 for name in net.layers)
+    assert lists and sum(sizes.values()) == plan.flash_bytes == tensors + lists + zeros
+
+
 def test_updates_at_their_gradients_need_one_tensors_gradient_not_the_sum():
     early, late = (plan_step(case(**ALL, updates=u)) for u in ("early", "late"))
     sums = [b.size for b in late.buffers if b.kind == "gradient of a weight"]

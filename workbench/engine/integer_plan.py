@@ -16,9 +16,12 @@ from workbench.core.units import format_size
 from workbench.nn.integer_layers import IntegerConv
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from workbench.devices.model import Device
     from workbench.nn.integer_net import IntegerNet
 
+INDEX = 2  #: bytes of a channel's number
 #: Bytes of optimizer state for each trained number.
 STATE = {"sgd": 0, "lars": 0, "momentum": 4, "adamw": 8}
 
@@ -244,8 +247,15 @@ class _Builder:
 
 
 def _held(net: IntegerNet, state: int) -> tuple[list[Line], list[Line]]:
-    """What lies in SRAM for good, and what in flash."""
-    resident, flash = [], []
+    """What lies in SRAM for good, and what in flash.
+
+    Flash holds all that ships: weights, biases, scales and multipliers, the factors of residual sums, a byte for each
+    zero point, and the list of the channels that a trained slice keeps, at ``INDEX`` bytes each.
+    """
+    resident, flash = [], [Line("scales of input and features", "constants", 8)]
+    for name, layer in net.layers.items():
+        if not isinstance(layer, IntegerConv):
+            flash.append(Line(name, "constants", _bytes(layer) + 3))
     for name, conv in net.convolutions:
         count = 0
         if conv.trains_weight:
@@ -258,9 +268,14 @@ def _held(net: IntegerNet, state: int) -> tuple[list[Line], list[Line]]:
             resident.append(Line(f"{name}.bias", "trained bias", 4 * conv.outputs))
         if state and count:
             resident.append(Line(f"{name}: state of the update rule", "optimizer state", state * count))
-        own = (conv.weight, conv.bias, conv.scale_w, conv.multiplier, conv.shift)
-        flash.append(Line(name, "layer", sum(t.numel() * t.element_size() for t in own)))
+        flash.append(Line(name, "layer", _bytes(conv) + 2))
+        if conv.kept_channels is not None:
+            flash.append(Line(f"{name}: channels kept", "list of channels", INDEX * conv.kept_channels.shape[0]))
     numbers = sum(p.numel() for p in net.classifier.parameters())
     resident.append(Line("classifier", "trained head", (4 + state) * numbers))
     flash.append(Line("classifier", "head", 4 * numbers))
     return resident, flash
+
+
+def _bytes(layer: nn.Module) -> int:
+    return sum(t.numel() * t.element_size() for t in layer.buffers(recurse=False))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workbench.studies.tuned_arms import TunedArm
 
 METHOD = "int8-training"
-RATES = (0.005, 0.02, 0.08)  #: the grid of steps on one example
+RATES = (0.005, 0.02, 0.08, 0.3)  #: the grid of steps on one example
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ class Preset:
 PRESETS: Mapping[str, Preset] = {
     "quick": Preset("digits", "mcu-net", "digits", "", 0, 12, 8, 200, 60, 100, (0,), 1, (2, 6), (-1,), 40),
     "standard": Preset(
-        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 300, 600, (0, 1, 2), 3, (4, 8, 16),
+        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 300, 600, (0, 1, 2), 4, (4, 8, 16),
         (-1, -2, -4, -5), 800,
     ),
     "full": Preset(
-        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 20, 1000, 16, 2000, 300, 1000, (0, 1, 2, 3, 4), 3,
+        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 20, 1000, 16, 2000, 300, 1000, (0, 1, 2, 3, 4), 4,
         (2, 4, 8, 12, 16, 20), (-1, -2, -4, -5, -7, -8, -10), 20_000,
     ),
 }  # fmt: skip
