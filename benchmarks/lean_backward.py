@@ -30,7 +30,9 @@ from workbench.environment import environment, now
 from workbench.figures.mpl import to_svg
 from workbench.lens.kept_by_block import kept_by_block
 from workbench.memory.measure import measure
+from workbench.nn.deterministic import stay_evaluating
 from workbench.records.schema import RunRecord
+from workbench.session import Session
 from workbench.studies.factory import factory_model
 from workbench.studies.lean_backward import FROZEN, Arms, convolution_arms, slimfit_ways, transformer_arms
 from workbench.studies.lean_transformers import kept_and_computed, trained
@@ -67,12 +69,16 @@ class Setting(NamedTuple):
 _TRANSFORMER = ("packing", "predicted", "bytes", "rates", "trained", "scores")
 SETTINGS = {
     "efficientnet-lite0": Setting(
-        "fashion-mnist", 64, 480, 500, ("blocks", "cosines", "activations", "predicted", "bytes", "rates", "trained")
+        "fashion-mnist",
+        64,
+        480,
+        500,
+        ("blocks", "cosines", "activations", "predicted", "bytes", "rates", "trained", "norms"),
     ),
     "minilm": Setting("movie-sentiment", 32, 400, 400, _TRANSFORMER),
     "tiny-vit": Setting("digits", 16, 1000, 300, _TRANSFORMER, epochs=3),
 }
-PARTS = ("blocks", "cosines", "activations", "packing", "predicted", "bytes", "rates", "trained", "scores")
+PARTS = ("blocks", "cosines", "activations", "packing", "predicted", "bytes", "rates", "trained", "norms", "scores")
 TRAINING = ("rates", "trained", "activations", "scores")  #: parts that train, or read the store alone
 
 
@@ -165,6 +171,34 @@ def part_scores(bench: Bench, stored: bool) -> dict[str, Any]:
         "arm": info.arm, "steps": len(record.steps), "layers": len(info.layers), "model": bench.model, "alt": info.alt,
         "most": order[-3:][::-1], "least": order[:3], "spread": moved[order[-1]] - moved[order[0]],
     }  # fmt: skip
+
+
+def part_norms(bench: Bench) -> list[dict[str, Any]]:
+    """Score of ways that move every norm, as they are and with all statistics held still: the difference is theirs."""
+    ways = [w for w in arms(bench).trained if w.startswith(("full", "green-trainer"))]
+    return [
+        {
+            "way": way,
+            "seed": seed,
+            "statistics": "held still" if still else "moving",
+            "score": _held(bench, way, seed, still),
+        }
+        for way in ways
+        for seed in SEEDS
+        for still in (False, True)
+    ]
+
+
+def _held(bench: Bench, way: str, seed: int, still: bool) -> float:
+    method, settings = parsed_way(way)
+    session = Session(bench.case(method, **settings), seed, None, bench.schedule, bench.sizes)
+    session.prepare()
+    for module in session.model.modules() if still else ():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            stay_evaluating(module)
+    for _ in session.steps():
+        pass
+    return session.score().value
 
 
 def part_predicted(bench: Bench) -> list[dict[str, Any]]:

@@ -99,6 +99,21 @@ def _activations(rows: Sequence[Row]) -> list[str]:
     return [*lines, *_told("torch's own derivative", pairs)]
 
 
+def _norms(rows: Sequence[Row]) -> list[str]:
+    lines = ["\n### What moving statistics cost\n", "| way | moving | all held still | difference, paired |"]
+    lines += ["|---|---:|---:|---:|"]
+    for way in dict.fromkeys(row["way"] for row in rows):
+        moving, still = (
+            {r["seed"]: r["score"] for r in rows if (r["way"], r["statistics"]) == (way, what)}
+            for what in ("moving", "held still")
+        )
+        gap = paired_difference(still, moving)
+        assert gap is not None
+        said = f"{100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+        lines.append(f"| {way} | {_spread(list(moving.values()))} | {_spread(list(still.values()))} | {said} |")
+    return lines
+
+
 def _scores(found: Row) -> list[str]:
     said = ", ".join(f"`{name}`" for name in found["most"])
     least = ", ".join(f"`{name}`" for name in found["least"])
@@ -247,5 +262,6 @@ def _spread(values: Sequence[float]) -> str:
 
 _PARTS = {
     "blocks": _blocks, "cosines": _cosines, "activations": _activations, "packing": _packing, "predicted": _predicted,
-    "bytes": _bytes, "rates": _rates, "trained": _trained, "scores": _scores,
+    "bytes": _bytes, "rates": _rates, "trained": _trained, "norms": _norms,
+    "scores": _scores,
 }  # fmt: skip
