@@ -7,12 +7,12 @@ SlimFit's rate rises with the frozen share as in the paper, by a rule that nobod
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from workbench.studies.lean_transformers import FROM_RANDOM, PRETRAINED, equal_channels
+from workbench.studies.lean_transformers import FROM_RANDOM, PRETRAINED, equal_channels, rated_way
 
 if TYPE_CHECKING:
     from workbench.bench import Bench
@@ -26,7 +26,7 @@ TRANSFORMERS = {"quick": ("digits", "tiny-vit"), "": ("movie-sentiment", "minilm
 CONVOLUTIONS = {"quick": ("digits", "tiny-cnn"), "": ("fashion-mnist", "efficientnet-lite0")}
 SEEDS = {"quick": (0,), "": (0, 1, 2)}  #: by profile; one shows what the page says, three what is told apart
 RHO = 0.7  #: operations of a step as a share of full tuning's, for tensors chosen by worth and by chance
-#: Rates on convolutional nets by way; of a way that is not named, that of its method.
+#: Rates on convolutional nets, see :func:`workbench.studies.lean_transformers.rated_way`.
 CONVOLUTIONAL = {
     "mobile-tl": 0.003,
     "sparse-update": 0.001,
@@ -39,7 +39,7 @@ CONVOLUTIONAL = {
     "last-blocks blocks=3 statistics=moving": 0.01,
     "checkpointing": 0.003,
     "green-trainer": 0.01,
-    "green-trainer rho=0.7 select=random": 0.03,
+    "green-trainer select=random": 0.03,
 }
 
 
@@ -113,12 +113,6 @@ def convolution_arms(bench: Bench, blocks: Sequence[int] = ()) -> Arms:
         "int8-training update=all graph=fake",
     )
     return Arms(tuple(map(rated, papers)), tuple(map(rated, plain)), lazy)
-
-
-def rated_way(rates: Mapping[str, float], way: str) -> str:
-    """``way`` with its own rate of ``rates``, else with that of its method."""
-    method, *settings = way.split()
-    return " ".join([method, f"lr={rates.get(way, rates[method]):g}", *settings])
 
 
 def _pretrained(bench: Bench) -> bool:
