@@ -75,6 +75,13 @@ class Bench(Reproducible):
         """What :meth:`fit` answers from: a table that answers any budget, batch and length at once."""
         return fit_table(self._cases(methods), self.device, progress=progress)
 
+    def validating(self, examples: int) -> Bench:
+        """The same bench, scoring on training examples set aside: what is chosen by its scores never saw the test set.
+
+        As many examples of training are fewer; where data come in groups, as by person, whole groups are.
+        """
+        return replace(self, sizes=replace(self.sizes, validation=examples))
+
     def _cases(self, methods: Sequence[str]) -> list[Case]:
         return cases_for(self.task, self.model, methods, batch=self.batch, length=self.length)
 

@@ -265,7 +265,7 @@ def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> tuple[int,
 
 def with_batch(case: Case, batch: int) -> Case:
     """``case`` with a smaller micro-batch, accumulated to at least as many examples a step where that is possible."""
-    if case.config.update_in_backward:
+    if case.config.drops_gradients:
         return replace(case, batch=batch)
     return replace(case, batch=batch, accumulate=-(-case.batch * case.accumulate // batch))
 
@@ -281,7 +281,7 @@ def micro_batches(batch: int, times: int) -> str:
 def _between(case: Case, profile: MemoryProfile) -> int:
     """Bytes that stay between micro-batches: weights, optimizer state, and every gradient where any is accumulated."""
     held = profile.by_category.get(Category.WEIGHTS, 0) + profile.by_category.get(Category.OPTIMIZER, 0)
-    if case.config.update_in_backward:
+    if case.config.drops_gradients:
         return held
     return held + profile.by_phase.get(Phase.UPDATE, {}).get(Category.GRADIENTS, 0)
 
