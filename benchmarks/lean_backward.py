@@ -50,7 +50,7 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
         "full": (3e-5, 1e-4, 3e-4), "lora": (1e-3, 3e-3, 1e-2), "s2ft": (1.5e-3, 5e-3, 1.5e-2),
         "green-trainer": (3e-4, 1e-3, 3e-3), "bias": (5e-4, 2e-3, 1e-2), "last-blocks": (1e-4, 3e-4, 1e-3),
     },
-    "tiny-vit": {"": (0.001, 0.003, 0.01, 0.03)},
+    "tiny-vit": {"": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)},
 }  # fmt: skip
 
 
