@@ -76,7 +76,7 @@ class Patience:
 
     @property
     def sentence(self) -> str:
-        return f"the search for ways out stopped after {self.seconds:.2g} s"
+        return f"the search for ways out stopped after {self.seconds:.2g} s; asked again it goes on"
 
 
 def ways_out(
@@ -123,7 +123,7 @@ def fewest_recomputed(
     Every further block lowers the peak but the last, which backward makes again at once; a bisection over the
     others finds the number. Each of its steps is one prediction.
     """
-    count = _blocks(case)
+    count = block_count(case)
     cases = [_with(case, recompute_first=first) for first in range(1, count + 1)]
     if not cases:
         return None
@@ -140,7 +140,7 @@ def fewest_recomputed(
     return Change(f"recompute the first {least + 1} of {count} blocks", cases[least], peak)
 
 
-def _blocks(case: Case) -> int:
+def block_count(case: Case) -> int:
     """How many blocks the model has; kept, because building a model to count them takes seconds of importing."""
     from workbench.predictions import kept
 
