@@ -28,8 +28,8 @@ PRETRAINED = {
     "checkpointing": 1e-4,
 }  # fmt: skip
 FROM_RANDOM = {
-    "full": 1e-3, "lora": 3e-3, "s2ft": 1e-2, "green-trainer": 2e-3, "bias": 2e-3, "last-blocks": 3e-3,
-    "checkpointing": 1e-3,
+    "full": 1e-3, "lora": 3e-3, "s2ft": 1e-2, "green-trainer": 3e-4, "green-trainer select=random": 3e-2,
+    "bias": 3e-3, "last-blocks": 3e-3, "checkpointing": 1e-3,
 }  # fmt: skip
 
 
