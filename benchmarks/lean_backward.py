@@ -50,7 +50,7 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
         "full": (3e-5, 1e-4, 3e-4), "lora": (1e-3, 3e-3, 1e-2), "s2ft": (1.5e-3, 5e-3, 1.5e-2),
         "green-trainer": (3e-4, 1e-3, 3e-3), "bias": (5e-4, 2e-3, 1e-2), "last-blocks": (1e-4, 3e-4, 1e-3),
     },
-    "tiny-vit": {"": (0.001, 0.003, 0.01, 0.03)},
+    "tiny-vit": {"": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)},
 }  # fmt: skip
 
 
@@ -84,16 +84,24 @@ TRAINING = ("rates", "trained", "activations", "scores")  #: parts that train, o
 
 def main() -> None:
     asked = arguments(__doc__, PARTS, SETTINGS)
-    stored: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"models": {}}
     for model in asked.model if not asked.page else ():
         bench = opened(model)
         for part in (p for p in asked.part if p in SETTINGS[model].parts):
-            made = globals()[f"part_{part}"](bench, *((asked.stored,) if part in TRAINING else ()))
+            given = {"stored": asked.stored} if part in TRAINING else {}
+            if part == "trained" and asked.method:
+                given |= {"methods": asked.method, "known": results()["models"].get(model, {}).get(part, [])}
+            made = globals()[f"part_{part}"](bench, **given)
+            stored = results()  # read anew: another part may have ended meanwhile
             stored["models"].setdefault(model, {})[part] = made
             stored |= {"when": now(), "host": environment()}
             RESULTS.write_text(json.dumps(stored, indent=1, default=str) + "\n")
             print(f"{model} {part}: done", flush=True)
-    report.write(stored)
+    report.write(results())
+
+
+def results() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"models": {}}
+    return found
 
 
 def opened(model: str) -> Bench:
@@ -257,10 +265,18 @@ def rated(bench: Bench) -> list[str]:
     return [way for way in dict.fromkeys(plain) if not way.startswith(("slimfit", "checkpointing"))]
 
 
-def part_trained(bench: Bench, stored: bool) -> list[Mapping[str, Any]]:
-    """Every arm with every seed; a way that was refused stands with its reason."""
-    find = _stored if stored else trained
-    return [_row(r) for way in arms(bench).trained for r in find(bench, [way], SEEDS)]
+def part_trained(
+    bench: Bench, stored: bool, methods: Sequence[str] = (), known: Sequence[Mapping[str, Any]] = ()
+) -> list[Mapping[str, Any]]:
+    """Every arm with every seed; a way that was refused stands with its reason. Only ``methods`` are trained where some
+    are named, the others are as they are ``known``."""
+    find, rows = _stored if stored else trained, []
+    for way in arms(bench).trained:
+        method, settings = parsed_way(way)
+        told = _told(bench.case(method, **settings).config.model_dump())
+        old = [r for r in known if r["method"] == method and r["settings"] == told] if method not in methods else []
+        rows += old or [_row(r) for r in find(bench, [way], SEEDS)]
+    return rows
 
 
 def _stored(bench: Bench, ways: Sequence[str], seeds: Sequence[int]) -> list[RunRecord]:
@@ -272,12 +288,16 @@ def _stored(bench: Bench, ways: Sequence[str], seeds: Sequence[int]) -> list[Run
     return found
 
 
-def _row(record: RunRecord) -> Mapping[str, Any]:
+def _told(config: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("lr", "r", "channels", "rho", "select", "frozen", "blocks")
+    found = {k: config[k] for k in keys if k in config}
+    return found | {k: v for k, v in config.items() if (k, v) == ("statistics", "moving")}
+
+
+def _row(record: RunRecord) -> Mapping[str, Any]:
     return {
         "method": record.method,
-        "settings": {k: record.config[k] for k in keys if k in record.config}
-        | {k: v for k, v in record.config.items() if (k, v) == ("statistics", "moving")},
+        "settings": _told(record.config),
         "seed": record.seed,
         "state": record.state.value,
         "reason": record.reason,

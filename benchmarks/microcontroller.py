@@ -1,7 +1,7 @@
 """Print tables for ``docs/microcontroller.md``: planned steps of integer nets, and what the arms learned.
 
 Plans are exact and instant, ``--plans`` prints nothing else. Scores come from the runs of the microcontroller page;
-finished ones are kept.
+finished ones are kept. Two pictures are drawn beside the page.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import workbench as wb
 from workbench import figures, progress
 from workbench.core.units import format_size
 from workbench.devices import get
 from workbench.figures.extra_bytes import ExtraBytesInfo
-from workbench.figures.info import percent
+from workbench.figures.info import FigureInfo, percent
+from workbench.figures.mpl import to_svg
 from workbench.figures.table import Table
 from workbench.figures.update_order import UpdateOrderInfo
 from workbench.studies import microcontroller as micro
@@ -24,6 +26,7 @@ from workbench.studies.contribution import search_bytes
 from workbench.studies.norm_ratios import norm_ratios
 from workbench.studies.tuned_arms import tuned_arms
 
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 DEVICE, BUDGET = "stm32f746", 256 * 1024
 
 
@@ -46,6 +49,13 @@ def in_place(found: UpdateOrderInfo) -> str:
     return "\n".join(lines) + f"\n\n{found.caption}\n"
 
 
+def picture(info: FigureInfo, name: str) -> str:
+    """Draw beside the page, and name the drawing in it."""
+    drawn = to_svg(info).replace("currentColor", "#7D8590")
+    (DOCS / f"microcontroller-{name}.svg").write_text(drawn)
+    return f"![{info.alt}](microcontroller-{name}.svg)\n"
+
+
 def extra(found: ExtraBytesInfo, arms: list[ByteArm]) -> str:
     """Score by extra bytes with the grid that each rate was chosen from."""
     losses = {a.label: a.losses for a in arms}
@@ -65,13 +75,13 @@ def planned() -> list[str]:
     """What fits, when bytes are held, and the sparse step of the larger small net line by line."""
     nets = ("mcu-watch", "mcu-net", "efficientnet-lite0")
     benches = {net: wb.open("pixels", net, DEVICE, "64 GiB", batch=1) for net in nets}
-    plans = micro.plans(benches)
+    plans, order = micro.plans(benches), figures.planned_order(micro.both_orders(benches))
     refusals = {label: plan.refusal(get(DEVICE), BUDGET) for label, plan in plans.items()}
     return [
         "## What fits\n",
         markdown(figures.plans_table(plans, refusals)),
         "## Updated in place or at the end\n",
-        in_place(figures.planned_order(micro.both_orders(benches))),
+        in_place(order),
         "## The sparse step of mcu-net, line by line\n",
         markdown(figures.sram_table(plans["mcu-net, sparse"])),
     ]
@@ -85,14 +95,15 @@ def trained(preset: micro.Preset) -> Iterator[str]:
         arms = tuned_arms(bench, micro.METHOD, micro.ARMS, micro.grids(preset), preset.seeds, progress=tell)
         yield markdown(figures.tuned_table(arms))
         ratios = figures.norm_ratios(norm_ratios(bench))
-        yield f"## {ratios.title}\n\n{ratios.caption}\n"
+        yield f"## {ratios.title}\n\n{picture(ratios, 'ratios')}\n{ratios.caption}\n"
         yield "## Which tensors are worth their bytes\n"
         gains = micro.gains(bench, preset, arms, progress=tell)
         scheme = search_bytes(bench, gains, BUDGET // 2, trials=120)
         yield markdown(figures.contribution_table(gains, scheme)) + f"\nThe scheme: {scheme.settings}\n"
         asked = {"counts": preset.biases, "rates": micro.fewer(preset, RATES)}
         spent = byte_arms(bench, {"searched": scheme.settings}, preset.seeds, progress=tell, **asked)
-        yield extra(figures.extra_bytes(spent), spent)
+        bought = figures.extra_bytes(spent)
+        yield f"{picture(bought, 'bytes')}\n{extra(bought, spent)}"
         yield "## One example a step\n"
         alone, pictures = micro.on_device(bench, preset.device_steps), micro.pictures_bench(preset, DEVICE)
         rates = micro.fewer(preset, micro.RATES)

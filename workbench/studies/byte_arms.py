@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 METHOD = "int8-training"
 BIASES, LAYERS, SPARSE = "last k biases", "last k layers", "searched scheme"
-RATES = (0.03, 0.1, 0.3, 1.0)  #: the grid of every arm
+RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  #: the grid of every arm
 
 
 @dataclass(frozen=True)

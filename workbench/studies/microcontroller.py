@@ -98,11 +98,11 @@ class Preset:
 PRESETS: Mapping[str, Preset] = {
     "quick": Preset("digits", "mcu-net", "digits", "", 0, 12, 8, 200, 60, 100, (0,), 1, (2, 6), (-1,), 40),
     "standard": Preset(
-        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 300, 600, (0, 1, 2), 4, (4, 8, 16),
+        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 300, 600, (0, 1, 2), 5, (4, 8, 16),
         (-1, -2, -4, -5), 800,
     ),
     "full": Preset(
-        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 20, 1000, 16, 2000, 300, 1000, (0, 1, 2, 3, 4), 4,
+        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 20, 1000, 16, 2000, 300, 1000, (0, 1, 2, 3, 4), 5,
         (2, 4, 8, 12, 16, 20), (-1, -2, -4, -5, -7, -8, -10), 20_000,
     ),
 }  # fmt: skip
