@@ -7,7 +7,8 @@ from typing import Any
 
 _WHERE = {
     "Panel": "widgets.base",
-    "ParetoPanel": "widgets.panels",
+    "ParetoPanel": "widgets.pareto_panel",
+    "ParetoView": "widgets.panels",
     "TimelinePanel": "widgets.panels",
     "FitPanel": "widgets.panels",
     "VisitedPanel": "widgets.panels",

@@ -6,8 +6,9 @@ from widgets.base import STATIC, Panel
 from workbench.figures.info import FigureInfo
 
 
-class ParetoPanel(Panel):
-    """Score against peak memory with a budget that the reader moves."""
+class ParetoView(Panel):
+    """Any two measures against each other, with a budget of memory that the reader moves;
+    :class:`widgets.pareto_panel.ParetoPanel` is one that runs what is missing."""
 
     kind = "pareto"
     _esm = STATIC / "pareto.js"
@@ -77,7 +78,7 @@ class GradientPanel(Panel):
 
 
 _PANELS: tuple[type[Panel], ...] = (
-    ParetoPanel,
+    ParetoView,
     TimelinePanel,
     FitPanel,
     VisitedPanel,

@@ -43,13 +43,15 @@ class RunPanel(RunView, Placed):
         accumulate: int = 1,
         arena: bool = False,
         checkpoint_every: int = 0,
+        cosines: int = 0,
         **settings: Any,
     ) -> None:
         case = bench.case(method, **settings)
         self.bench, self.method, self.seed = bench, method, seed
         self.record: RunRecord | None = None
         self._options: dict[str, Any] = {
-            "accumulate": accumulate, "arena": arena, "checkpoint_every": checkpoint_every, **settings,
+            "accumulate": accumulate, "arena": arena, "checkpoint_every": checkpoint_every, "cosines": cosines,
+            **settings,
         }  # fmt: skip
         self._changing = threading.RLock()
         self._over = threading.Event()

@@ -244,8 +244,12 @@ def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], Asked]) -
 
 def known(case: Case, tier: Tier = Tier.PROBE) -> bool:
     """Whether the profile and the work of ``case`` can be had without tracing it."""
-    keys = _key(case, f"profile {tier}", _code()), _key(case, "work", _code(*_COUNTING))
-    return case.refusal() is not None or all(_file(key).exists() for key in keys)
+    if case.refusal() is not None:
+        return True
+    profile = _key(case, f"profile {tier}", _code())
+    if not _file(profile).exists():
+        return False
+    return is_kept(case, "work") or "refused" in (_read(profile) or {})  # what is refused has no work
 
 
 def is_kept(case: Case, what: str) -> bool:

@@ -61,11 +61,12 @@ class Reproducible:
         accumulate: int = 1,
         arena: bool = False,
         checkpoint_every: int = 0,
+        cosines: int = 0,
         **settings: Any,
     ) -> str:
-        """The command that makes one run again; it finds the stored one. Empty for a number of steps, which the
-        command line does not take."""
-        if self.schedule.steps is not None:
+        """The command that makes one run again; it finds the stored one. Empty for a number of steps or for examples
+        set aside, which the command line does not take."""
+        if self.schedule.steps is not None or self.sizes.validation is not None:
             return ""
         words = ["pintpot", "run", "--method", method, "--seed", str(seed)]
         for name, value in self._opened().items():
@@ -73,6 +74,7 @@ class Reproducible:
         words += ["--accumulate", str(accumulate)] if accumulate > 1 else []
         words += ["--arena"] if arena else []
         words += ["--checkpoint-every", str(checkpoint_every)] if checkpoint_every else []
+        words += ["--cosines", str(cosines)] if cosines else []
         for name, value in settings.items():
             words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         return shlex.join(words)
@@ -85,18 +87,19 @@ class Reproducible:
         accumulate: int = 1,
         arena: bool = False,
         checkpoint_every: int = 0,
+        cosines: int = 0,
         **settings: Any,
     ) -> str:
         """The same run in Python."""
-        plain = {"accumulate": 1, "arena": False, "checkpoint_every": 0}
-        chosen = {"accumulate": accumulate, "arena": arena, "checkpoint_every": checkpoint_every}
+        plain = {"accumulate": 1, "arena": False, "checkpoint_every": 0, "cosines": 0}
+        chosen = dict(zip(plain, (accumulate, arena, checkpoint_every, cosines)))
         settings = {**{name: value for name, value in chosen.items() if value != plain[name]}, **settings}
         opened = {**self._opened(), **({"steps": self.schedule.steps} if self.schedule.steps is not None else {})}
-        given = "".join(f", {name}={value!r}" for name, value in settings.items())
+        more = "".join(f", {name}={value!r}" for name, value in settings.items())
         arguments = ", ".join(f"{name}={value!r}" for name, value in opened.items())
-        return (
-            f"import workbench as wb\n\nbench = wb.open({arguments})\nrecord = bench.run({method!r}, {seed}{given})\n"
-        )
+        aside = f".validating({self.sizes.validation})" if self.sizes.validation is not None else ""
+        opening = f"import workbench as wb\n\nbench = wb.open({arguments}){aside}\n"
+        return f"{opening}record = bench.run({method!r}, {seed}{more})\n"
 
     def _opened(self) -> dict[str, Any]:
         """What :func:`open` is given to make this bench."""
@@ -115,13 +118,14 @@ class Reproducible:
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def ablate_command(self, axes: Mapping[str, Sequence[Any]]) -> str:
-        """The command that runs what is missing of a grid. Empty for a number of steps, which the command line
-        does not take."""
+    def ablate_command(self, axes: Mapping[str, Sequence[Any]], reference: Sequence[str] = ()) -> str:
+        """The command that runs what is missing of a grid, methods in ``reference`` without the budget where they pass
+        it. Empty for a number of steps, which the command line does not take."""
         if self.schedule.steps is not None:
             return ""
         words = ["pintpot", "ablate"]
         words += [f"{name}={','.join(str(value) for value in values)}" for name, values in axes.items()]
         for name, value in self._opened().items():
-            words += [f"--{name}", str(value)]
+            words += [f"--{name.replace('_', '-')}", str(value)]
+        words += ["--reference", ",".join(reference)] if reference else []
         return shlex.join(words)

@@ -113,6 +113,8 @@ class Sweep(Request):
 
     axes: dict[str, tuple[Any, ...]] = setting({}, "values by axis: method, seed, batch, length or a setting")
     checkpoint_every: int = setting(0, "steps between checkpoints, 0 for none", ge=0, le=10**9)
+    cosines: int = setting(0, "steps at which an estimate is compared with the true gradient", ge=0, le=10**9)
+    reference: tuple[MethodName, ...] = setting((), "methods that may run without the budget where they pass it")
     workers: int = setting(1, "processes that share the grid", ge=1, le=256)
 
 
@@ -131,7 +133,7 @@ class Asked(Sweep):
 
 def asked(values: Mapping[str, Any], schema: type[Request] = Request) -> Any:
     """The request that ``values`` make. Raises ``BadInput``, for several problems ``ManyBadInputs``."""
-    given = {n: tuple(v) if n in ("methods", "seeds") and _is_list(v) else v for n, v in values.items()}
+    given = {n: tuple(v) if n in ("methods", "seeds", "reference") and _is_list(v) else v for n, v in values.items()}
     return validated(schema, given, "")
 
 

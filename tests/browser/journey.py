@@ -133,7 +133,7 @@ def journey(home: Path, verb: str, *words: str) -> Iterator[Journey]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(45)  # three times as long as it is given itself
         finally:
             left = under_way.kernels()
             for number in left:

@@ -58,8 +58,11 @@ def test_grid_switches_metric_axes_and_view_and_asks_for_what_is_missing(visit):
     page.locator(".pp-mark").first.focus()
     page.keyboard.press("ArrowRight")
     assert "runs" in page.locator("[aria-live]").text_content()
-    page.get_by_label("Across").select_option("trainable")
-    assert page.locator(".pp-mark").count() == 5
+    page.get_by_label("Up").select_option("trainable")
+    page.get_by_label("Across").select_option("score")
+    lines = page.locator(".pp-mark").first.locator("line")
+    level = lines.evaluate_all("e => e.filter(l => l.getAttribute('x1') !== l.getAttribute('x2')).length")
+    assert page.locator(".pp-mark").count() == 5 and level == 1, "the seeds' spread lies along the axis of the score"
     page.get_by_role("button", name="Run the 3 missing runs").click()
     assert page.evaluate("sent") == [{"do": "start"}]
     running = replace(info, doing="Run 1 of 3: bias, seed 0", problem="<b>no</b>")
@@ -90,6 +93,7 @@ def test_comparison_shows_differences_only_until_asked_for_all(visit):
     host(page, "compare", info)
     shown = page.locator("th[scope=row]").all_text_contents()
     assert set(shown) == {line.name for line in info.lines if line.differs}
+    assert page.locator("[aria-live]").text_content().endswith("A paler value is the same as that of lora, seed 0.")
     page.get_by_label("Differences only").uncheck()
     assert page.locator("th[scope=row]").count() == len(info.lines)
     page.get_by_label("Differences only").check()

@@ -58,7 +58,7 @@ def test_pareto_numbers_are_those_of_the_runs(records):
     scores = [r.score["value"] for r in records if r.method == "lora"]
     assert lora.score == pytest.approx(sum(scores) / 3)
     assert lora.peak == max(r.measured.peak for r in records if r.method == "lora")
-    assert lora.peak_kind == "measured" and lora.fits and lora.front and lora.interval == "seeds"
+    assert lora.peak_kind == "measured" and lora.fits and lora.front and lora.values["score"].interval == "seeds"
     full = next(p for p in info.points if p.label == "full")
     assert full.score is None and full.state == "refused" and full.peak_kind == "predicted" and full.fits is False
     assert info.budget == 256 * MIB

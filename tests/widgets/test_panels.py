@@ -28,7 +28,7 @@ class Sample(Config):
 def test_a_panel_carries_its_figure_and_refuses_another():
     info = figures.pareto(synthetic.comparison())
     panel = widgets.panel_for(info)
-    assert isinstance(panel, widgets.ParetoPanel)
+    assert isinstance(panel, widgets.ParetoView)
     assert panel.info["points"][0]["label"] == "lora" and "export default" in str(panel._esm)
     with pytest.raises(TypeError):
         widgets.TimelinePanel(info)

@@ -195,6 +195,7 @@ function draw({ model, el }, gone) {
       const g = svg("g", { class: "pp-mark", tabindex: -1, role: "img", "aria-label": `${p.label}: ${up.title} ${told(up, v(p, up))}, ${across.title} ${told(across, v(p, across))}` }, root);
       const [x, y] = [X(v(p, across).mean), Y(v(p, up).mean)];
       if (v(p, up).low != null) svg("line", { x1: x, x2: x, y1: Y(v(p, up).low), y2: Y(v(p, up).high), stroke: p.colour, "stroke-width": 2 }, g);
+      if (v(p, across).low != null) svg("line", { x1: X(v(p, across).low), x2: X(v(p, across).high), y1: y, y2: y, stroke: p.colour, "stroke-width": 2 }, g);
       if (v(p, up).seeds.length === v(p, across).seeds.length) v(p, up).seeds.forEach((s, i) => svg("circle", { class: "pp-seed", cx: X(v(p, across).seeds[i]), cy: Y(s), r: 2.5, fill: p.colour }, g));
       svg("circle", { class: "pp-focus", cx: x, cy: y, r: 13 }, g);
       svg("circle", { cx: x, cy: y, r: 6, stroke: p.colour, "stroke-width": 1.8, fill: p.over ? "none" : p.colour }, g);

@@ -1,7 +1,7 @@
-// Score against peak memory with a budget that the reader moves. Draws model.get("info"); imports nothing.
+// Any two measures against each other, with a budget of memory that the reader moves. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
 const MAX_NAMES = 16; // with more points only those on the front carry their name
-const W = 900, H = 446, L = 64, R = 24, T = 50, B = 62;
+const W = 900, H = 446, L = 82, R = 24, T = 50, B = 62;
 
 function svg(tag, attributes, parent, text) {
   const node = document.createElementNS(NS, tag);
@@ -17,36 +17,35 @@ function html(tag, properties, parent) {
   return node;
 }
 
-function size(bytes) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+function scaled(value, units, base) {
   let i = 0;
-  while (bytes >= 1024 && i < 4) { bytes /= 1024; i++; }
-  return `${i === 0 ? Math.round(bytes) : bytes.toFixed(bytes >= 100 ? 0 : bytes >= 10 ? 1 : 2)} ${units[i]}`;
+  while (Math.abs(value) >= base && i < units.length - 1) { value /= base; i++; }
+  return `${i === 0 ? +value.toPrecision(4) : value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)} ${units[i]}`;
 }
 
-const score = (v, share) => (share ? `${(v * 100).toFixed(1)} %` : `${+v.toPrecision(4)}`);
+const PRINT = {
+  score: (v) => `${(v * 100).toFixed(1)} %`,
+  bytes: (v) => scaled(v, ["B", "KiB", "MiB", "GiB", "TiB"], 1024),
+  seconds: (v) => (v < 1 ? `${+(v * 1000).toPrecision(3)} ms` : `${+v.toPrecision(3)} s`),
+  joules: (v) => (v < 1 ? `${+(v * 1000).toPrecision(3)} mJ` : `${+v.toPrecision(3)} J`),
+  count: (v) => Math.round(v).toLocaleString("en").replaceAll(",", "\u202f"),
+  number: (v) => `${+v.toPrecision(4)}`,
+};
+const size = PRINT.bytes;
 
-function sizeTicks(low, high, log) {
-  const ticks = [];
+function ticks({ low, high, log, unit }) {
+  const found = [], base = unit === "bytes" ? 2 : 10;
   if (log) {
-    const first = Math.ceil(Math.log2(low)), last = Math.floor(Math.log2(high));
-    const step = Math.max(1, Math.ceil((last - first + 1) / 7));
-    for (let e = first; e <= last; e++) if (e % step === 0) ticks.push(2 ** e);
-    return ticks;
+    const at = (v) => Math.log(v) / Math.log(base), first = Math.ceil(at(low) - 1e-9), last = Math.floor(at(high) + 1e-9);
+    const between = base === 10 && last - first < 4 ? [1, 2, 5] : [1], step = Math.max(1, Math.ceil((last - first + 1) / 7));
+    for (let e = first - 1; e <= last; e++) if (e % step === 0) found.push(...between.map((m) => m * base ** e));
+    return found.filter((t) => t >= low && t <= high);
   }
-  const unit = 1024 ** Math.floor(Math.log(high) / Math.log(1024));
-  const rough = high / unit / 5, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((m) => m >= rough) * unit;
-  for (let t = 0; t <= high; t += step) if (t >= low) ticks.push(t);
-  return ticks;
-}
-
-function scoreTicks(low, high) {
-  const rough = (high - low) / 6, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((m) => m >= rough);
-  const ticks = [];
-  for (let i = Math.ceil(low / step); i * step <= high; i++) ticks.push(i * step);
-  return ticks;
+  const whole = unit === "bytes" ? 1024 ** Math.floor(Math.log(Math.max(1, high)) / Math.log(1024)) : 1;
+  const rough = (high - low) / whole / 6, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((m) => m >= rough) * whole;
+  for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(i * step);
+  return found;
 }
 
 const SHAPES = {
@@ -83,112 +82,159 @@ function place(anchors, widths, obstacles) {
   return placed;
 }
 
-function limits(info, points) {
-  const sizes = points.map((p) => p.peak).concat(info.budget ? [info.budget] : []);
-  const low = Math.max(1, Math.min(...sizes)), high = Math.max(...sizes);
-  const x = high / low > 2.2 ? [low / 1.6, high * 1.9] : [low * 0.8, high * 1.25];
-  const values = points.flatMap((p) => [p.score, p.low, p.high, ...p.seeds.map((s) => s.score)]).filter((v) => v != null);
-  const bottom = values.length ? Math.min(...values) : 0, top = values.length ? Math.max(...values) : 1;
-  const span = top - bottom || Math.abs(top) * 0.1 || 0.1;
-  const rail = points.some((p) => p.score == null);
-  const y = [bottom - span * 0.12, top + span * 0.12];
+// What an axis spans: wide ranges of sizes, times and counts are logarithmic, scores and losses never are.
+function axis(m, places, also) {
+  const values = places.flatMap((v) => [v.at, v.low, v.high, ...v.seeds]).concat(also).filter((v) => v != null);
+  const min = values.length ? Math.min(...values) : 0, max = values.length ? Math.max(...values) : 1;
+  if (m.unit !== "score" && m.unit !== "number" && min > 0) {
+    const wide = max / min > 2.2, [low, high] = wide ? [min / 1.6, max * 1.9] : [min * 0.8, max * 1.25];
+    return { low, high, log: high / low > 6, unit: m.unit };
+  }
+  const span = max - min || Math.abs(max) * 0.1 || 0.1;
+  let low = min - span * 0.12, high = max + span * 0.12;
   // A share: nothing lies outside of 0 and 1.
-  if (info.share) { y[0] = Math.max(y[0], -0.02 * span); y[1] = Math.min(y[1], 1 + 0.04 * span); }
-  return { x, log: x[1] / x[0] > 6, y, rail };
+  if (m.unit === "score") { low = Math.max(low, -0.02 * span); high = Math.min(high, 1 + 0.04 * span); }
+  return { low, high, log: false, unit: m.unit };
 }
 
 // Of the points that keep the budget those that none beats in both; a peak that was only predicted beats nobody.
-function unbeaten(points, info) {
-  const better = info.lower_is_better ? (a, b) => a < b : (a, b) => a > b, found = [];
-  for (const p of points.filter((q) => q.peak_kind === "measured").sort((a, b) => a.peak - b.peak || (better(a.score, b.score) ? -1 : 1))) {
-    if (!found.length || better(p.score, found[found.length - 1].score)) found.push(p);
-  }
+function unbeaten(points, across, up) {
+  const before = (m, a, b) => (m.lower_is_better ? a - b : b - a), found = [];
+  const sorted = points.filter((q) => q.peak_kind === "measured" && q.values[up.key] && q.values[across.key])
+    .sort((a, b) => before(across, a.values[across.key].at, b.values[across.key].at) || before(up, a.values[up.key].at, b.values[up.key].at));
+  for (const p of sorted) if (!found.length || before(up, p.values[up.key].at, found[found.length - 1].values[up.key].at) < 0) found.push(p);
   return found;
 }
 
-function describe(p, info, budget) {
-  const shown = (v) => score(v, info.share);
-  const said = p.score == null ? `${p.state}${p.reason ? `: ${p.reason}` : ""}` : `${shown(p.score)} ${info.metric}` +
-    (p.low == null ? "" : ` (${shown(p.low)} to ${shown(p.high)}, ${p.interval === "seeds" ? `95 % over ${p.seeds.length} seeds` : "95 % over test examples"})`);
-  const room = budget == null ? "" : p.peak <= budget ? `; fits with ${size(budget - p.peak)} to spare` : `; ${size(p.peak - budget)} over the budget`;
-  return `${p.label}${p.reference ? " (reference, run without the budget)" : ""}: ${said}; peak ${size(p.peak)} ${p.peak_kind}${room}`;
+const OVER = { examples: () => "95 % over test examples", range: (n) => `lowest to highest of ${n} seeds`, seeds: (n) => `95 % over ${n} seeds` };
+
+function told(p, m) {
+  const v = p.values[m.key], show = PRINT[m.unit];
+  if (!v) return `no ${m.title}`;
+  const over = v.low == null ? "" : ` (${show(v.low)} to ${show(v.high)}, ${OVER[v.interval](v.seeds.filter((s) => s != null).length)})`;
+  return `${m.title} ${show(v.at)} ${v.kind}${over}`;
 }
 
-function draw({ model, el }) {
+function describe(p, budget, up, across) {
+  const room = budget == null || p.peak == null ? "" : p.peak <= budget ? `; fits with ${size(budget - p.peak)} to spare` : `; ${size(p.peak - budget)} over the budget`;
+  const state = p.state === "done" ? "" : ` ${p.state}${p.reason ? `: ${p.reason}` : ""};`;
+  const beside = [up.key, across.key].includes("peak") || p.peak == null ? "" : `; peak memory ${size(p.peak)} ${p.peak_kind}`;
+  return `${p.label}${p.reference ? " (reference, run without the budget)" : ""}:${state} ${told(p, up)}; ${told(p, across)}${beside}${room}` +
+    (p.done < p.planned ? `; ${p.done} of ${p.planned} runs` : "");
+}
+
+const kept = new WeakMap(); // what the reader chose outlives new data
+
+function draw({ model, el }, gone) {
   const info = model.get("info");
-  const points = info.points.filter((p) => p.peak != null);
   el.replaceChildren();
   el.classList.add("pp-panel");
-  if (!points.length) { html("p", { textContent: "No run has a known peak." }, el); return undefined; }
-  const { x: [x0, x1], log, y: [y0, y1], rail } = limits(info, points);
-  const f = log ? Math.log : (v) => v;
-  const X = (v) => L + ((f(v) - f(x0)) / (f(x1) - f(x0))) * (W - L - R);
-  const floor = H - B - (rail ? 40 : 0);
-  const Y = (v) => floor - ((v - y0) / (y1 - y0)) * (floor - T);
-  const railY = H - B - 16;
-  const at = (p) => [X(p.peak), p.score == null ? railY : Y(p.score)];
+  if (info.problem) html("p", { className: "pp-why", textContent: info.problem }, el).setAttribute("role", "alert");
+  if (!info.points.length && !info.absent.length) { html("p", { textContent: "No run has a known peak." }, el); return undefined; }
+  const { measures } = info, choice = kept.get(model) ?? { up: "score", across: "peak", budget: info.budget ?? null };
+  kept.set(model, choice);
+  const [up, across] = ["up", "across"].map((axis) => measures.find((m) => m.key === choice[axis]) ?? measures[0]);
+  const points = info.points.filter((p) => p.values[across.key]), unseen = info.points.filter((p) => !p.values[across.key]);
+  const rail = points.some((p) => !p.values[up.key]), sized = info.points.filter((p) => p.peak != null);
+  const above = info.budget == null ? [] : [info.budget];
+  const x = axis(across, points.map((p) => p.values[across.key]), across.key === "peak" ? above : []);
+  const y = axis(up, points.flatMap((p) => p.values[up.key] ?? []), up.key === "peak" ? above : []);
+  const part = (v, { low, high, log }) => (log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low));
+  const floor = H - B - (rail ? 40 : 0), railY = H - B - 16;
+  const X = (v) => L + part(v, x) * (W - L - R), Y = (v) => floor - part(v, y) * (floor - T);
+  const at = (p) => [X(p.values[across.key].at), p.values[up.key] ? Y(p.values[up.key].at) : railY];
 
   const bar = html("div", { className: "pp-controls" }, el);
+  const choose = (text, axis) => {
+    const box = html("select", {}, html("label", { textContent: `${text} ` }, bar));
+    for (const m of measures) html("option", { value: m.key, textContent: m.title, selected: m.key === choice[axis] }, box);
+    box.addEventListener("change", () => {
+      choice[axis] = box.value;
+      draw({ model, el }, gone);
+      el.querySelectorAll("select")[axis === "up" ? 0 : 1].focus();
+    });
+  };
+  choose("Up", "up");
+  choose("Across", "across");
   const label = html("label", { textContent: "Budget " }, bar);
   const slider = html("input", { type: "range", min: 0, max: 400, step: 1 }, label);
   const shown = html("output", {}, label);
   const reset = html("button", { type: "button", textContent: "Reset" }, bar);
   const verdict = html("span", { className: "pp-verdict" }, bar);
   verdict.setAttribute("aria-live", "polite");
-  const root = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": info.alt }, el);
-  const detail = html("p", { className: "pp-detail", textContent: "Point at a method, or move through them with the arrow keys." }, el);
-  detail.setAttribute("aria-live", "polite");
-
-  const toBytes = (s) => Math.round(Math.exp(Math.log(x0) + (s / 400) * Math.log(x1 / x0)));
-  const toSlider = (b) => (Math.log(b / x0) / Math.log(x1 / x0)) * 400;
-  let budget = info.budget ?? null;
-
-  const shade = svg("rect", { class: "pp-over", y: T, height: H - T - B }, root);
-  for (const t of sizeTicks(x0, x1, log)) {
-    svg("line", { class: "pp-tick", x1: X(t), x2: X(t), y1: H - B, y2: H - B + 4 }, root);
-    svg("text", { x: X(t), y: H - B + 23, "text-anchor": "middle" }, root, size(t));
+  const words = points.filter((p) => p.values[up.key]).map((p) => `${p.label} ${PRINT[up.unit](p.values[up.key].at)} at ${PRINT[across.unit](p.values[across.key].at)}`);
+  const alt = up.key === "score" && across.key === "peak" ? info.alt : `${up.title} against ${across.title}: ${words.join("; ") || "no run knows both"}.`;
+  const root = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": alt }, el);
+  const said = html("p", { className: "pp-detail" }, el);
+  said.setAttribute("aria-live", "polite");
+  const lacking = [
+    ...unseen.map((p) => `${p.label}: ${p.state === "done" ? "" : `${p.state}, `}no ${across.title}`),
+    ...info.points.filter((p) => p.done < p.planned).map((p) => `${p.label}: ${p.done} of ${p.planned} runs`),
+    ...info.absent.map((a) => `${a.label}: not run, 0 of ${a.planned} runs`),
+  ];
+  if (lacking.length) {
+    const list = html("ul", { className: "pp-legend" }, el);
+    list.setAttribute("aria-label", "Not in the picture");
+    for (const textContent of lacking) html("li", { className: "pp-lacking", textContent }, list);
   }
-  for (const t of scoreTicks(y0, y1)) {
+  foot(info, model, gone, html("div", { className: "pp-controls" }, el));
+  if (!sized.length) slider.disabled = true;
+
+  const range = axis({ unit: "bytes" }, sized.map((p) => ({ at: p.peak, seeds: [] })), above);
+  const toBytes = (s) => Math.round(range.low * (range.high / range.low) ** (s / 400));
+  const toSlider = (b) => (Math.log(b / range.low) / Math.log(range.high / range.low)) * 400;
+
+  const shade = svg("rect", { class: "pp-over" }, root);
+  for (const t of ticks(x)) {
+    svg("line", { class: "pp-tick", x1: X(t), x2: X(t), y1: H - B, y2: H - B + 4 }, root);
+    svg("text", { x: X(t), y: H - B + 23, "text-anchor": "middle" }, root, PRINT[x.unit](t));
+  }
+  for (const t of ticks(y)) {
     svg("line", { class: "pp-grid", x1: L, x2: W - R, y1: Y(t), y2: Y(t) }, root);
-    svg("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, root, info.share ? `${+(t * 100).toFixed(2)} %` : +t.toPrecision(4));
+    svg("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, root, y.unit === "score" ? `${+(t * 100).toFixed(2)} %` : PRINT[y.unit](t));
   }
   svg("path", { class: "pp-axis", d: `M${L},${T}V${H - B}H${W - R}` }, root);
   if (rail) svg("line", { class: "pp-rail", x1: L, x2: W - R, y1: floor + 6, y2: floor + 6 }, root);
-  svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, `peak memory of one step${log ? ", logarithmic" : ""}`);
-  svg("text", { x: 8, y: 16, class: "pp-strong" }, root, `${info.metric} (${info.lower_is_better ? "lower" : "higher"} is better)`);
+  const scale = ({ log }) => (log ? ", logarithmic" : ""), aim = (m) => `${m.lower_is_better ? "lower" : "higher"} is better`;
+  svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, across.key === "peak" ? `peak memory of one step${scale(x)}` : `${across.title} (${aim(across)})${scale(x)}`);
+  svg("text", { x: 8, y: 16, class: "pp-strong" }, root, `${up.title} (${aim(up)})${scale(y)}`);
   const stairs = svg("path", { class: "pp-front" }, root);
   let front = [];
-  const line = svg("line", { class: "pp-budget", y1: T, y2: H - B }, root);
+  const line = svg("line", { class: "pp-budget" }, root);
   const name = svg("text", { class: "pp-budget-name", y: T - 8, "text-anchor": "middle" }, root);
 
   const marks = points.map((p) => {
-    const quiet = points.length > MAX_NAMES && !p.front;
-    const g = svg("g", { class: quiet ? "pp-mark pp-quiet" : "pp-mark", tabindex: -1, role: "img" }, root);
-    for (const s of p.seeds) {
-      if (s.score != null && p.score != null) svg("circle", { class: "pp-seed", cx: X(s.peak ?? p.peak), cy: Y(s.score), r: 2.5, fill: p.colour }, g);
+    const g = svg("g", { class: "pp-mark", tabindex: -1, role: "img" }, root);
+    const h = p.values[across.key], v = p.values[up.key], [x, y] = at(p);
+    for (const [i, s] of (v?.seeds ?? []).entries()) {
+      if (s != null) svg("circle", { class: "pp-seed", cx: X(h.seeds[i] ?? h.at), cy: Y(s), r: 2.5, fill: p.colour }, g);
     }
-    if (p.low != null) svg("line", { x1: X(p.peak), x2: X(p.peak), y1: Y(p.low), y2: Y(p.high), stroke: p.colour, "stroke-width": 2 }, g);
-    const [x, y] = at(p);
+    const whisker = (ends) => svg("line", { ...ends, class: "pp-whisker", stroke: p.colour, "stroke-width": 2 }, g);
+    if (v?.low != null) whisker({ x1: x, x2: x, y1: Y(v.low), y2: Y(v.high) });
+    if (h.low != null && h.low < h.high) whisker({ x1: X(h.low), x2: X(h.high), y1: y, y2: y });
     svg("circle", { class: "pp-focus", cx: x, cy: y, r: 13 }, g);
     if (p.reference) svg("circle", { class: "pp-reference", cx: x, cy: y, r: 10.5 }, g);
     const shape = svg("path", { d: SHAPES[p.marker] ?? SHAPES.circle, transform: `translate(${x},${y})`, stroke: p.colour, "stroke-width": 1.8 }, g);
     const leader = svg("line", { class: "pp-leader" }, g);
     const text = svg("text", {}, g);
-    const show = () => { detail.textContent = describe(p, info, budget); };
+    const show = () => { said.textContent = describe(p, choice.budget, up, across); };
     g.addEventListener("pointerenter", show);
     g.addEventListener("focus", show);
     return { p, g, shape, text, leader };
   });
-  marks[0].g.setAttribute("tabindex", 0);
+  marks[0]?.g.setAttribute("tabindex", 0);
 
   function labels() {
     const widths = marks.map(({ text }) => text.getComputedTextLength() || text.textContent.length * 7.5);
-    const obstacles = points.filter((p) => p.low != null).map((p) => [X(p.peak) - 3, Y(p.high), X(p.peak) + 3, Y(p.low)]);
+    const obstacles = points.flatMap((p) => {
+      const [x, y] = at(p), v = p.values[up.key], h = p.values[across.key];
+      return [v?.low != null && [x - 3, Y(v.high), x + 3, Y(v.low)], h.low != null && [X(h.low), y - 3, X(h.high), y + 3]].filter(Boolean);
+    });
     front.slice(1).forEach((p, i) => {
       const [x, y] = at(front[i]), [x2, y2] = at(p);
-      obstacles.push([x, y - 2, x2, y + 2], [x2 - 2, Math.min(y, y2), x2 + 2, Math.max(y, y2)]);
+      obstacles.push([Math.min(x, x2), y - 2, Math.max(x, x2), y + 2], [x2 - 2, Math.min(y, y2), x2 + 2, Math.max(y, y2)]);
     });
-    if (budget != null) obstacles.push([X(budget) - 2, T, X(budget) + 2, H - B]);
+    if (choice.budget != null && across.key === "peak") obstacles.push([X(choice.budget) - 2, T, X(choice.budget) + 2, H - B]);
     // Names that are always shown come first and get the free places.
     const order = marks.map((m, i) => i).sort((i, j) => marks[i].g.classList.contains("pp-quiet") - marks[j].g.classList.contains("pp-quiet"));
     place(order.map((i) => at(points[i])), order.map((i) => widths[i]), obstacles).forEach((box, n) => {
@@ -202,36 +248,46 @@ function draw({ model, el }) {
     });
   }
 
+  // Where peak memory is on one of the axes, what lies beyond the budget is shaded.
+  function limit(budget) {
+    const sideways = across.key === "peak", drawn = budget != null && (sideways || up.key === "peak");
+    for (const node of [shade, line, name]) node.setAttribute("visibility", drawn ? "visible" : "hidden");
+    if (!drawn) return;
+    const at = sideways ? Math.min(W - R, Math.max(L, X(budget))) : Math.min(H - B, Math.max(T, Y(budget)));
+    const set = (node, values) => { for (const [key, value] of Object.entries(values)) node.setAttribute(key, value); };
+    set(shade, sideways ? { x: at, y: T, width: W - R - at, height: H - T - B } : { x: L, y: T, width: W - L - R, height: at - T });
+    set(line, sideways ? { x1: at, x2: at, y1: T, y2: H - B } : { x1: L, x2: W - R, y1: at, y2: at });
+    set(name, sideways ? { x: Math.min(W - 80, Math.max(L + 50, at)), y: T - 8 } : { x: W - R - 70, y: at - 8 });
+    name.textContent = `budget ${size(budget)}`;
+  }
+
   function redraw() {
-    for (const node of [shade, line, name]) node.setAttribute("visibility", budget == null ? "hidden" : "visible");
-    const x = Math.min(W - R, Math.max(L, X(budget ?? x1)));
-    shade.setAttribute("x", x);
-    shade.setAttribute("width", W - R - x);
-    line.setAttribute("x1", x);
-    line.setAttribute("x2", x);
-    name.setAttribute("x", Math.min(W - 80, Math.max(L + 50, x)));
-    name.textContent = budget == null ? "" : `budget ${size(budget)}`;
+    const { budget } = choice, fits = (p) => budget == null || (p.peak != null && p.peak <= budget);
+    limit(budget);
     shown.textContent = budget == null ? "none" : size(budget);
-    slider.value = toSlider(budget ?? x1);
+    slider.value = toSlider(budget ?? range.high);
     slider.setAttribute("aria-valuetext", shown.textContent);
+    const fitting = sized.filter(fits), scored = fitting.filter((p) => p.values[up.key]);
+    const best = [...scored].sort((a, b) => (up.lower_is_better ? 1 : -1) * (a.values[up.key].at - b.values[up.key].at))[0];
+    verdict.textContent = `${fitting.length} of ${sized.length} fit` + (best ? `; best mean: ${best.label}, ${PRINT[up.unit](best.values[up.key].at)}` : `; none with a ${up.key === "score" ? "score" : up.title}`);
+    front = unbeaten(scored, across, up);
+    stairs.setAttribute("d", front.map((p, i) => (i ? `H${at(p)[0]}V${at(p)[1]}` : `M${at(p).join()}`)).join(""));
     for (const { p, g, shape, text } of marks) {
-      const fits = budget == null || p.peak <= budget;
-      const state = p.score != null ? "" : `: ${fits && info.budget != null && p.peak > info.budget ? "not run" : p.state}`;
-      text.textContent = p.label + state + (p.peak_kind === "measured" ? "" : " (predicted)") + (p.reference ? ": reference, no budget" : "");
-      shape.setAttribute("fill", fits && p.score != null ? p.colour : "none");
-      g.setAttribute("aria-label", describe(p, info, budget));
+      const placed = p.values[up.key], refused = fits(p) && info.budget != null && p.peak > info.budget;
+      text.textContent = p.label + (placed ? "" : `: ${refused ? "not run" : p.state}`) + (p.peak_kind === "measured" ? "" : " (predicted)") +
+        (p.reference ? ": reference, no budget" : "") + (p.done < p.planned ? `, ${p.done} of ${p.planned} runs` : "");
+      shape.setAttribute("fill", fits(p) && placed ? p.colour : "none");
+      g.classList.toggle("pp-quiet", points.length > MAX_NAMES && !front.includes(p));
+      g.setAttribute("aria-label", describe(p, budget, up, across));
     }
-    const fitting = points.filter((p) => budget == null || p.peak <= budget);
-    const scored = fitting.filter((p) => p.score != null).sort((a, b) => (info.lower_is_better ? a.score - b.score : b.score - a.score));
-    verdict.textContent = `${fitting.length} of ${points.length} fit` + (scored.length ? `; best mean: ${scored[0].label}, ${score(scored[0].score, info.share)}` : "; none with a score");
-    front = unbeaten(scored, info);
-    stairs.setAttribute("d", front.map((p, i) => (i ? `H${X(p.peak)}V${Y(p.score)}` : `M${X(p.peak)},${Y(p.score)}`)).join(""));
+    const beyond = [up.key, across.key].includes("peak") || budget == null ? "" : " Open marks do not keep the budget.";
+    said.textContent = marks.length ? `Point at a method, or move through them with the arrow keys.${beyond}` : `No run has a known ${across.key === "peak" ? "peak" : across.title}.`;
     labels();
   }
 
-  slider.addEventListener("input", () => { budget = toBytes(+slider.value); redraw(); });
-  reset.addEventListener("click", () => { budget = info.budget ?? null; redraw(); });
-  const order = [...marks].sort((a, b) => a.p.peak - b.p.peak);
+  slider.addEventListener("input", () => { choice.budget = toBytes(+slider.value); redraw(); });
+  reset.addEventListener("click", () => { choice.budget = info.budget ?? null; redraw(); });
+  const order = [...marks].sort((a, b) => at(a.p)[0] - at(b.p)[0]);
   root.addEventListener("keydown", (event) => {
     const here = order.findIndex(({ g }) => g === document.activeElement);
     const next = { ArrowRight: here + 1, ArrowDown: here + 1, ArrowLeft: here - 1, ArrowUp: here - 1, Home: 0, End: order.length - 1 }[event.key];
@@ -243,17 +299,37 @@ function draw({ model, el }) {
   });
   redraw();
   const frame = requestAnimationFrame(labels);
-  return () => { cancelAnimationFrame(frame); el.replaceChildren(); };
+  return () => cancelAnimationFrame(frame);
+}
+
+function foot(info, model, gone, box) {
+  const button = (textContent, ask) => html("button", { type: "button", textContent }, box).addEventListener("click", () => model.send({ do: ask }));
+  if (info.live && gone) {
+    html("span", { className: "pp-verdict", textContent: "The kernel was restarted; run this cell again." }, box).setAttribute("role", "status");
+  } else if (info.doing) {
+    html("progress", { className: "pp-progress" }, box).setAttribute("aria-label", "Running what is missing");
+    html("span", { className: "pp-verdict", textContent: info.doing }, box);
+    button("Stop", "cancel");
+  } else if (info.missing && info.live) {
+    button(info.missing === 1 ? "Run the missing run" : `Run the ${info.missing} missing runs`, "start");
+  } else if (info.missing) {
+    html("span", { textContent: `${info.missing} runs are missing.${info.command ? " This runs them: " : ""}` }, box);
+    if (info.command) html("code", { textContent: info.command }, box);
+  }
 }
 
 // Draw now and again whenever the data change; the returned function takes everything away.
 function render({ model, el }) {
   // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
   el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
-  let remove = draw({ model, el });
-  const again = () => { remove?.(); remove = draw({ model, el }); };
+  let gone = false, remove;
+  const again = () => { remove?.(); remove = draw({ model, el }, gone); };
+  // The front end lost the kernel behind this panel: nothing that needs one may look as if it worked.
+  const lose = () => { gone = true; again(); };
+  again();
   model.on("change:info", again);
-  return () => { model.off("change:info", again); remove?.(); el.replaceChildren(); };
+  model.on("comm_live_update", lose);
+  return () => { model.off("change:info", again); model.off("comm_live_update", lose); remove?.(); el.replaceChildren(); };
 }
 
 export default { render };

@@ -215,6 +215,8 @@ def predict(
     if as_json:
         return show_json({"case": case.identity(), "predicted": profile_data(profile)})
     show_profiles(case, {"predicted": profile})
+    if (on_device := case.device_bytes()) is not None:
+        note(f"On a device that runs the step without torch, one example a step: {format_size(on_device)} of SRAM.")
     return None
 
 

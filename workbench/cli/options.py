@@ -54,6 +54,9 @@ Epochs = Annotated[float | None, real("--epochs", help="Passes over the training
 CheckpointEvery = Annotated[
     int, whole("--checkpoint-every", help="Steps between checkpoints; the same command resumes. 0: none.")
 ]
+Cosines = Annotated[
+    int, whole("--cosines", help="Steps at which an estimated gradient is compared with the true one. 0: none.")
+]
 HeldOut = Annotated[str, typer.Option("--held-out", help="Another task that the tuned model is asked about.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
 

@@ -105,7 +105,10 @@ def lab(
     certificate: Annotated[Path | None, typer.Option(help="PEM file, for an address others can reach.")] = None,
     key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
 ) -> None:
-    """JupyterLab on the notebooks, on this machine only, with a fresh token."""
+    """JupyterLab on the notebooks, on this machine only, with a fresh token.
+
+    It works on the notebooks themselves: what you write into them stays there, and so do outputs when it saves.
+    """
     from workbench.cli.serving import Server
     from workbench.core import paths
     from workbench.request import Asked, asked

@@ -70,6 +70,7 @@ def run(
     export: Annotated[Path | None, typer.Option(help="Write the trained part into this new folder.")] = None,
     arena: Annotated[bool, typer.Option("--arena", help="Serve repeated steps from one planned block.")] = False,
     checkpoint_every: options.CheckpointEvery = 0,
+    cosines: options.Cosines = 0,
     as_json: options.AsJson = False,
 ) -> None:
     """Train one method under the budget and store the record."""
@@ -84,22 +85,24 @@ def run(
     asked = {"task": task, "model": model, "device": device, "budget": budget, "profile": profile, **sizes}
     asked |= {"held_out": held_out}
     own = {"method": method, "seed": seed, "accumulate": accumulate, "checkpoint_every": checkpoint_every}
+    own |= {"cosines": cosines}
     _, values = together(
         lambda: request.asked(asked | own, request.Asked), lambda: options.method_settings(method, settings)
     )
     bench = open_bench(**asked)
     with cancelling() as cancel, sweeping(1) as observe:
         if adapter is not None or export is not None:
-            if arena or checkpoint_every:
-                raise BadInput("adapter", str(adapter or export), "a run without --arena and --checkpoint-every")
+            if arena or checkpoint_every or cosines:
+                allowed = "a run without --arena, --checkpoint-every and --cosines"
+                raise BadInput("adapter", str(adapter or export), allowed)
             record = train_adapted(
                 bench, method, seed, adapter=adapter, export=export, accumulate=accumulate, observe=observe,
                 cancel=cancel, **values,
             )  # fmt: skip
         else:
             record = bench.run(
-                method, seed, accumulate=accumulate, arena=arena, checkpoint_every=checkpoint_every, observe=observe,
-                cancel=cancel, **values,
+                method, seed, accumulate=accumulate, arena=arena, checkpoint_every=checkpoint_every, cosines=cosines,
+                observe=observe, cancel=cancel, **values,
             )  # fmt: skip
     if as_json:
         show_json(record.to_dict())
@@ -137,6 +140,10 @@ def ablate(
     epochs: options.Epochs = None,
     held_out: options.HeldOut = "",
     checkpoint_every: options.CheckpointEvery = 0,
+    cosines: options.Cosines = 0,
+    reference: Annotated[
+        str, typer.Option("--reference", help="Methods, comma-separated, that run without the budget if they pass it.")
+    ] = "",
     workers: Annotated[int, options.whole("--workers", help="Processes that share the grid.")] = 1,
     as_json: options.AsJson = False,
 ) -> None:
@@ -149,13 +156,14 @@ def ablate(
 
     sizes: dict[str, Any] = {"batch": batch, "length": length, "train": train, "test": test, "epochs": epochs}
     asked = {"task": task, "model": model, "device": device, "budget": budget, "profile": profile, **sizes}
-    asked |= {"held_out": held_out, "checkpoint_every": checkpoint_every, "workers": workers}
-    grid, asked = options.sweep(axes, file, asked)
-    checkpoint_every, workers = asked.pop("checkpoint_every"), asked.pop("workers")
+    how = {"checkpoint_every": checkpoint_every, "cosines": cosines, "workers": workers}
+    how |= {"reference": tuple(words(reference))}
+    grid, asked = options.sweep(axes, file, asked | {"held_out": held_out} | how)
+    how = {name: asked.pop(name) for name in how}
     bench = open_bench(**asked)
     total = math.prod(map(len, grid.values()))
     with cancelling() as cancel, sweeping(total) as observe:
-        records = bench.ablate(grid, observe=observe, cancel=cancel, checkpoint_every=checkpoint_every, workers=workers)
+        records = bench.ablate(grid, observe=observe, cancel=cancel, **how)
     if as_json:
         return show_json([r.to_dict() for r in records])
     _show_records(records)

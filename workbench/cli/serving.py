@@ -16,10 +16,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from workbench.core.errors import BadInput, Unsafe, together
 
 #: A folder of Jupyter's configuration. Its defaults keep the question about news from covering the notebook.
 PINNED = Path(__file__).parent / "jupyter"
+
+#: Seconds for which a server that was told to end may close its kernels before it is killed with them.
+PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
@@ -124,23 +129,43 @@ def with_pinned(variable: str) -> str:
 def serve(server: Server, ready: Callable[[str], None]) -> int:
     """Run the server until it ends; its exit code. ``ready`` is told the address once it can be opened.
 
-    Ctrl-C reaches the server as it reaches this process, and the server answers it; TERM is passed on. Raises
-    ``BadInput`` for a port that is taken: whoever listens there would be sent the token.
+    Ctrl-C reaches the server as it reaches this process, and the server answers it; TERM is passed on. A server that
+    has not ended ``PATIENCE`` seconds after TERM is killed with all that it has started: it can wait without end for a
+    page to close its connection. Raises ``BadInput`` for a port that is taken: whoever listens there would be sent the
+    token.
     """
     if _answers(server):
         raise BadInput("port", str(server.port), "one that nothing listens on; choose with --port")
+    told: list[float] = []
     with subprocess.Popen(server.command(), env=server.environment()) as process:
+
+        def end(*_: object) -> None:
+            told.append(time.monotonic())
+            process.terminate()
+
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        before_term = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        before_term = signal.signal(signal.SIGTERM, end)
         try:
             while process.poll() is None and not _answers(server):
-                time.sleep(0.2)
+                _pause(process, told)
             if process.poll() is None:
                 ready(server.url)
-            return process.wait()
+            while process.poll() is None:
+                _pause(process, told)
+            return process.returncode
         finally:
             signal.signal(signal.SIGINT, before)
             signal.signal(signal.SIGTERM, before_term)
+
+
+def _pause(process: subprocess.Popen[bytes], told: list[float]) -> None:
+    """Let a moment pass, less if the process ends in it; kill one that was told to end too long ago."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(0.2)
+    if process.poll() is None and told and time.monotonic() - told[0] > PATIENCE:
+        for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+            with suppress(psutil.Error):
+                one.kill()
 
 
 def _answers(server: Server) -> bool:

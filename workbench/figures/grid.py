@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from workbench.core.units import format_size
-from workbench.figures.groups import metric_of
 from workbench.figures.info import FigureInfo, caption_of
+from workbench.figures.measures import Measure, Read, Spread, measures, peak_of, printed, spread
 from workbench.figures.style import PALETTE
 from workbench.figures.table import show_value
 from workbench.records.grid import GridPoint
-from workbench.records.schema import Quantity, RunRecord, State
-from workbench.stats import score_interval, t_interval
+from workbench.records.schema import RunRecord, State
 
 MISSING = "not run"
-
-
-@dataclass(frozen=True)
-class GridMetric:
-    """``unit`` says how a value is printed: score, bytes, seconds, joules, count or number."""
-
-    key: str
-    title: str
-    unit: str
-    lower_is_better: bool
-
-
-@dataclass(frozen=True)
-class GridValue:
-    """Mean over seeds with its 95 % interval, and each seed; ``kind`` is that of the numbers, as in measured."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    seeds: tuple[float, ...]
-    kind: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +28,7 @@ class GridCell:
     planned: int
     over: bool  #: known not to keep the budget, by a run or by a prediction
     colour: str
-    values: dict[str, GridValue]
+    values: dict[str, Spread]
 
 
 @dataclass(frozen=True)
@@ -70,7 +47,7 @@ class GridInfo(FigureInfo):
     module: ClassVar[str] = "grid"
 
     axes: tuple[GridAxis, ...]
-    metrics: tuple[GridMetric, ...]
+    metrics: tuple[Measure, ...]
     cells: tuple[GridCell, ...]
     budget: int | None
     missing: int
@@ -118,7 +95,7 @@ def grid(
     for point in points:
         keyed.setdefault(tuple(axis.values.index(_said(point.at[axis.name])) for axis in axes), []).append(point)
     records = [p.record for p in points if p.record is not None]
-    metrics = _metrics(records)
+    metrics = measures(records)
     cells = tuple(
         _cell(place, axes, found, metrics, budget, PALETTE[i % len(PALETTE)])
         for i, (place, found) in enumerate(keyed.items())
@@ -166,7 +143,7 @@ def _cell(
     place: tuple[int, ...],
     axes: Sequence[GridAxis],
     points: Sequence[GridPoint],
-    metrics: Sequence[tuple[GridMetric, Read]],
+    metrics: Sequence[tuple[Measure, Read]],
     budget: int | None,
     colour: str,
 ) -> GridCell:
@@ -174,7 +151,7 @@ def _cell(
     worst = next((r for r in records if r.state is not State.DONE), None)
     chosen = [(axis.name, axis.values[i]) for axis, i in zip(axes, place)]
     words = [value if name == "method" else f"{name} {value}" for name, value in chosen]
-    values = {metric.key: found for metric, read in metrics if (found := _value(records, metric, read)) is not None}
+    values = {metric.key: found for metric, read in metrics if (found := spread(records, metric, read)) is not None}
     return GridCell(
         label=", ".join(words),
         place=place,
@@ -189,76 +166,14 @@ def _cell(
 
 
 def _over(record: RunRecord, budget: int | None) -> bool:
-    peak = _peak(record)
+    peak = peak_of(record)
     return record.state is State.OVER_BUDGET or (budget is not None and peak is not None and peak[0] > budget)
-
-
-Read = Callable[[RunRecord], tuple[float, str] | None]  #: a number and its kind
-
-
-def _value(records: Sequence[RunRecord], metric: GridMetric, read: Read) -> GridValue | None:
-    """Over finished runs; a peak is known of refused ones too, by prediction."""
-    usable = [r for r in records if r.state is State.DONE or metric.key == "peak"]
-    found = [v for r in usable if (v := read(r)) is not None]
-    if not found:
-        return None
-    numbers = [number for number, _ in found]
-    counts = [r.score.get("count") for r in usable]
-    interval = score_interval(numbers, counts[0]) if metric.unit == "score" else t_interval(numbers)
-    kinds = sorted({kind for _, kind in found})
-    return GridValue(interval.mean, interval.low, interval.high, tuple(numbers), " and ".join(kinds))
-
-
-def _peak(record: RunRecord) -> tuple[int, str] | None:
-    peaks = [s.peak for s in record.steps if s.peak is not None]
-    peaks += [record.measured.peak] if record.measured else []
-    if peaks:
-        return max(peaks), "measured"
-    return (record.predicted.peak, "predicted") if record.predicted else None
-
-
-def _score(record: RunRecord) -> tuple[float, str] | None:
-    value = record.score.get("value")
-    return None if value is None else (float(value), "measured")
-
-
-def _last_loss(record: RunRecord) -> tuple[float, str] | None:
-    """The mean of the last tenth of the steps, which a single noisy batch does not decide."""
-    tail = record.steps[-max(1, len(record.steps) // 10) :]
-    return (sum(s.loss for s in tail) / len(tail), "measured") if tail else None
-
-
-def _of(name: str) -> Read:
-    def read(record: RunRecord) -> tuple[float, str] | None:
-        quantity = getattr(record, name)
-        if isinstance(quantity, Quantity):
-            return None if quantity.value is None else (quantity.value, quantity.kind)
-        return None if quantity is None else (quantity, "counted")
-
-    return read
-
-
-def _metrics(records: Sequence[RunRecord]) -> list[tuple[GridMetric, Read]]:
-    """The metrics that at least one run knows; the score first."""
-    scored = metric_of(records)
-    unit = "score" if scored.share else "number"
-    known: list[tuple[GridMetric, Read]] = [
-        (GridMetric("score", scored.name, unit, scored.lower_is_better), _score),
-        (GridMetric("peak", "peak memory", "bytes", True), _peak),
-        (GridMetric("step_time", "step time on this host", "seconds", True), _of("step_time")),
-        (GridMetric("device_step_time", "step time on the device", "seconds", True), _of("device_step_time")),
-        (GridMetric("device_step_energy", "energy of a step on the device", "joules", True), _of("device_step_energy")),
-        (GridMetric("last_loss", "training loss at the end", "number", True), _last_loss),
-        (GridMetric("trainable", "trainable parameters", "count", True), _of("trainable")),
-        (GridMetric("adapter_bytes", "saved adapter", "bytes", True), _of("adapter_bytes")),
-    ]
-    return [(metric, read) for metric, read in known if any(read(r) is not None for r in records)]
 
 
 def _alt(
     axes: Sequence[GridAxis],
     cells: Sequence[GridCell],
-    metrics: Sequence[tuple[GridMetric, Read]],
+    metrics: Sequence[tuple[Measure, Read]],
     missing: int,
 ) -> str:
     if not cells:
@@ -272,8 +187,3 @@ def _alt(
         text += f" The best mean {metric.title} is {printed(best[1], metric.unit)}, of {best[0].label}."
     over = sum(c.over for c in cells)
     return text + (f" {over} cells do not keep the budget." if over else "")
-
-
-def printed(value: float, unit: str) -> str:
-    """A value of a metric as the drawings print it."""
-    return format_size(round(value)) if unit == "bytes" else show_value(value, {"number": "text"}.get(unit, unit))

@@ -162,9 +162,9 @@ def _thumbnail(nb: NotebookNode) -> dict[str, Any]:
             infos.setdefault(payload.get("kind", ""), payload.get("info"))
     if infos.get("pareto"):
         points = [
-            [p["peak"], p["score"], p["colour"]]
+            [p["peak"], p["values"]["score"]["at"], p["colour"]]
             for p in infos["pareto"]["points"]
-            if p["peak"] and p["score"] is not None
+            if p["peak"] and "score" in p["values"]
         ]
         return {"points": points, "budget": infos["pareto"]["budget"]}
     for kind, values in (("categories", "sizes"), ("papers", "counts")):

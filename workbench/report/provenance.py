@@ -6,15 +6,14 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from workbench.core.paths import checkout
 from workbench.core.units import format_size
 from workbench.records.schema import RunRecord
+from workbench.report.checkout import commit
 
 PACKAGES = ("pintpot", "torch", "transformers", "peft", "numpy", "scikit-learn", "optuna", "bitsandbytes")
 
@@ -45,23 +44,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def commit() -> str | None:
-    """Short commit of the checkout with ``-dirty`` when tracked files differ; None outside a checkout."""
-    root = checkout()
-    if root is None or not (root / ".git").exists():
-        return None
-    try:
-        head = _git(root, "rev-parse", "--short=12", "HEAD")
-        return head + ("-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True)
-    return done.stdout.strip()
 
 
 def processor() -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from workbench.figures.grid import MISSING, GridCell, GridInfo, printed
+from workbench.figures.grid import MISSING, GridCell, GridInfo
 from workbench.figures.layers import short
+from workbench.figures.measures import printed
 from workbench.figures.mpl.base import MAX_PANELS, blank, empty
 from workbench.figures.svg import ALARM, INK
 

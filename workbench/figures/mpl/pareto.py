@@ -58,7 +58,8 @@ def _limits(info: ParetoInfo, points: list[Any]) -> tuple[float, float]:
 
 
 def _score_limits(points: list[Any], rail: bool) -> tuple[float, float]:
-    values = [v for p in points for v in (p.low, p.high, p.score, *(s.score for s in p.seeds)) if v is not None]
+    places = [p.values["score"] for p in points if "score" in p.values]
+    values = [v for place in places for v in (place.low, place.high, place.at, *place.seeds) if v is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span = (high - low) or abs(high) * 0.1 or 0.1
     bottom, top = low - span * 0.12, high + span * 0.12
@@ -72,11 +73,14 @@ def _mark(axis: Any, p: Any, rail_y: float) -> None:
     if p.score is None:
         axis.plot(p.peak, rail_y, marker, markersize=7, markerfacecolor="none", markeredgecolor=p.colour)
         return
-    for s in p.seeds:
-        if s.score is not None:
-            axis.plot(s.peak or p.peak, s.score, marker, markersize=3, color=p.colour, alpha=0.45)
-    if p.low is not None:
-        axis.plot([p.peak, p.peak], [p.low, p.high], color=p.colour, linewidth=1.6)
+    score, peak = p.values["score"], p.values["peak"]
+    for x, y in zip(peak.seeds, score.seeds):
+        if y is not None:
+            axis.plot(x or p.peak, y, marker, markersize=3, color=p.colour, alpha=0.45)
+    if score.low is not None:
+        axis.plot([p.peak, p.peak], [score.low, score.high], color=p.colour, linewidth=1.6)
+    if peak.low is not None:
+        axis.plot([peak.low, peak.high], [p.score, p.score], color=p.colour, linewidth=1.6)
     fill = p.colour if p.fits is not False else "none"
     axis.plot(p.peak, p.score, marker, markersize=8.5, markerfacecolor=fill, markeredgecolor=p.colour)
     if p.reference:
@@ -99,9 +103,10 @@ def _label(figure: Any, axis: Any, points: list[Any], rail_y: float, budget: int
         texts.append(artist)
         anchors.append(tuple(axis.transData.transform((p.peak, y))))
         sizes.append((box.width, box.height))
-        if p.low is not None and p.high is not None:
-            x, bottom = axis.transData.transform((p.peak, p.low))
-            obstacles.append((x - 3, bottom, x + 3, axis.transData.transform((p.peak, p.high))[1]))
+        score = p.values.get("score")
+        if score is not None and score.low is not None:
+            x, bottom = axis.transData.transform((p.peak, score.low))
+            obstacles.append((x - 3, bottom, x + 3, axis.transData.transform((p.peak, score.high))[1]))
     front = sorted((p.peak, p.score) for p in points if p.front)
     for (left, low), (right, high) in itertools.pairwise(front):
         (x0, y0), (x1, y1) = axis.transData.transform((left, low)), axis.transData.transform((right, high))

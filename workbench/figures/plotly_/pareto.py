@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.core.units import format_size
-from workbench.figures.pareto import ParetoInfo
+from workbench.figures.pareto import ParetoInfo, Place
 from workbench.figures.plotly_.base import ALARM, SYMBOLS, mib, plain
 
 
@@ -14,13 +14,11 @@ def draw(figure: Any, info: ParetoInfo) -> None:
     for p in info.points:
         if p.peak is None or p.score is None:
             continue
-        error = None
-        if p.low is not None and p.high is not None:
-            error = {"type": "data", "symmetric": False, "array": [p.high - p.score], "arrayminus": [p.score - p.low]}
         figure.add_scatter(
             x=[mib(p.peak)],
             y=[p.score],
-            error_y=error,
+            error_y=_bar(p.values["score"]),
+            error_x=_bar(p.values["peak"], 2**20),
             mode="markers+text",
             text=[plain(p.label)],
             textposition="top center",
@@ -32,3 +30,11 @@ def draw(figure: Any, info: ParetoInfo) -> None:
         figure.add_vline(x=mib(info.budget), line_color=ALARM, line_dash="dash", annotation_text="budget")
     figure.update_xaxes(title="peak memory of one step, MiB")
     figure.update_yaxes(title=plain(info.metric))
+
+
+def _bar(place: Place, unit: int = 1) -> dict[str, Any] | None:
+    """The error bar of a place on one axis, in ``unit``."""
+    if place.low is None or place.high is None:
+        return None
+    above, below = (place.high - place.at) / unit, (place.at - place.low) / unit
+    return {"type": "data", "symmetric": False, "array": [above], "arrayminus": [below]}
