@@ -18,20 +18,30 @@ FLAGS = ("-O2", "-std=c++20", "-fPIC", "-shared", "-w")
 
 
 @functools.cache
-def _compiler() -> tuple[tuple[str, ...], str]:
-    """Command and version line of the C++ compiler: ``CXX``, or where that is not set g++, else clang++, else c++.
+def compiler_at_hand() -> tuple[str, ...] | None:
+    """Command of the C++ compiler: ``CXX``, or where that is not set g++, else clang++, else c++; ``None`` without one.
 
-    A ``CXX`` that names no program is an error and not passed over: whoever set it wants to know.
+    A ``CXX`` that names no program is not passed over: whoever set it wants to know.
     """
     own = shlex.split(os.environ.get("CXX", ""))
     for name, *options in [own] if own else [["g++"], ["clang++"], ["c++"]]:
         found = shutil.which(name)
         if found:
-            shown = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=60, check=False)
-            return (found, *options), shown.stdout.splitlines()[0] if shown.stdout else ""
-    if own:
-        raise ResourceMissing(f"CXX names {own[0]!r}, which is no program here; unset it or name a C++ compiler")
-    raise ResourceMissing("no C++ compiler was found (tried g++, clang++ and c++)")
+            return found, *options
+    return None
+
+
+@functools.cache
+def _compiler() -> tuple[tuple[str, ...], str]:
+    """Command and version line of the C++ compiler. Raises ``ResourceMissing``."""
+    command = compiler_at_hand()
+    if command is None and os.environ.get("CXX"):
+        own = os.environ["CXX"]
+        raise ResourceMissing(f"CXX names {own!r}, which is no program here; unset it or name a C++ compiler")
+    if command is None:
+        raise ResourceMissing("no C++ compiler was found (tried g++, clang++ and c++)")
+    shown = subprocess.run([command[0], "--version"], capture_output=True, text=True, timeout=60, check=False)
+    return command, shown.stdout.splitlines()[0] if shown.stdout else ""
 
 
 def compiled(source: Path, libraries: Sequence[str] = ("c10",), flags: Sequence[str] = ()) -> Path:
