@@ -45,7 +45,7 @@ RATES_SMALL = (0.003, 0.01, 0.03)  #: of small nets
 VALIDATION = 200  #: further training examples that rates are chosen by
 #: Rates that each way tries, by its method; without one, those of all.
 RATES: dict[str, dict[str, tuple[float, ...]]] = {
-    "efficientnet-lite0": {"": (0.001, 0.003, 0.01, 0.03)},
+    "efficientnet-lite0": {"": (0.001, 0.003, 0.01, 0.03), "head": (0.003, 0.01, 0.03, 0.1)},
     "minilm": {
         "full": (3e-5, 1e-4, 3e-4), "lora": (1e-3, 3e-3, 1e-2), "s2ft": (1.5e-3, 5e-3, 1.5e-2),
         "green-trainer": (3e-4, 1e-3, 3e-3), "bias": (5e-4, 2e-3, 1e-2), "last-blocks": (1e-4, 3e-4, 1e-3),

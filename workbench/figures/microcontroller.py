@@ -63,8 +63,9 @@ def sram_table(plan: Plan) -> Table:
     columns = (Column("label", "What"), Column("kind", "Kind"), Column("size", "Bytes", "bytes"))
     text = (
         f"Predicted, exact: {plan.sram:,} bytes, of which {plan.arena:,} are the planned arena, fullest at "
-        f"{plan.instructions[plan.peak_instruction]}. The same step performed inside an arena of that size gives the "
-        "same integers as one outside it. Code, stack and the sensor's own buffer are not in it."
+        f"{plan.instructions[plan.peak_instruction]}. Its forward and backward pass, performed inside an arena of "
+        "that size, give the same integers as outside it; an update, made from each sum where it lies, is not "
+        "performed there. Code, stack and the sensor's own buffer are not in it."
     )
     return Table(columns, tuple(rows), text, filterable=True)
 

@@ -29,16 +29,18 @@ RHO = 0.7  #: operations of a step as a share of full tuning's, for tensors chos
 #: Rates on convolutional nets, see :func:`workbench.studies.lean_transformers.rated_way`.
 CONVOLUTIONAL = {
     "mobile-tl": 0.003,
+    "mobile-tl blocks=3": 0.001,
+    "mobile-tl blocks=5": 0.001,
     "sparse-update": 0.001,
     "int8-training": 0.01,
     "full": 0.003,
-    "lora": 0.003,
+    "lora": 0.001,
     "bias": 0.003,
-    "head": 0.003,
+    "head": 0.03,
     "last-blocks": 0.003,
-    "last-blocks blocks=3 statistics=moving": 0.01,
+    "last-blocks blocks=5": 0.001,
     "checkpointing": 0.003,
-    "green-trainer": 0.01,
+    "green-trainer": 0.003,
     "green-trainer select=random": 0.03,
 }
 
