@@ -100,8 +100,8 @@ def _spec(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
 
 def _positions(model: nn.Module, stated: int) -> int:
     """Tokens that it has positions for: a table with a row for padding counts from behind that row."""
-    tables = [m for n, m in model.named_modules() if n.endswith("position_embeddings") and hasattr(m, "padding_idx")]
-    rows = [m.num_embeddings - m.padding_idx - 1 for m in tables if m.padding_idx is not None]
+    tables = [m for n, m in model.named_modules() if n.endswith("position_embeddings")]
+    rows = [m.weight.shape[0] - m.padding_idx - 1 for m in tables if getattr(m, "padding_idx", None) is not None]
     return min([stated, *rows])
 
 
