@@ -125,7 +125,8 @@ def _read(name: str, config: dict[str, Any]) -> tuple[Kind, tuple[int, ...], dic
     kind = kind_of(config)
     assert kind is not None
     if kind != "image-classifier":
-        positions = int(getattr(whole, "max_position_embeddings", None) or config.get("n_positions") or 2048)
+        positions = int(getattr(whole, "max_position_embeddings", None) or config.get("n_positions") or 0)
+        positions = positions if positions > 0 else 2048  # no table of positions, so no limit
         stated = {"vocab_size": int(whole.get_text_config().vocab_size)}
         return kind, (positions,), stated
     side = _first(getattr(whole, "image_size", None) or 224)
