@@ -11,6 +11,7 @@ def arguments(doc: str | None, parts: Iterable[str], models: Iterable[str]) -> a
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=tuple(parts))
     parser.add_argument("--model", action="append", choices=tuple(models))
+    parser.add_argument("--method", action="append", help="train these alone, and keep what is known of the others")
     parser.add_argument("--stored", action="store_true", help="train nothing")
     parser.add_argument("--page", action="store_true", help="only write the page")
     asked = parser.parse_args()

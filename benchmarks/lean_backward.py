@@ -2,17 +2,18 @@
 
     OMP_NUM_THREADS=1 python benchmarks/lean_backward.py [--part PART] [--model MODEL] [--page]
 
-Parts are ``blocks`` and ``cosines`` (MobileTL), ``packing`` (SlimFit), ``predicted``, ``bytes``, ``rates`` (learning
-rates of the convolutional net's arms on a seed that no result uses) and ``trained``.
+Parts are ``blocks``, ``cosines`` and ``activations`` (MobileTL), ``packing`` and ``scores`` (SlimFit), ``predicted``,
+``bytes``, ``rates`` (learning rates of every arm by training examples set aside, on a seed that no result uses) and
+``trained``.
 Trainings that are in the run store are not repeated, so the last part can be stopped and taken up; ``--stored`` trains
 nothing, ``--page`` only writes the page.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,27 +22,36 @@ import torch
 from asked_parts import arguments
 
 import workbench as wb
+from workbench import figures
 from workbench.bench import Bench
 from workbench.case import Case
 from workbench.core.spelling import parsed_way
 from workbench.environment import environment, now
+from workbench.figures.mpl import to_svg
 from workbench.lens.kept_by_block import kept_by_block
 from workbench.memory.measure import measure
+from workbench.nn.deterministic import stay_evaluating
 from workbench.records.schema import RunRecord
-from workbench.studies.lean_backward import FROZEN, Arms, convolution_arms, transformer_arms
+from workbench.session import Session
+from workbench.studies.factory import factory_model
+from workbench.studies.lean_backward import FROZEN, Arms, convolution_arms, slimfit_ways, transformer_arms
 from workbench.studies.lean_transformers import kept_and_computed, trained
 from workbench.testing import Subject
 
 RESULTS = Path(__file__).resolve().parent / "results" / "lean_backward.json"
 SEEDS = (0, 1, 2)
 TUNING_SEED = 3
-RATES = (0.001, 0.003, 0.01, 0.03)
-#: Ways whose rate is chosen; of a method's variants one stands for all.
-RATED = (
-    "mobile-tl blocks=3", "mobile-tl blocks=0", "sparse-update", "int8-training", "full", "lora", "bias", "head",
-    "last-blocks blocks=3", "last-blocks blocks=3 statistics=moving", "green-trainer rho=0.7",
-    "green-trainer rho=0.7 select=random",
-)  # fmt: skip
+RATES_SMALL = (0.003, 0.01, 0.03)  #: of small nets
+VALIDATION = 200  #: further training examples that rates are chosen by
+#: Rates that each way tries, by its method; without one, those of all.
+RATES: dict[str, dict[str, tuple[float, ...]]] = {
+    "efficientnet-lite0": {"": (0.001, 0.003, 0.01, 0.03), "head": (0.003, 0.01, 0.03, 0.1)},
+    "minilm": {
+        "full": (3e-5, 1e-4, 3e-4), "lora": (1e-3, 3e-3, 1e-2), "s2ft": (1.5e-3, 5e-3, 1.5e-2),
+        "green-trainer": (3e-4, 1e-3, 3e-3), "bias": (5e-4, 2e-3, 1e-2), "last-blocks": (1e-4, 3e-4, 1e-3),
+    },
+    "tiny-vit": {"": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)},
+}  # fmt: skip
 
 
 class Setting(NamedTuple):
@@ -56,29 +66,42 @@ class Setting(NamedTuple):
     epochs: float = 1
 
 
+_TRANSFORMER = ("packing", "predicted", "bytes", "rates", "trained", "scores")
 SETTINGS = {
     "efficientnet-lite0": Setting(
-        "fashion-mnist", 64, 480, 500, ("blocks", "cosines", "predicted", "bytes", "rates", "trained")
+        "fashion-mnist",
+        64,
+        480,
+        500,
+        ("blocks", "cosines", "activations", "predicted", "bytes", "rates", "trained", "norms"),
     ),
-    "minilm": Setting("movie-sentiment", 32, 400, 400, ("packing", "predicted", "bytes", "trained")),
-    "tiny-vit": Setting("digits", 16, 1000, 300, ("packing", "predicted", "bytes", "trained"), epochs=3),
+    "minilm": Setting("movie-sentiment", 32, 400, 400, _TRANSFORMER),
+    "tiny-vit": Setting("digits", 16, 1000, 300, _TRANSFORMER, epochs=3),
 }
-PARTS = ("blocks", "cosines", "packing", "predicted", "bytes", "rates", "trained")
-TRAINING = ("rates", "trained")  #: parts that train, or read the store alone
+PARTS = ("blocks", "cosines", "activations", "packing", "predicted", "bytes", "rates", "trained", "norms", "scores")
+TRAINING = ("rates", "trained", "activations", "scores")  #: parts that train, or read the store alone
 
 
 def main() -> None:
     asked = arguments(__doc__, PARTS, SETTINGS)
-    stored: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"models": {}}
     for model in asked.model if not asked.page else ():
         bench = opened(model)
         for part in (p for p in asked.part if p in SETTINGS[model].parts):
-            made = globals()[f"part_{part}"](bench, *((asked.stored,) if part in TRAINING else ()))
+            given = {"stored": asked.stored} if part in TRAINING else {}
+            if part == "trained" and asked.method:
+                given |= {"methods": asked.method, "known": results()["models"].get(model, {}).get(part, [])}
+            made = globals()[f"part_{part}"](bench, **given)
+            stored = results()  # read anew: another part may have ended meanwhile
             stored["models"].setdefault(model, {})[part] = made
             stored |= {"when": now(), "host": environment()}
             RESULTS.write_text(json.dumps(stored, indent=1, default=str) + "\n")
             print(f"{model} {part}: done", flush=True)
-    report.write(stored)
+    report.write(results())
+
+
+def results() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"models": {}}
+    return found
 
 
 def opened(model: str) -> Bench:
@@ -123,6 +146,69 @@ def _gradients(model: str, compute: str) -> dict[str, torch.Tensor]:
     return {n: p.grad for n, p in made.named_parameters() if p.grad is not None}
 
 
+def part_activations(_: Bench, stored: bool) -> list[dict[str, Any]]:
+    """ReLU6 and hard-swish, each with one bit and with torch's own derivative, on small nets that leave a factory.
+
+    Each at the best of its own rates by examples set aside; all blocks but the first train.
+    """
+    rows = []
+    for model in ("tiny-cnn", "tiny-hardswish"):
+        name = factory_model(wb.open("digits", model, budget="4GiB", batch=32, train=1000, test=300), epochs=10)
+        bench = wb.open("fashion-mnist", name, budget="4GiB", batch=16, train=1200, test=1000, epochs=1)
+        for compute in ("lean", "requires-grad"):
+            settings = {"method": ["mobile-tl"], "blocks": [4], "compute": [compute]}
+            chosen_by = bench.validating(VALIDATION)
+            tried = {r: chosen_by.ablate({**settings, "seed": [TUNING_SEED], "lr": [r]})[0] for r in RATES_SMALL}
+            rates = {r: record.score.get("value", 0.0) for r, record in tried.items()}
+            lr = max(rates, key=rates.__getitem__)
+            for record in bench.ablate({**settings, "seed": list(SEEDS), "lr": [lr]}):
+                row = {"model": model, "compute": compute, "lr": lr, "rates": rates, "seed": record.seed}
+                rows.append(row | {"score": record.score["value"], "kept": record.measured.saved})  # type: ignore[union-attr]
+    return rows
+
+
+def part_scores(bench: Bench, stored: bool) -> dict[str, Any]:
+    """How far each layer moved along a run of SlimFit, drawn; which moved most at the end, and how many had a turn."""
+    (record,) = (_stored if stored else trained)(bench, [slimfit_ways(bench, (0.9,))[0]], SEEDS[:1])
+    info = figures.dynamics([record])
+    drawn = to_svg(info).replace("currentColor", "#7D8590")
+    (report.PAGE.parent / f"lean-backward-{bench.model}.svg").write_text(drawn)
+    moved = {layer: line[-1] for layer, line in zip(info.layers, info.logarithms) if line[-1] is not None}
+    order = sorted(moved, key=moved.__getitem__)
+    return {
+        "arm": info.arm, "steps": len(record.steps), "layers": len(info.layers), "model": bench.model, "alt": info.alt,
+        "most": order[-3:][::-1], "least": order[:3], "spread": moved[order[-1]] - moved[order[0]],
+    }  # fmt: skip
+
+
+def part_norms(bench: Bench) -> list[dict[str, Any]]:
+    """Score of ways that move every norm, as they are and with all statistics held still: the difference is theirs."""
+    ways = [w for w in arms(bench).trained if w.startswith(("full", "green-trainer"))]
+    return [
+        {
+            "way": way,
+            "seed": seed,
+            "statistics": "held still" if still else "moving",
+            "score": _held(bench, way, seed, still),
+        }
+        for way in ways
+        for seed in SEEDS
+        for still in (False, True)
+    ]
+
+
+def _held(bench: Bench, way: str, seed: int, still: bool) -> float:
+    method, settings = parsed_way(way)
+    session = Session(bench.case(method, **settings), seed, None, bench.schedule, bench.sizes)
+    session.prepare()
+    for module in session.model.modules() if still else ():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            stay_evaluating(module)
+    for _ in session.steps():
+        pass
+    return session.score().value
+
+
 def part_predicted(bench: Bench) -> list[dict[str, Any]]:
     """What a step of every arm keeps and computes, lazy ones last; nothing is run."""
     made = arms(bench)
@@ -160,20 +246,37 @@ def part_bytes(bench: Bench) -> list[dict[str, Any]]:
 
 
 def part_rates(bench: Bench, stored: bool) -> list[dict[str, Any]]:
-    """Score of each way at each rate, on the tuning seed."""
-    find = _stored if stored else trained
-    rows = []
-    for way, rate in itertools.product(RATED, RATES):
+    """Score of each way at each rate on examples set aside, on the tuning seed."""
+    assert bench.sizes.train is not None
+    more = replace(bench, sizes=replace(bench.sizes, train=bench.sizes.train + VALIDATION)).validating(VALIDATION)
+    find, grids, rows = _stored if stored else trained, RATES[bench.model], []
+    for way in rated(bench):
         method, *rest = way.split()
-        for record in find(bench, [" ".join([method, f"lr={rate:g}", *rest])], (TUNING_SEED,)):
-            rows.append({"way": way, "rate": rate, "score": record.score.get("value")})
+        for rate in grids.get(method, grids.get("", ())):
+            for record in find(more, [" ".join([method, f"lr={rate:g}", *rest])], (TUNING_SEED,)):
+                rows.append({"way": way, "rate": rate, "score": record.score.get("value")})
+                print(rows[-1], flush=True)
     return rows
 
 
-def part_trained(bench: Bench, stored: bool) -> list[Mapping[str, Any]]:
-    """Every arm with every seed; a way that was refused stands with its reason."""
-    find = _stored if stored else trained
-    return [_row(r) for way in arms(bench).trained for r in find(bench, [way], SEEDS)]
+def rated(bench: Bench) -> list[str]:
+    """Ways whose rate is chosen: not SlimFit's, which follows a rule, nor recomputing, which is full tuning."""
+    plain = (" ".join(w for w in way.split() if not w.startswith("lr=")) for way in arms(bench).trained)
+    return [way for way in dict.fromkeys(plain) if not way.startswith(("slimfit", "checkpointing"))]
+
+
+def part_trained(
+    bench: Bench, stored: bool, methods: Sequence[str] = (), known: Sequence[Mapping[str, Any]] = ()
+) -> list[Mapping[str, Any]]:
+    """Every arm with every seed; a way that was refused stands with its reason. Only ``methods`` are trained where some
+    are named, the others are as they are ``known``."""
+    find, rows = _stored if stored else trained, []
+    for way in arms(bench).trained:
+        method, settings = parsed_way(way)
+        told = _told(bench.case(method, **settings).config.model_dump())
+        old = [r for r in known if r["method"] == method and r["settings"] == told] if method not in methods else []
+        rows += old or [_row(r) for r in find(bench, [way], SEEDS)]
+    return rows
 
 
 def _stored(bench: Bench, ways: Sequence[str], seeds: Sequence[int]) -> list[RunRecord]:
@@ -185,12 +288,16 @@ def _stored(bench: Bench, ways: Sequence[str], seeds: Sequence[int]) -> list[Run
     return found
 
 
-def _row(record: RunRecord) -> Mapping[str, Any]:
+def _told(config: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("lr", "r", "channels", "rho", "select", "frozen", "blocks")
+    found = {k: config[k] for k in keys if k in config}
+    return found | {k: v for k, v in config.items() if (k, v) == ("statistics", "moving")}
+
+
+def _row(record: RunRecord) -> Mapping[str, Any]:
     return {
         "method": record.method,
-        "settings": {k: record.config[k] for k in keys if k in record.config}
-        | {k: v for k, v in record.config.items() if (k, v) == ("statistics", "moving")},
+        "settings": _told(record.config),
         "seed": record.seed,
         "state": record.state.value,
         "reason": record.reason,

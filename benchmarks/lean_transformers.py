@@ -167,7 +167,9 @@ def part_trained(bench: Bench, one: Setting, stored: bool) -> list[dict[str, Any
     return [
         {
             "method": r.method,
-            "settings": {k: r.config[k] for k in ("lr", "r", "channels", "rho", "select", "compute") if k in r.config},
+            "settings": {
+                k: r.config[k] for k in ("lr", "r", "channels", "rho", "select", "spare", "compute") if k in r.config
+            },
             "seed": r.seed,
             "state": r.state.value,
             "score": r.score,

@@ -114,11 +114,20 @@ def _trained(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [_row(label, some) for label, some in groups.items()]
+    if any("spare" not in row["settings"] for row in rows if row["method"] == "green-trainer"):
+        lines.append(f"\n{_UNSPENT}")
     return [*lines, *_said(groups)]
 
 
+_UNSPENT = (
+    "GreenTrainer's runs were made with what importance leaves of the target unspent, which is `spare=leave` now; the "
+    "column says how much that is. Ways of choosing share one rate here; on the lean page each has its own."
+)
+
+
 def _label(row: Mapping[str, Any]) -> str:
-    settings = {k: v for k, v in row["settings"].items() if (k, v) not in (("compute", "slice"), ("select", "random"))}
+    usual = (("compute", "slice"), ("select", "random"), ("spare", "fill"))
+    settings = {k: v for k, v in row["settings"].items() if (k, v) not in usual}
     if row["method"] == "green-trainer":
         settings["select"] = row["settings"]["select"]
     return " ".join(

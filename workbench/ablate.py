@@ -49,7 +49,7 @@ class Cell:
             "seed": self.seed,
             "budget": self.budget,
             "schedule": vars(self.schedule),
-            "sizes": vars(self.sizes),
+            "sizes": self.sizes.identity(),
             "record": 1,
         }
         more = {"arena": True} if self.arena else {}

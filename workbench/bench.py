@@ -12,7 +12,7 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.schedule import Schedule
 from workbench.core.units import parse_size
-from workbench.plan.fit_table import PATIENCE, FitTable, Verdicts, fit, fit_table
+from workbench.plan.fit_table import FitTable, Verdicts, fit, fit_table
 from workbench.plan.planned import Plan
 from workbench.plan.planner import default_grid, gained_per_example, plan
 from workbench.plan.refusal import SECONDS, with_ways
@@ -60,7 +60,7 @@ class Bench(Reproducible):
         methods: Sequence[str] = (),
         *,
         step_times: bool = False,
-        patience: float = PATIENCE,
+        patience: float | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> Verdicts:
         """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained.
@@ -74,6 +74,13 @@ class Bench(Reproducible):
     def fit_table(self, methods: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> FitTable:
         """What :meth:`fit` answers from: a table that answers any budget, batch and length at once."""
         return fit_table(self._cases(methods), self.device, progress=progress)
+
+    def validating(self, examples: int) -> Bench:
+        """The same bench, scoring on training examples set aside: what is chosen by its scores never saw the test set.
+
+        As many examples of training are fewer; where data come in groups, as by person, whole groups are.
+        """
+        return replace(self, sizes=replace(self.sizes, validation=examples))
 
     def _cases(self, methods: Sequence[str]) -> list[Case]:
         return cases_for(self.task, self.model, methods, batch=self.batch, length=self.length)

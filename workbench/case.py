@@ -48,7 +48,7 @@ class Case:
                 raise BadInput(name, value, "a whole number of at least 1")
         self.task.check(self.spec)
         # The config first: reading it checks the method's name and every setting.
-        if self.config.update_in_backward and self.accumulate > 1:
+        if self.config.drops_gradients and self.accumulate > 1:
             raise Incompatible("accumulate", self.accumulate, "an update in backward drops each gradient at once")
         if self.config.prefix_cache != "none" and self.task.augments:
             reason = f"task {self.task_name} changes its examples at random, so nothing would be found again"
@@ -137,6 +137,15 @@ class Case:
 
         objective = self.task.error if self.config.objective == "error" else self.task.loss
         return TrainingStep(model, model.pintpot_parts, objective, self.config.lr)  # type: ignore[arg-type]
+
+    def device_bytes(self, *, least: bool = False) -> int | None:
+        """SRAM of a step of one example on a device that runs it without torch, of the ``least`` that the method can
+        train if asked; ``None`` where there is no such plan."""
+        if not self.method.least or self.refusal() is not None:
+            return None
+        case = replace(self, settings={**self.settings, **(self.method.least if least else {})})
+        plan = case.method.device_plan(case.attached(device="meta", weights=False), case.spec, case.config, case.length)
+        return None if plan is None else int(plan.sram)
 
     def example(self) -> list[Batch]:
         """Micro-batches with the shapes of real ones; needs no data."""

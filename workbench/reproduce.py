@@ -64,9 +64,9 @@ class Reproducible:
         cosines: int = 0,
         **settings: Any,
     ) -> str:
-        """The command that makes one run again; it finds the stored one. Empty for a number of steps, which the
-        command line does not take."""
-        if self.schedule.steps is not None:
+        """The command that makes one run again; it finds the stored one. Empty for a number of steps or for examples
+        set aside, which the command line does not take."""
+        if self.schedule.steps is not None or self.sizes.validation is not None:
             return ""
         words = ["pintpot", "run", "--method", method, "--seed", str(seed)]
         for name, value in self._opened().items():
@@ -97,7 +97,9 @@ class Reproducible:
         opened = {**self._opened(), **({"steps": self.schedule.steps} if self.schedule.steps is not None else {})}
         more = "".join(f", {name}={value!r}" for name, value in settings.items())
         arguments = ", ".join(f"{name}={value!r}" for name, value in opened.items())
-        return f"import workbench as wb\n\nbench = wb.open({arguments})\nrecord = bench.run({method!r}, {seed}{more})\n"
+        aside = f".validating({self.sizes.validation})" if self.sizes.validation is not None else ""
+        opening = f"import workbench as wb\n\nbench = wb.open({arguments}){aside}\n"
+        return f"{opening}record = bench.run({method!r}, {seed}{more})\n"
 
     def _opened(self) -> dict[str, Any]:
         """What :func:`open` is given to make this bench."""

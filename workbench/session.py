@@ -77,7 +77,7 @@ class Session:
         """Load the data and count the steps; refuses a batch that the data cannot fill."""
         case = self.case
         sizes = replace(self.sizes, length=self.sizes.length or case.length)
-        self.data = case.task.load(case.spec, sizes, self.split_seed)
+        self.data = case.task.loaded(case.spec, sizes, self.split_seed)
         per_step = case.batch * case.accumulate
         if per_step > len(self.data.train):
             raise BadInput("batch", per_step, f"at most the {len(self.data.train)} training examples per step")

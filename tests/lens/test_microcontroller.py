@@ -9,9 +9,12 @@ import torch
 
 from workbench.case import Case
 from workbench.core.errors import Incompatible
+from workbench.core.units import format_size
 from workbench.devices import get
 from workbench.lens.arena_run import run_in_arena
 from workbench.lens.microcontroller import Buffer, StepPlan, plan_step, require_head
+from workbench.plan.refusal import on_a_device, ways_found
+from workbench.plan.ways import with_batch
 
 SCHEME = {"biases": 12, "update": "-1:1/4,-4:1/2"}
 ALL = {"biases": 99, "update": "all"}
@@ -90,6 +93,18 @@ def test_the_small_nets_train_within_256_kb_and_one_megabyte_of_flash():
     assert "flash" in (replace(large, buffers=(), arena=0, resident=()).refusal(device) or "")
 
 
+def test_flash_holds_all_that_the_step_reads():
+    made = case(**SCHEME)
+    net, plan = made.attached(), plan_step(made)
+    sizes = {line.label: line.size for line in plan.flash}
+    tensors = sum(b.numel() * b.element_size() for b in net.buffers()) + sum(
+        4 * p.numel() for p in net.classifier.parameters()
+    )
+    lists = sum(2 * conv.channels.numel() for _, conv in net.convolutions if conv.channels is not None)
+    zeros = sum(2 if name in dict(net.convolutions) else 3 for name in net.layers)
+    assert lists and sum(sizes.values()) == plan.flash_bytes == tensors + lists + zeros
+
+
 def test_updates_at_their_gradients_need_one_tensors_gradient_not_the_sum():
     early, late = (plan_step(case(**ALL, updates=u)) for u in ("early", "late"))
     sums = [b.size for b in late.buffers if b.kind == "gradient of a weight"]
@@ -107,6 +122,25 @@ def test_a_budget_below_the_heads_own_need_names_the_shortfall():
     assert need < plan_step(case(**SCHEME)).sram
     with pytest.raises(Incompatible, match=r"the head alone.*1\.00 KiB more"):
         require_head(case(**SCHEME), need - KB)
+
+
+def test_whoever_is_refused_hears_what_the_device_itself_would_need():
+    """The emulation here takes megabytes; the budget of a microcontroller is held against the planned step."""
+    asked, head, own = case(**SCHEME), require_head(case(**SCHEME), 256 * KB).sram, plan_step(case(**SCHEME)).sram
+    below = ways_found(asked, head - KB, seconds=0)[1]
+    assert below.startswith("on the device itself") and "1.00 KiB more than the budget" in below and "head" in below
+    between, above = (on_a_device(asked, budget) for budget in (own - KB, own))
+    assert "1.00 KiB more than the budget" in between and f"the head alone {format_size(head)}" in between
+    assert "within the budget" in above and "emulation" in above
+    assert on_a_device(replace(asked, method_name="head", settings={}), 1) == ""
+    assert on_a_device(case(graph="float", update="-1"), 1) == ""
+
+
+def test_an_integer_net_is_never_planned_with_more_micro_batches():
+    """Gradients are gone once they are used; a plan that asked for two once ended in that refusal."""
+    with pytest.raises(Incompatible, match="accumulate"):
+        replace(case(**SCHEME), accumulate=2)
+    assert with_batch(replace(case(**SCHEME), batch=4), 2).accumulate == 1
 
 
 def test_adam_costs_eight_bytes_a_trained_number_and_unknown_rules_are_refused():

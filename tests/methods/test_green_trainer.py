@@ -14,6 +14,7 @@ from workbench.core.errors import Incompatible
 from workbench.core.profile import Category
 from workbench.memory.guard import guard
 from workbench.memory.measure import measure
+from workbench.parts.estimator.adaptive import Adaptive
 from workbench.parts.trial import importances
 from workbench.predictions import counted
 from workbench.testing import Subject
@@ -47,6 +48,8 @@ def test_a_step_takes_what_was_counted_and_no_more_than_the_target(model: str, r
     assert measured == choice.forward + choice.cost
     assert measured <= rho * choice.full
     assert sum(choice.chosen) > 0
+    if (model, rho) != ("tiny-llama", 0.5):  # four tensors can be reached there, which together spend 0.956 of it
+        assert choice.share >= 0.98 * rho
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -61,8 +64,34 @@ def test_importances_above_zero_spend_the_target_to_within_two_per_cent(model: s
     assert 0.68 <= share <= 0.7
 
 
-def test_with_room_for_everything_all_that_is_worth_something_trains() -> None:
-    step, batch = step_of("tiny-bert", rho=1.0)
+def test_with_room_for_everything_it_is_full_tuning() -> None:
+    ends = []
+    for method, settings in (("green-trainer", {"rho": 1.0}), ("full", {})):
+        subject = Subject(method, "tiny-bert", {**settings, "lr": 1e-3})
+        model = subject.attached()
+        subject.trained(model, 3)
+        ends.append(dict(model.named_parameters()))
+    assert all(torch.equal(p, ends[1][n]) for n, p in ends[0].items())
+
+
+def test_what_importance_leaves_goes_to_those_of_least_harm_or_is_left() -> None:
+    """With few tensors worth anything: the knapsack's own choice stays, and the target is met all the same."""
+    step, batch = step_of("tiny-cnn", rho=0.7)
+    step(batch, seed=0)
+    costs, drawn = step.parts.estimator.counted[0], np.random.default_rng(0)
+    share = lambda places: (costs.forward + costs.at(places)) / costs.full  # noqa: E731
+    lefts = []
+    for _ in range(20):
+        worth = drawn.normal(-1, 1, len(costs.names))
+        left, full = (Adaptive(rho=0.7, fill=fill).best(worth, costs) for fill in (False, True))
+        assert left and all(worth[i] > 0 for i in left) and set(left) < set(full)
+        assert 0.98 * 0.7 <= share(full) <= 0.7
+        lefts.append(share(left))
+    assert min(lefts) < 0.6, "importance alone misses the target by far"
+
+
+def test_left_to_importance_all_that_is_worth_something_trains() -> None:
+    step, batch = step_of("tiny-bert", rho=1.0, spare="leave")
     step(batch, seed=0)
     choice = step.parts.estimator.choices[0]
     assert [i > 0 for i in choice.importance] == list(choice.chosen) and not all(choice.chosen)

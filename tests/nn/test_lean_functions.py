@@ -12,6 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from workbench.core.errors import BadInput
 from workbench.nn.lean_frozen import freeze_convolution, freeze_norm, hardswish_with_bits
 from workbench.nn.lean_static import byte_linear, packed_attention, packed_gelu, pruned_layer_norm
+from workbench.nn.lean_transformer import attend
 
 
 def draw(*shape, dtype=torch.float64, seed=0):
@@ -47,6 +48,8 @@ def test_frozen_convolution_is_exact_and_keeps_no_map(groups):
     for found, right in zip(torch.autograd.grad(module(x).square().sum(), (x, module.bias)), wanted, strict=True):
         torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
     assert torch.autograd.gradcheck(module, (x,))
+    torch.testing.assert_close(module(x[1]), module(x)[1])  # a map by itself, as torch's takes it
+    assert torch.autograd.gradcheck(module, (x[1].detach().requires_grad_(),))
     module.weight.requires_grad_(True)
     with pytest.raises(BadInput):
         module(x)
@@ -126,6 +129,38 @@ def test_packed_attention_is_exact_forward_and_keeps_a_byte_for_each_number(kind
         assert 0 < (ours - right).norm() / right.norm() < 0.02
     with pytest.raises(BadInput):
         packed_attention(inputs[0], inputs[1][:, :1], inputs[2], None, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["truths", "numbers"])
+def test_a_row_that_may_look_at_nothing_gives_nothing(kind):
+    inputs = [on_grid(2, 3, 4, 4, seed=s) for s in range(3)]
+    mask = torch.ones(4, 4, dtype=torch.bool).tril(-1)  # the first row is hidden whole
+    mask = mask if kind == "truths" else torch.zeros(4, 4, dtype=torch.float64).masked_fill(~mask, float("-inf"))
+    found = packed_attention(*inputs, mask, 0.5)
+    torch.testing.assert_close(found, attention(*inputs, mask, 0.5), rtol=1e-12, atol=1e-14)
+    assert not found[..., 0, :].any()
+    gradients = torch.autograd.grad(found.square().sum(), inputs)
+    assert all(g.isfinite().all() for g in gradients) and not gradients[0][..., 0, :].any()
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 3, 4, 4), (2, 3, 4, 4)])
+def test_a_mask_of_numbers_may_train(shape):
+    """A bias by position, say: its gradient is summed over what it was broadcast to."""
+    inputs, mask = [on_grid(2, 3, 4, 4, seed=s) for s in range(3)], draw(*shape, seed=7)
+    outer = draw(2, 3, 4, 4, seed=4).detach()
+    exact = torch.autograd.grad(attention(*inputs, mask, 0.5), [mask, *inputs], outer)
+    found = torch.autograd.grad(packed_attention(*inputs, mask, 0.5), [mask, *inputs], outer)
+    for ours, right in zip(found, exact, strict=True):
+        assert ours.shape == right.shape and (ours - right).norm() / right.norm() < 0.02
+
+
+def test_heads_in_groups_share_their_keys_and_values():
+    query, key, value = (on_grid(2, heads, 5, 4, seed=s) for s, heads in ((0, 6), (1, 2), (2, 2)))
+    found, _ = attend(nn.Module(), query, key, value, None, is_causal=True)
+    exact = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+    torch.testing.assert_close(found.transpose(1, 2), exact, rtol=1e-12, atol=1e-14)
+    ours, right = (torch.autograd.grad(o.square().sum(), (key, value)) for o in (found, exact))
+    assert all(a.shape == b.shape and (a - b).norm() / b.norm() < 0.02 for a, b in zip(ours, right, strict=True))
 
 
 def test_packed_attention_is_exact_where_its_formats_are():

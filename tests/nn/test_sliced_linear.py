@@ -61,6 +61,16 @@ def test_gradients_are_the_slice_of_the_whole(kind: str, channels: int) -> None:
     assert sliced.weight.grad is None
 
 
+@pytest.mark.parametrize("kind", ["convolution 1x1", "convolution 3x3"])
+def test_a_map_by_itself_is_taken_as_torchs_takes_it(kind: str) -> None:
+    plain, sliced, x = pair(kind)
+    torch.testing.assert_close(sliced(x[1]), plain(x[1]))
+    sliced(x[1]).square().sum().backward()
+    plain(x[1]).square().sum().backward()
+    whole = plain.weight.grad.transpose(0, 1)
+    torch.testing.assert_close(sliced.part.grad, whole[: sliced.channels], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 def test_gradcheck(kind: str) -> None:
     _, sliced, x = pair(kind)

@@ -56,13 +56,14 @@ def test_a_budget_below_the_head_names_the_shortfall():
 
 def test_contributions_are_differences_of_scores_that_runs_really_had():
     made = bench()
-    found = contributions(made, biases=(2,), layers=(-1,), shares=("1/4",), lr=0.1)
-    assert found.runs == 3 and found.reference == 2
+    found = contributions(made, biases=(2,), layers=(-1,), shares=("1/4",), validation=20, lr=0.1)
+    assert (found.runs, found.reference, found.examples) == (3, 2, 20)
     score = {
-        (k, u): made.run("int8-training", 0, biases=k, update=u, lr=0.1).score["value"]
+        (k, u): made.validating(20).run("int8-training", 0, biases=k, update=u, lr=0.1).score["value"]
         for k, u in ((0, ""), (2, ""), (2, "-1:1/4"))
     }
     assert found.base == score[0, ""]
+    assert {r.data["test"] for r in made.store.records()} == {20}, "no run was scored on the test set"
     assert found.biases[2] == score[2, ""] - score[0, ""]
     assert found.weights[-1, Fraction(1, 4)] == pytest.approx(score[2, "-1:1/4"] - score[2, ""])
 
@@ -80,7 +81,7 @@ def test_every_arm_takes_the_rate_of_its_own_lowest_loss():
 
 
 def test_byte_arms_cost_what_their_plans_say_and_grow():
-    arms = byte_arms(bench(), {"mine": {"biases": 2, "update": "-1:1/4"}}, (0,), counts=(2, 4), lr=0.1)
+    arms = byte_arms(bench(), {"mine": {"biases": 2, "update": "-1:1/4"}}, (0,), counts=(2, 4), rates=(0.1,))
     extra = {a.label: a.extra for a in arms}
     assert extra["head alone"] == 0 < extra["2 biases"] < extra["mine"] < extra["2 layers"] < extra["4 layers"]
     assert all(len(a.scores) == 1 for a in arms)

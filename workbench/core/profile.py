@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 
@@ -57,6 +58,43 @@ class Moment:
         return sum(self.live.values())
 
 
+class StoredMoments(Sequence[Moment]):
+    """A timeline as it was stored; moments are made when somebody asks for one.
+
+    A sweep over many methods reads many profiles and looks at few timelines, which are most of what is in them.
+    """
+
+    def __init__(self, raw: Sequence[Mapping[str, Any]], modules: Sequence[str]) -> None:
+        self._raw, self._modules = raw, modules
+
+    @cached_property
+    def _moments(self) -> tuple[Moment, ...]:
+        return tuple(map(self._moment, self._raw))
+
+    def _moment(self, raw: Mapping[str, Any]) -> Moment:
+        changed = tuple((self._modules[at], Category(c), int(size)) for at, c, size in raw.get("changed", ()))
+        return Moment(raw["event"], Phase(raw["phase"]), raw["operator"], raw["module"], _split(raw["live"]), changed)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._moments[place]
+
+    def __eq__(self, other: object) -> bool:
+        return self._moments == (other._moments if isinstance(other, StoredMoments) else other)
+
+    def __hash__(self) -> int:
+        return hash(len(self))
+
+    def __repr__(self) -> str:
+        return repr(self._moments)
+
+
+def _split(raw: Mapping[str, int]) -> dict[Category, int]:
+    return {Category(k): int(v) for k, v in raw.items()}
+
+
 @dataclass(frozen=True, repr=False)
 class MemoryProfile:
     """Memory of one training step in bytes.
@@ -65,6 +103,7 @@ class MemoryProfile:
     ``by_module`` describe that one moment and each sum to ``peak``. ``by_phase`` holds the same split at
     the highest moment of each phase. ``saved_by_module`` is what autograd keeps between forward and
     backward. ``outside`` is memory that torch's allocator never sees, by name; it is not in ``peak``.
+    ``remarks`` are sentences without which the peak would mislead.
     """
 
     source: Tier
@@ -76,9 +115,10 @@ class MemoryProfile:
     by_phase: Mapping[Phase, Mapping[Category, int]] = field(default_factory=dict)
     by_module: Mapping[str, int] = field(default_factory=dict)
     saved_by_module: Mapping[str, int] = field(default_factory=dict)
-    timeline: tuple[Moment, ...] = ()
+    timeline: Sequence[Moment] = ()
     outside: Mapping[str, int] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<MemoryProfile, {self.source}: {self.sentence()}>"
@@ -140,27 +180,18 @@ class MemoryProfile:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> MemoryProfile:
-        def categories(raw: Mapping[str, int]) -> dict[Category, int]:
-            return {Category(k): int(v) for k, v in raw.items()}
-
-        modules = data.get("modules", ())
-
-        def moment(raw: Mapping[str, Any]) -> Moment:
-            changed = tuple((modules[at], Category(c), int(size)) for at, c, size in raw.get("changed", ()))
-            phase, live = Phase(raw["phase"]), categories(raw["live"])
-            return Moment(raw["event"], phase, raw["operator"], raw["module"], live, changed)
-
         return cls(
             source=Tier(data["source"]),
             peak=int(data["peak"]),
             phase=Phase(data["phase"]),
             operator=data["operator"],
             module=data["module"],
-            by_category=categories(data["by_category"]),
-            by_phase={Phase(k): categories(v) for k, v in data["by_phase"].items()},
+            by_category=_split(data["by_category"]),
+            by_phase={Phase(k): _split(v) for k, v in data["by_phase"].items()},
             by_module=dict(data["by_module"]),
             saved_by_module=dict(data["saved_by_module"]),
-            timeline=tuple(moment(m) for m in data["timeline"]),
+            timeline=StoredMoments(data["timeline"], data.get("modules", ())),
             outside=dict(data["outside"]),
             assumptions=tuple(data["assumptions"]),
+            remarks=tuple(data.get("remarks", ())),
         )

@@ -8,7 +8,7 @@ matrices, convolutions, attention. Tensors of one attention that stand side by s
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,8 +47,21 @@ class BackwardCosts:
 
     def of(self, chosen: Iterable[str]) -> int:
         """Operations of the backward pass when these tensors train: what their gradients need together."""
-        rows = [self.names.index(name) for name in chosen]
-        return int(self._flops[self._needs[rows].any(axis=0)].sum()) if rows else 0
+        return self.at([self.names.index(name) for name in chosen])
+
+    def at(self, places: Sequence[int]) -> int:
+        """Like :meth:`of`, of tensors by their places in the order."""
+        return int(self._flops[self._covered(places)].sum())
+
+    def with_each(self, places: Sequence[int]) -> np.ndarray:
+        """Operations when these tensors train and, each in turn, one more: (tensors,)."""
+        covered = self._covered(places)
+        found: np.ndarray = self._flops[covered].sum() + (self._needs & ~covered) @ self._flops
+        return found
+
+    def _covered(self, places: Sequence[int]) -> np.ndarray:
+        found: np.ndarray = self._needs[list(places)].any(axis=0) if len(places) else np.zeros(len(self._flops), bool)
+        return found
 
     @property
     def least(self) -> int:

@@ -22,6 +22,8 @@ class Arm(Protocol):
     @property
     def extra(self) -> int: ...
     @property
+    def lr(self) -> float: ...
+    @property
     def scores(self) -> tuple[float, ...]: ...
     @property
     def records(self) -> tuple[RunRecord, ...]: ...
@@ -29,10 +31,11 @@ class Arm(Protocol):
 
 @dataclass(frozen=True)
 class BytePoint:
-    """One scheme: mean score, its 95 % interval where there are seeds enough, extra bytes."""
+    """One scheme: mean score, its 95 % interval where there are seeds enough, extra bytes; ``lr`` is its rate."""
 
     label: str
     extra: int
+    lr: float
     score: float | None
     low: float | None
     high: float | None
@@ -57,8 +60,8 @@ class ExtraBytesInfo(FigureInfo):
 
     def rows(self) -> list[dict[str, Any]]:
         return [
-            {"family": line.group, "scheme": p.label, "extra bytes": p.extra, "score": p.score, "low": p.low,
-             "high": p.high, "seeds": p.count}
+            {"family": line.group, "scheme": p.label, "extra bytes": p.extra, "rate": p.lr, "score": p.score,
+             "low": p.low, "high": p.high, "seeds": p.count}
             for line in self.lines
             for p in line.points
         ]  # fmt: skip
@@ -78,7 +81,8 @@ def extra_bytes(arms: Sequence[Arm]) -> ExtraBytesInfo:
         title="What further bytes buy",
         caption=caption_of(
             "SRAM of the planned step on one example beyond training the head alone (exact), against test score "
-            "(measured; mean and 95 % interval over seeds).",
+            "(measured; mean and 95 % interval over seeds). Each scheme has the rate of its own grid with the lowest "
+            "training loss; the searched one was found without the test set.",
             [r.id for a in arms for r in a.records],
         ),
         alt=f"Score against extra bytes of {', '.join(groups)}. {said}".strip(),
@@ -93,6 +97,6 @@ def _score(point: BytePoint) -> float:
 
 def _point(arm: Arm) -> BytePoint:
     if not arm.scores:
-        return BytePoint(arm.label, arm.extra, None, None, None, 0)
+        return BytePoint(arm.label, arm.extra, arm.lr, None, None, None, 0)
     found = score_interval(arm.scores, int(arm.records[0].score.get("count", 0)))
-    return BytePoint(arm.label, arm.extra, found.mean, found.low, found.high, len(arm.scores))
+    return BytePoint(arm.label, arm.extra, arm.lr, found.mean, found.low, found.high, len(arm.scores))

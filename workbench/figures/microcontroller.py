@@ -63,8 +63,9 @@ def sram_table(plan: Plan) -> Table:
     columns = (Column("label", "What"), Column("kind", "Kind"), Column("size", "Bytes", "bytes"))
     text = (
         f"Predicted, exact: {plan.sram:,} bytes, of which {plan.arena:,} are the planned arena, fullest at "
-        f"{plan.instructions[plan.peak_instruction]}. The same step performed inside an arena of that size gives the "
-        "same integers as one outside it. Code, stack and the sensor's own buffer are not in it."
+        f"{plan.instructions[plan.peak_instruction]}. Its forward and backward pass, performed inside an arena of "
+        "that size, give the same integers as outside it; an update, made from each sum where it lies, is not "
+        "performed there. Code, stack and the sensor's own buffer are not in it."
     )
     return Table(columns, tuple(rows), text, filterable=True)
 
@@ -151,7 +152,8 @@ def contribution_table(found: Any, chosen: Any) -> Table:
     ]
     columns = (Column("what", "What trains"), Column("gain", "Gain in score", "share"), Column("chosen", "Chosen"))
     text = (
-        f"Measured in {found.runs} runs: biases over the head alone ({percent(found.base)}), weights over the last "
+        f"Measured in {found.runs} runs, each scored on {found.examples} training examples set aside and never on the "
+        f"test set: biases over the head alone ({percent(found.base)}), weights over the last "
         f"{found.reference} biases. The chosen scheme needs {format_size(chosen.sram)} of SRAM; {chosen.tried} schemes "
         "were judged by their summed gain, which is an assumption, and by their planned bytes, which are exact."
     )
@@ -183,6 +185,7 @@ def learned_table(found: Sequence[Any]) -> Table:
     columns = (
         Column("task", "Task"),
         Column("label", "What trains"),
+        Column("lr", "Rate"),
         Column("score", "Score (95 %)"),
         Column("steps", "Examples seen", "count"),
         Column("sram", "SRAM, planned", "bytes"),
@@ -190,13 +193,23 @@ def learned_table(found: Sequence[Any]) -> Table:
         Column("error", "Predicted less measured peak here", "difference"),
     )
     rows = tuple(_learned(arm) for arm in found)
-    text = "One example a step. Scores are measured; SRAM is that of the plan, exact; the last column is of this host."
+    text = (
+        "One example a step. Each row takes the rate of its own lowest training loss on the first seed. Scores are "
+        "measured; SRAM is that of the plan, exact; the last column is of this host."
+    )
     return Table(columns, rows, text)
 
 
 def _learned(arm: Any) -> dict[str, Any]:
     first = arm.records[0]
-    row = {"task": arm.group, "label": arm.label, "score": _score(arm), "sram": arm.sram, "trained": first.trainable}
+    row = {
+        "task": arm.group,
+        "label": arm.label,
+        "lr": arm.lr,
+        "score": _score(arm),
+        "sram": arm.sram,
+        "trained": first.trainable,
+    }
     if first.measured is not None and first.predicted is not None:
         row["error"] = first.predicted.peak - first.measured.peak
     return {**row, "steps": len(first.steps)}

@@ -12,6 +12,8 @@ from workbench.figures.groups import group
 from workbench.figures.info import FigureInfo, caption_of, percent
 from workbench.records.schema import RunRecord
 
+NEAR = 0.02  #: share of a target that a choice of whole tensors may leave without a word
+
 
 @dataclass(frozen=True)
 class Line:
@@ -24,6 +26,11 @@ class Line:
     target: float
     importance: tuple[float, ...]
     chosen: tuple[bool, ...]
+
+    @property
+    def short(self) -> float:
+        """Share of the target that no further tensor could spend."""
+        return 1 - self.share / self.target
 
     @property
     def depths(self) -> tuple[float | None, ...]:
@@ -73,7 +80,7 @@ def schedule(records: Sequence[RunRecord]) -> ScheduleInfo:
         title="What trains in which epoch",
         caption=caption_of(
             "One column for each tensor, the output on the left; one line for each choice. Filled tensors train, the "
-            "darker the more important; empty ones do not. First seed of each arm.",
+            "darker the more important; empty ones do not. First seed of each arm. " + _shortfalls(lines),
             runs,
         ),
         alt=_alt(lines, len(tensors)),
@@ -82,6 +89,14 @@ def schedule(records: Sequence[RunRecord]) -> ScheduleInfo:
         stretches=_stretches(tensors),
         lines=lines,
     )
+
+
+def _shortfalls(lines: Sequence[Line]) -> str:
+    """Which choices lie more than two per cent below their target."""
+    names = dict.fromkeys(f"{x.label} in epoch {x.epoch} by {percent(x.short)}" for x in lines if x.short > NEAR)
+    if not names:
+        return f"Every choice is within {percent(NEAR)} of its target." if lines else ""
+    return f"Below their target, as no further tensor fits beside those chosen: {', '.join(names)}."
 
 
 def _line(label: str, choice: Any) -> Line:

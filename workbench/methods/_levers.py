@@ -81,6 +81,11 @@ class Levers(Config):
         "loss", "what training lowers: the loss, or the share of wrong answers, which only differences can follow"
     )
 
+    @property
+    def drops_gradients(self) -> bool:
+        """Whether a gradient is gone once it is used, so that micro-batches cannot be accumulated."""
+        return self.update_in_backward
+
 
 def refusal(levers: Levers, model: ModelSpec) -> str | None:
     """One sentence if a lever that is on cannot serve this model, from what the model declares."""

@@ -57,6 +57,7 @@ class Method:
     kinds: ClassVar[tuple[str, ...]] = ()  #: kinds of model it serves; empty means all
     lr_by_kind: ClassVar[Mapping[str, float]] = {}  #: learning rate for kinds of model that want another default
     reads_weights: ClassVar[bool] = False  #: attaching decomposes weights, so shapes alone would mislead a prediction
+    least: ClassVar[Mapping[str, Any]] = {}  #: settings that train the least; none: there is no device_plan
     source: ClassVar[str] = ""  #: digest of the file of a method from outside; what an edit made of it is another one
 
     def settings(self) -> list[Setting]:
@@ -98,6 +99,13 @@ class Method:
             raise Incompatible("method", self.name, "it leaves nothing to train on this model")
         model.pintpot_parts = parts  # type: ignore[assignment]
         return model
+
+    def device_plan(
+        self, net: nn.Module, model: ModelSpec, config: Any, length: int | None = None, batch: int = 1
+    ) -> Any:
+        """The plan of a step on a device that runs it without torch, in whose ``sram`` are its bytes; ``None`` where
+        the step is torch's own. ``net`` is attached, and may be meta."""
+        return None
 
     def adapter_state(self, model: nn.Module) -> dict[str, Any]:
         """What has to be saved to reproduce the tuned model from its base, by name: the trained tensors, and the

@@ -28,6 +28,9 @@ class GreenTrainerConfig(MethodConfig):
         "path",
         "what a tensor costs: with the way down to it, or (lazy) its own gradient alone, which passes the target",
     )
+    spare: Literal["fill", "leave"] = setting(
+        "fill", "what of the target no important tensor takes: spent on those of least harm, or left as in the paper"
+    )
     gradients: Literal["chosen", "all"] = setting(
         "chosen", "which gradients are computed: the chosen ones, or (lazy) all, masked afterwards, which saves nothing"
     )
@@ -56,8 +59,9 @@ class GreenTrainer(Method):
         from workbench.parts.storage.as_loaded import AsLoaded
 
         estimator = Adaptive(
-            config.rho, config.interval, config.select, config.units, config.costs == "path", config.gradients != "all"
-        )
+            config.rho, config.interval, config.select, config.units, config.costs == "path",
+            config.gradients != "all", config.spare == "fill",
+        )  # fmt: skip
         return Parts(All(), estimator, named(config.optimizer), AsLoaded())
 
     def adapter_state(self, model: nn.Module) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from workbench.parts.optimizer import names as optimizer_rules
 if TYPE_CHECKING:
     from torch import nn
 
+    from workbench.engine.integer_plan import StepPlan
     from workbench.models.base import ModelSpec
     from workbench.parts.base import Parts
 
@@ -60,6 +61,10 @@ class Int8TrainingConfig(MethodConfig):
         "scheme", "which gradients are computed: the scheme's, or all of them, masked afterwards, which saves nothing"
     )
 
+    @property
+    def drops_gradients(self) -> bool:
+        return super().drops_gradients or self.graph == "int8"
+
 
 @register
 class Int8Training(Method):
@@ -74,6 +79,7 @@ class Int8Training(Method):
         equation="W = s Wbar;  Wbar <- round(Wbar - lr s^-2 dL/dWbar), for W in the scheme",
     )
     Config = Int8TrainingConfig
+    least = {"biases": 0, "update": ""}  #: the head alone
 
     def applies_to(self, model: ModelSpec) -> str | None:
         if model.config.get("model_type") != "efficientnet-lite":
@@ -107,6 +113,17 @@ class Int8Training(Method):
         integer = IntegerBackprop(config.qas, config.rounding == "stochastic", config.updates == "early")
         estimator = integer if config.graph == "int8" else Backprop()
         return Parts(All(), estimator, named(config.optimizer), graph)
+
+    def device_plan(
+        self, net: nn.Module, model: ModelSpec, config: Int8TrainingConfig, length: int | None = None, batch: int = 1
+    ) -> StepPlan | None:
+        from workbench.engine.integer_plan import STATE, plan_net
+
+        if config.graph != "int8" or config.optimizer not in STATE:
+            return None
+        size = length or model.shape[-1]
+        side = (1, size) if model.modality == "sensor" else (size, size)
+        return plan_net(net, side, model.shape[0], batch, config.optimizer, config.updates == "early")  # type: ignore[arg-type]
 
     def adapter_state(self, model: nn.Module) -> dict[str, Any]:
         """The head, and every integer tensor of which something trains."""

@@ -57,9 +57,11 @@ class FrozenConv2d(nn.Conv2d):
     """A convolution whose weight does not train; keeps the weight alone. Its bias may train."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes (batch, in channels, height, width) to (batch, out channels, ...)."""
+        """Shapes (batch, in channels, height, width) to (batch, out channels, ...), or both without the batch."""
         if self.weight.requires_grad:
             raise BadInput("weight", "trained", "a weight with requires_grad=False in a frozen convolution")
+        if x.dim() == 3:
+            return self(x.unsqueeze(0)).squeeze(0)  # type: ignore[no-any-return]
         geometry = (list(self.stride), list(self.padding), list(self.dilation), self.groups)
         result: Tensor = _FrozenConvolution.apply(x, self.weight, self.bias, geometry)
         return result

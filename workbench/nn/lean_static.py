@@ -49,16 +49,17 @@ class _PackedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
         shares = (query @ key.mT).mul_(scale)
-        if mask is not None:
-            if mask.dtype == torch.bool:
-                shares.masked_fill_(mask.logical_not(), float("-inf"))
-            else:
-                shares.add_(mask)
-        shares = shares.softmax(-1)
+        if mask is None:
+            shares = shares.softmax(-1)
+        else:
+            hidden = mask.logical_not() if mask.dtype == torch.bool else mask == float("-inf")
+            shares = shares.masked_fill_(hidden, float("-inf")) if mask.dtype == torch.bool else shares.add_(mask)
+            # A row that may look at nothing gives nothing, as torch's own attention has it, and not a division by zero.
+            shares = shares.softmax(-1).masked_fill_(hidden.all(-1, keepdim=True), 0)
         ctx.save_for_backward(
             _fixed_point(query), _fixed_point(key), _fixed_point(value), (shares * 255).round_().to(torch.uint8)
         )
-        ctx.scale = scale
+        ctx.scale, ctx.mask_shape = scale, mask.shape if ctx.needs_input_grad[3] and mask is not None else None
         return shares @ value
 
     @staticmethod
@@ -68,11 +69,13 @@ class _PackedAttention(torch.autograd.Function):
         shares = ctx.saved_tensors[3].to(grad.dtype).div_(255)
         dvalue = shares.mT @ grad
         inner = grad @ _wide(ctx.saved_tensors[2], grad).mT
-        inner.sub_((inner * shares).sum(-1, keepdim=True)).mul_(shares).mul_(ctx.scale)
+        inner.sub_((inner * shares).sum(-1, keepdim=True)).mul_(shares)
         del shares
+        dmask = None if ctx.mask_shape is None else inner.clone().sum_to_size(ctx.mask_shape)
+        inner.mul_(ctx.scale)
         dquery = inner @ _wide(ctx.saved_tensors[1], grad)
         dkey = inner.mT @ _wide(ctx.saved_tensors[0], grad)
-        return dquery, dkey, dvalue, None, None
+        return dquery, dkey, dvalue, dmask, None
 
 
 class _ByteLinear(torch.autograd.Function):
@@ -132,8 +135,9 @@ def packed_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
     """``softmax(scale query key^T + mask) value`` on shapes (batch, heads, tokens, width).
 
     ``mask``, of a shape that broadcasts to (batch, heads, tokens, tokens), holds truth values (True: looked at) or
-    numbers that are added. Keeps one byte per element of the three inputs and of the softmax, which is the square of
-    the tokens: torch's fused attention keeps no such square, and from some length on it keeps less.
+    numbers that are added, which may train. A row that may look at nothing gives zeros. Keeps one byte per element of
+    the three inputs and of the softmax, which is the square of the tokens: torch's fused attention keeps no such
+    square, and from some length on it keeps less.
     """
     if not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
         raise BadInput("key", tuple(key.shape), f"as many heads as the query's {tuple(query.shape)}")

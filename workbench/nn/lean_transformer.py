@@ -65,6 +65,8 @@ def attend(
         and (getattr(module, "is_causal", True) if is_causal is None else is_causal)
     ):
         attention_mask = torch.ones(tokens, key.shape[-2], dtype=torch.bool, device=query.device).tril()
+    if key.shape[1] < query.shape[1]:  # heads in groups share their keys and values
+        key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
     if dropout and module.training:
         value = dropout_with_bits(value, dropout)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling

@@ -92,7 +92,8 @@ class SlicedLinear(_Sliced):
 class SlicedRows(_Sliced):
     """``x W^T + b`` with ``W[:channels]`` trained, as ``part`` of shape (channels, in features).
 
-    Takes over the weight of ``source`` and its bias as they are. The whole input is kept for the backward pass.
+    Takes over the weight of ``source`` and its bias as they are. The whole input is kept for the backward pass, and
+    of an input that is a view all that it looks at.
     """
 
     axis = 0
@@ -124,7 +125,9 @@ class SlicedConv2d(_Sliced):
         self._share(source.weight, source.bias, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes (batch, in channels, height, width) to (batch, out channels, ...)."""
+        """Shapes (batch, in channels, height, width) to (batch, out channels, ...), or both without the batch."""
+        if x.dim() == 3:
+            return self(x.unsqueeze(0)).squeeze(0)  # type: ignore[no-any-return]
         return _ConvolutionPart.apply(x, self.weight, self.part, self.bias, self.geometry)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:

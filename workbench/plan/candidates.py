@@ -92,7 +92,7 @@ class Search:
         changed = {n: v for n, v in values.items() if getattr(plain.config, n, None) != v}
         case = replace(plain, settings={**plain.settings, **changed}, batch=batch)
         steps = max(1, -(-self.base.batch * self.base.accumulate // batch))
-        return case if case.config.update_in_backward else replace(case, accumulate=steps)
+        return case if case.config.drops_gradients else replace(case, accumulate=steps)
 
     # -- sizing ----------------------------------------------------------------------------------------
 
@@ -188,6 +188,8 @@ class Search:
         """Micro-batches of a step, (axis, ..., batch)."""
         wanted = [max(1, -(-self.base.batch * self.base.accumulate // b)) for b in self.batches]
         found: np.ndarray = np.ones(self.composed.micro.shape) * np.array(wanted)
+        if "method" not in self.axes and self.base.config.drops_gradients:
+            found[:] = 1
         for i, name in enumerate(self.axes):
             if name in ("update_in_backward", "method"):
                 for v in range(len(self.values[i])):
@@ -198,7 +200,7 @@ class Search:
     def _updates_inside(self, axis: int, value: int) -> bool:
         try:
             place = _moved((0,) * len(self.axes), axis, value)
-            return bool(self.case(place, self.batches[0]).config.update_in_backward)
+            return bool(self.case(place, self.batches[0]).config.drops_gradients)
         except PintpotError:
             return False
 

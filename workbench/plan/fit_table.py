@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 #: Batches that a table answers, and the words for them.
 BATCHES: Lengths = 1, LARGEST_BATCH, f"a whole number of 1 to {LARGEST_BATCH}"
-PATIENCE = 20.0  #: seconds that one table's search for changes of settings may take
+#: Seconds that one table's search for changes of settings may take: the most, and the least where sizes took long.
+PATIENCE, LEAST_PATIENCE = 20.0, 5.0
+#: Seconds after which the answer over all methods is due: what finding sizes leaves of it goes to the search.
+DUE = 26.0
 _ORDER: tuple[Fits, ...] = ("fits", "fits if", "does not fit", "cannot", "not predicted", "does not apply")
 
 
@@ -239,24 +242,29 @@ def fit(
     *,
     tier: Tier | None = None,
     step_times: bool = False,
-    patience: float = PATIENCE,
+    patience: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Verdicts:
     """Every case at its own shape; ``budget`` in bytes.
 
-    Where a smaller batch is not enough, changes of settings are predicted for up to ``patience`` seconds in all.
+    Where a smaller batch is not enough, changes of settings are predicted for up to ``patience`` seconds in all; by
+    default for what is left until the answer is due, ``DUE`` seconds after it was asked for, but for ``LEAST_PATIENCE``
+    to ``PATIENCE`` seconds. What was predicted is kept: the same question goes on where the search stopped.
     ``step_times`` as in :func:`fit_table`.
     """
     from workbench.plan.ahead import second_process
 
+    began = time.monotonic()
     with second_process(tier) as second:
         table = _table(cases, device, tier, step_times, progress, second)
-        found = table.at(budget)
         by_name = {c.method_name: c for c in cases}
-        second.ways_out(list(_unsearched(found, by_name, budget, tier)), budget, patience)
-        share = _Shares(patience, sum(one.fits == "does not fit" for one in found))
+        if patience is None:
+            patience = min(PATIENCE, max(LEAST_PATIENCE, began + DUE - time.monotonic()))
+        found, unsearched = _at_once(table.at(budget), by_name, budget, tier)
+        second.ways_out([by_name[name] for name in unsearched], budget, patience)
+        share = _Shares(patience, len(unsearched))
         found = [
-            with_changes(one, by_name[one.method], budget, tier, share.next()) if one.fits == "does not fit" else one
+            with_changes(one, by_name[one.method], budget, tier, share.next()) if one.method in unsearched else one
             for one in found
         ]
     return Verdicts(arranged(found), table, budget)
@@ -273,11 +281,15 @@ class _Shares:
         return Patience(max(0.0, self.began + self.taken * self.part - time.monotonic()))
 
 
-def _unsearched(found: Iterable[Verdict], cases: Mapping[str, Case], budget: int, tier: Tier | None) -> Iterator[Case]:
-    """Cases whose search for ways out would have to predict something that is not kept yet."""
+def _at_once(
+    found: Iterable[Verdict], cases: Mapping[str, Case], budget: int, tier: Tier | None
+) -> tuple[list[Verdict], list[str]]:
+    """The verdicts with ways out that follow from what is kept, and the methods whose search must predict more."""
+    searched, unsearched = [], []
     for one in found:
-        if one.fits == "does not fit":
-            no_patience = Patience(0.0)
-            with_changes(one, cases[one.method], budget, tier, no_patience)
-            if no_patience.ran_out:
-                yield cases[one.method]
+        no_patience = Patience(0.0)
+        whole = with_changes(one, cases[one.method], budget, tier, no_patience) if one.fits == "does not fit" else one
+        if no_patience.ran_out:
+            unsearched.append(one.method)
+        searched.append(one if no_patience.ran_out else whole)
+    return searched, unsearched

@@ -21,6 +21,7 @@ from workbench.plan.fitting import predicted_step
 from workbench.plan.planned import Other, Plan, settings_in_words
 from workbench.plan.refusal import ways_found
 from workbench.plan.verdict import cost
+from workbench.plan.ways import block_count
 from workbench.records.schema import Quantity, RunRecord, State
 
 if TYPE_CHECKING:
@@ -145,11 +146,9 @@ def default_grid(
 
 def _blocks(base: Case) -> tuple[int, ...]:
     """Numbers of first blocks to recompute: none, and up to all but the last, which gains nothing."""
-    from workbench.models.structure import blocks
-
     if base.config.recompute or base.refusal() is not None or not _serves(base, "recompute_first", 1):
         return (0,)
-    count = len(blocks(base.spec.build(base.task.classes(base.spec), device="meta", weights=False)))
+    count = block_count(base)
     if not count:
         return (0,)
     most = max(1, count - 1)

@@ -26,16 +26,35 @@ def ways_found(
 
     Never raises: a refusal stands whatever becomes of the search.
     """
-    patience = Patience(seconds, cancel)
+    patience, on_device = Patience(seconds, cancel), on_a_device(case, budget)
     found = []
     try:
         for change in ways_out(case, budget, tier, patience=patience):
             found.append(f"{change.sentence} ({format_size(change.peak)}, {change.source})")
     except Exception as error:
-        return tuple(found), f"the search for ways out failed: {error}".rstrip(".")
-    if patience.ran_out:
-        return tuple(found), patience.sentence
-    return tuple(found), "" if found else "no change that keeps the method makes it fit"
+        note = f"the search for ways out failed: {error}".rstrip(".")
+    else:
+        note = patience.sentence if patience.ran_out else ""
+        note = note or ("" if found else "no change that keeps the method makes it fit")
+    return tuple(found), "; ".join(said for said in (on_device, note) if said)
+
+
+def on_a_device(case: Case, budget: int) -> str:
+    """What a device that runs the step without torch would need of ``budget`` bytes, one example a step; empty where
+    the step is torch's own. Below the head's own need the shortfall is named."""
+    head, own = case.device_bytes(least=True), case.device_bytes()
+    if head is None or own is None:
+        return ""
+    if head > budget:
+        return (
+            f"on the device itself, one example a step, the head alone over the int8 forward pass needs "
+            f"{format_size(head)} of SRAM, {format_size(head - budget)} more than the budget"
+        )
+    said = f"{format_size(own - budget)} more than the budget" if own > budget else "which is within the budget"
+    return (
+        f"on the device itself, one example a step, it needs {format_size(own)} of SRAM, {said}; the head alone "
+        f"{format_size(head)}; what is larger here is the emulation on this host"
+    )
 
 
 def with_ways_out(

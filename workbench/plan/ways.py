@@ -76,7 +76,7 @@ class Patience:
 
     @property
     def sentence(self) -> str:
-        return f"the search for ways out stopped after {self.seconds:.2g} s"
+        return f"the search for ways out stopped after {self.seconds:.2g} s; asked again it goes on"
 
 
 def ways_out(
@@ -123,7 +123,7 @@ def fewest_recomputed(
     Every further block lowers the peak but the last, which backward makes again at once; a bisection over the
     others finds the number. Each of its steps is one prediction.
     """
-    count = _blocks(case)
+    count = block_count(case)
     cases = [_with(case, recompute_first=first) for first in range(1, count + 1)]
     if not cases:
         return None
@@ -140,7 +140,7 @@ def fewest_recomputed(
     return Change(f"recompute the first {least + 1} of {count} blocks", cases[least], peak)
 
 
-def _blocks(case: Case) -> int:
+def block_count(case: Case) -> int:
     """How many blocks the model has; kept, because building a model to count them takes seconds of importing."""
     from workbench.predictions import kept
 
@@ -265,7 +265,7 @@ def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> tuple[int,
 
 def with_batch(case: Case, batch: int) -> Case:
     """``case`` with a smaller micro-batch, accumulated to at least as many examples a step where that is possible."""
-    if case.config.update_in_backward:
+    if case.config.drops_gradients:
         return replace(case, batch=batch)
     return replace(case, batch=batch, accumulate=-(-case.batch * case.accumulate // batch))
 
@@ -281,7 +281,7 @@ def micro_batches(batch: int, times: int) -> str:
 def _between(case: Case, profile: MemoryProfile) -> int:
     """Bytes that stay between micro-batches: weights, optimizer state, and every gradient where any is accumulated."""
     held = profile.by_category.get(Category.WEIGHTS, 0) + profile.by_category.get(Category.OPTIMIZER, 0)
-    if case.config.update_in_backward:
+    if case.config.drops_gradients:
         return held
     return held + profile.by_phase.get(Phase.UPDATE, {}).get(Category.GRADIENTS, 0)
 

@@ -2,7 +2,8 @@
 
 After "On-Device Training Under 256KB Memory" (Lin et al., 2022): the gain of training the last k biases over the head
 alone, and of one more layer's weight over those biases, are measured in runs; a scheme is worth the sum, which is an
-assumption. Bytes are not assumed: each scheme is judged by the SRAM its planned step needs.
+assumption. Bytes are not assumed: each scheme is judged by the SRAM its planned step needs. Gains are scores on
+training examples set aside: what the search finds is then asked about a test set that it never saw.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ _NONE = "none"
 @dataclass(frozen=True)
 class Contributions:
     """Gains in score, means over seeds: ``biases[k]`` of the last k biases over the head alone; ``weights[i, share]``
-    of one weight over the last ``reference`` biases. ``base`` is the head's own score, ``runs`` how many were made."""
+    of one weight over the last ``reference`` biases. ``base`` is the head's own score, ``runs`` how many were made,
+    ``examples`` how many training examples they were scored on."""
 
     base: float
     biases: Mapping[int, float]
     weights: Mapping[Weight, float]
     reference: int
     runs: int
+    examples: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,22 @@ def contributions(
     layers: Sequence[int] = (-1, -2, -4, -5, -7, -8),
     shares: Sequence[str] = ("1/4", "1"),
     seeds: Sequence[int] = (0,),
+    validation: int = 200,
     progress: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> Contributions:
-    """Measured gains. ``biases`` are the k that are tried, ``layers`` numbers of convolutions; each run is stored."""
+    """Measured gains. ``biases`` are the k that are tried, ``layers`` numbers of convolutions; each run is stored.
+
+    ``validation`` training examples are set aside to score on; the test set is not read.
+    """
     if not biases or min(biases) < 1:
         raise BadInput("biases", list(biases), "numbers of biases, each at least 1")
-    tell, count = progress or (lambda _: None), 0
+    tell, count, chosen_by = progress or (lambda _: None), 0, bench.validating(validation)
 
     def score(**scheme: Any) -> float:
         nonlocal count
         tell(f"biases {scheme['biases']}, weights {scheme['update'] or 'none'}")
-        records = [bench.run(METHOD, seed, **{**settings, **scheme}) for seed in seeds]
+        records = [chosen_by.run(METHOD, seed, **{**settings, **scheme}) for seed in seeds]
         count += len(records)
         # A run that diverged is worth nothing, and has a score of nought.
         return mean(float(r.score.get("value", 0.0)) for r in records)
@@ -82,7 +89,7 @@ def contributions(
     by_weight = {
         (i, Fraction(share)): score(biases=reference, update=f"{i}:{share}") - over for i in layers for share in shares
     }
-    return Contributions(base, by_biases, by_weight, reference, count)
+    return Contributions(base, by_biases, by_weight, reference, count, validation)
 
 
 def search_bytes(

@@ -1,17 +1,18 @@
 """Five papers that shorten what the backward pass keeps, on one model each: arms, their lazy variants, plain baselines.
 
-Every arm makes as many steps. On the convolutional net each method's rate is the best of 0.001, 0.003, 0.01 and 0.03
-on a seed that no result uses. On transformers SlimFit's rises with the frozen share as in the paper, by a rule that
-nobody tuned, the others are those of :mod:`workbench.studies.lean_transformers`; variants of a method share its rate.
+Every arm makes as many steps. Each has the best rate of a grid of its own, by its score on training examples set aside
+and with a seed that no result uses (``benchmarks/lean_backward.py --part rates``); the test set played no part. Only
+SlimFit's rate rises with the frozen share as in the paper, by a rule that nobody tuned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from workbench.studies.lean_transformers import FROM_RANDOM, PRETRAINED, equal_channels
+from workbench.studies.lean_transformers import FROM_RANDOM, PRETRAINED, equal_channels, rated_way
 
 if TYPE_CHECKING:
     from workbench.bench import Bench
@@ -25,6 +26,23 @@ TRANSFORMERS = {"quick": ("digits", "tiny-vit"), "": ("movie-sentiment", "minilm
 CONVOLUTIONS = {"quick": ("digits", "tiny-cnn"), "": ("fashion-mnist", "efficientnet-lite0")}
 SEEDS = {"quick": (0,), "": (0, 1, 2)}  #: by profile; one shows what the page says, three what is told apart
 RHO = 0.7  #: operations of a step as a share of full tuning's, for tensors chosen by worth and by chance
+#: Rates on convolutional nets, see :func:`workbench.studies.lean_transformers.rated_way`.
+CONVOLUTIONAL = {
+    "mobile-tl": 0.003,
+    "mobile-tl blocks=3": 0.001,
+    "mobile-tl blocks=5": 0.001,
+    "sparse-update": 0.001,
+    "int8-training": 0.01,
+    "full": 0.003,
+    "lora": 0.001,
+    "bias": 0.003,
+    "head": 0.03,
+    "last-blocks": 0.003,
+    "last-blocks blocks=5": 0.001,
+    "checkpointing": 0.003,
+    "green-trainer": 0.003,
+    "green-trainer select=random": 0.03,
+}
 
 
 @dataclass(frozen=True)
@@ -67,22 +85,14 @@ def slimfit_ways(bench: Bench, shares: Sequence[float] = FROZEN) -> tuple[str, .
 
 def transformer_arms(bench: Bench, shares: Sequence[float] = ()) -> Arms:
     """SlimFit, S2FT and GreenTrainer beside adapters, biases, the last blocks, recomputing and tensors by chance."""
-    rates = _rates(bench)
     rank = 8 if _pretrained(bench) else 2
-    slices = f"s2ft lr={rates['s2ft']} channels={equal_channels(bench, rank)}"
-    green = f"green-trainer lr={rates['green-trainer']} rho={RHO:g}"
+    rated = partial(rated_way, _rates(bench))
+    slices, green = rated(f"s2ft channels={equal_channels(bench, rank)}"), f"green-trainer rho={RHO:g}"
     slim = slimfit_ways(bench, shares or (FROZEN if _pretrained(bench) else FEW_FROZEN))
+    plain = ("full", f"lora r={rank}", "bias", "last-blocks blocks=2", "checkpointing", f"{green} select=random")
     return Arms(
-        (*slim, slices, green),
-        (
-            f"full lr={rates['full']}",
-            f"lora r={rank} lr={rates['lora']}",
-            "bias",
-            f"last-blocks blocks=2 lr={rates['full'] * 3:g}",
-            f"checkpointing lr={rates['full']}",
-            f"{green} select=random",
-            f"{slim[-1]} select=random",
-        ),
+        (*slim, slices, rated(green)),
+        (*map(rated, plain), f"{slim[-1]} select=random"),
         (f"{slim[-1]} packed=false", f"{slim[-1]} gradients=all", f"{slices} compute=mask"),
     )
 
@@ -90,27 +100,21 @@ def transformer_arms(bench: Bench, shares: Sequence[float] = ()) -> Arms:
 def convolution_arms(bench: Bench, blocks: Sequence[int] = ()) -> Arms:
     """MobileTL, sparse updates, and int8 training beside adapters, biases, the last blocks and tensors by chance."""
     blocks = blocks or (BLOCKS if _pretrained(bench) else FEW_BLOCKS)
-    tuned = tuple(f"mobile-tl lr=0.003 blocks={count}" for count in blocks)
-    middle, green = blocks[len(blocks) // 2], f"green-trainer lr=0.01 rho={RHO:g}"
-    return Arms(
-        (*tuned, "sparse-update lr=0.001", "int8-training", green),
-        (
-            "full lr=0.003",
-            "lora lr=0.003",
-            "bias lr=0.003",
-            "head lr=0.003",
-            *(f"last-blocks lr=0.003 blocks={count}" for count in blocks),
-            f"last-blocks lr=0.01 blocks={middle} statistics=moving",
-            "mobile-tl lr=0.003 blocks=0",
-            "checkpointing lr=0.003",
-            f"green-trainer lr=0.03 rho={RHO:g} select=random",
-        ),
-        (
-            f"mobile-tl lr=0.003 blocks={middle} compute=requires-grad",
-            "sparse-update lr=0.001 gradients=all",
-            "int8-training update=all graph=fake",
-        ),
+    middle, green = blocks[len(blocks) // 2], f"green-trainer rho={RHO:g}"
+    rated = partial(rated_way, CONVOLUTIONAL)
+    papers = (*(f"mobile-tl blocks={count}" for count in blocks), "sparse-update", "int8-training", green)
+    plain = (
+        *("full", "lora", "bias", "head"),
+        *(f"last-blocks blocks={count}" for count in blocks),
+        *(f"last-blocks blocks={middle} statistics=moving", "mobile-tl blocks=0", "checkpointing"),
+        f"{green} select=random",
     )
+    lazy = (
+        f"{rated(f'mobile-tl blocks={middle}')} compute=requires-grad",
+        f"{rated('sparse-update')} gradients=all",
+        "int8-training update=all graph=fake",
+    )
+    return Arms(tuple(map(rated, papers)), tuple(map(rated, plain)), lazy)
 
 
 def _pretrained(bench: Bench) -> bool:

@@ -1,8 +1,8 @@
 """Slices and chosen tensors of a transformer against adapters: the arms of one comparison, at equal terms.
 
 Equal terms are as many trained numbers for slices and adapters, and as many operations for every way of choosing
-tensors. Learning rates of MiniLM were taken from a grid of three to four for each method, on a seed that no result
-uses; variants of a method share its rate.
+tensors. Learning rates of MiniLM were taken from a grid of three to four for each method and way of choosing, on a
+seed that no result uses; where a way is not named, it takes its method's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import BadInput
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
 
 QUICK = {"task": "digits", "model": "tiny-vit"}  #: needs no download
 #: Learning rates by kind of start: a pretrained model, or random weights that have further to go.
-PRETRAINED = {"full": 1e-4, "lora": 3e-3, "s2ft": 5e-3, "green-trainer": 1e-3}
-FROM_RANDOM = {"full": 1e-3, "lora": 3e-3, "s2ft": 1e-2, "green-trainer": 2e-3}
+PRETRAINED = {
+    "full": 1e-4, "lora": 3e-3, "s2ft": 5e-3, "green-trainer": 1e-3, "bias": 2e-3, "last-blocks": 1e-3,
+    "checkpointing": 1e-4,
+}  # fmt: skip
+FROM_RANDOM = {
+    "full": 1e-3, "lora": 3e-3, "s2ft": 1e-2, "green-trainer": 3e-4, "green-trainer select=random": 3e-2,
+    "bias": 3e-3, "last-blocks": 3e-3, "checkpointing": 1e-3,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,22 +66,27 @@ def arms(bench: Bench, rank: int = 0, rhos: Sequence[float] = (0.5, 0.7)) -> Arm
 
     pretrained = bool(resolve(bench.model).asset)
     rates, rank = PRETRAINED if pretrained else FROM_RANDOM, rank or (8 if pretrained else 2)
-    share = equal_channels(bench, rank)
-    slices = f"s2ft lr={rates['s2ft']} channels={share}"
-    green = f"green-trainer lr={rates['green-trainer']}"
-    shared = (f"full lr={rates['full']}", f"lora r={rank} lr={rates['lora']}")
-    first = min(rhos)
+    share, first = equal_channels(bench, rank), min(rhos)
+    rated = partial(rated_way, rates)
+    slices, shared = rated(f"s2ft channels={share}"), (rated("full"), rated(f"lora r={rank}"))
     return Arms(
-        (*shared, slices, f"{slices} select=activation spread=even"),
+        (*shared, slices, rated(f"s2ft channels={share} select=activation spread=even")),
         (f"{slices} compute=mask", f"{slices} compute=delta"),
         (
             *shared,
-            *(f"{green} rho={rho:g}" for rho in rhos),
-            f"{green} rho={first:g} select=random",
-            f"{green} rho={first:g} select=last",
+            *(rated(f"green-trainer rho={rho:g}") for rho in rhos),
+            *(rated(f"green-trainer rho={first:g} select={select}") for select in ("random", "last")),
         ),
         share,
     )
+
+
+def rated_way(rates: Mapping[str, float], way: str) -> str:
+    """``way`` with its own rate of ``rates``, else that of its method with its way of selecting, else its method's."""
+    method, *settings = way.split()
+    selecting = " ".join([method, *(s for s in settings if s.startswith("select="))])
+    rate = next(rates[name] for name in (way, selecting, method) if name in rates)
+    return " ".join([method, f"lr={rate:g}", *settings])
 
 
 def equal_channels(bench: Bench, rank: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +14,23 @@ if TYPE_CHECKING:
     from workbench.bench import Bench
     from workbench.lens.microcontroller import StepPlan
     from workbench.lens.update_order import Ordering
+    from workbench.studies.contribution import Contributions
+    from workbench.studies.tuned_arms import TunedArm
 
 METHOD = "int8-training"
-RATE = 0.02  #: learning rate of steps on one example
+RATES = (0.005, 0.02, 0.08, 0.3)  #: the grid of steps on one example
 
 
 @dataclass(frozen=True)
 class LearnedArm:
-    """One scheme on one task: its runs, and the SRAM that its planned step needs, bytes."""
+    """One scheme on one task: its runs at the best rate of its own grid, and the SRAM that its planned step needs,
+    bytes."""
 
     group: str
     label: str
     sram: int
+    lr: float
+    losses: Mapping[float, float | None]
     records: tuple[RunRecord, ...]
 
     @property
@@ -54,7 +59,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "int8 QAS, sparse": _SPARSE,
     "lazy: sparse by masking": _MASKED,
 }
-_DESCENT, _FIXED = (0.03, 0.1, 0.3), (0.1,)
+_DESCENT = (0.03, 0.1, 0.3)
 GRIDS: Mapping[str, Sequence[float]] = {
     "float SGD": _DESCENT,
     "int8 SGD": (0.3, 1.0, 3.0),
@@ -62,15 +67,16 @@ GRIDS: Mapping[str, Sequence[float]] = {
     "int8 Adam": (0.003, 0.03, 0.3),
     "int8 QAS": _DESCENT,
     "lazy: fake int8 over a float copy": _DESCENT,
-    "int8 QAS, sparse": _FIXED,
-    "lazy: sparse by masking": _FIXED,
+    "int8 QAS, sparse": _DESCENT,
+    "lazy: sparse by masking": _DESCENT,
 }
 
 
 @dataclass(frozen=True)
 class Preset:
     """How much is run. The arms are compared on ``task`` and ``model``, which needs no factory; ``pictures`` are what
-    the larger net learns after its factory has seen ``source`` (empty: a net that has seen nothing)."""
+    the larger net learns after its factory has seen ``source`` (empty: a net that has seen nothing). Where schemes are
+    chosen, ``validation`` of the ``train`` examples are set aside to choose by."""
 
     task: str
     model: str
@@ -80,6 +86,7 @@ class Preset:
     steps: int
     batch: int
     train: int
+    validation: int
     test: int
     seeds: tuple[int, ...]
     rates: int  #: of each grid, from its middle outwards
@@ -89,13 +96,13 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = {
-    "quick": Preset("digits", "mcu-net", "digits", "", 0, 12, 8, 200, 100, (0,), 1, (2, 6), (-1,), 40),
+    "quick": Preset("digits", "mcu-net", "digits", "", 0, 12, 8, 200, 60, 100, (0,), 1, (2, 6), (-1,), 40),
     "standard": Preset(
-        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 600, (0, 1, 2), 3, (4, 16),
+        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 300, 600, (0, 1, 2), 5, (4, 8, 16),
         (-1, -2, -4, -5), 800,
     ),
     "full": Preset(
-        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 20, 1000, 16, 2000, 1000, (0, 1, 2, 3, 4), 3,
+        "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 20, 1000, 16, 2000, 300, 1000, (0, 1, 2, 3, 4), 5,
         (2, 4, 8, 12, 16, 20), (-1, -2, -4, -5, -7, -8, -10), 20_000,
     ),
 }  # fmt: skip
@@ -110,8 +117,12 @@ def preset(name: str) -> Preset:
 
 def grids(chosen: Preset) -> dict[str, tuple[float, ...]]:
     """The grids of the preset: fewer rates where fewer are asked for."""
-    return {label: tuple(sorted(sorted(g, key=lambda r: abs(g.index(r) - 1))[: chosen.rates])) for label, g in
-            GRIDS.items()}  # fmt: skip
+    return {label: fewer(chosen, grid) for label, grid in GRIDS.items()}
+
+
+def fewer(chosen: Preset, grid: Sequence[float]) -> tuple[float, ...]:
+    """As many rates of a grid as the preset tries, the middle one first."""
+    return tuple(sorted(sorted(grid, key=lambda rate: abs(grid.index(rate) - 1))[: chosen.rates]))
 
 
 def bench_for(chosen: Preset, device: str) -> Bench:
@@ -156,15 +167,29 @@ def plans(benches: Mapping[str, Bench]) -> dict[str, StepPlan]:
     }
 
 
-def learned(benches: Sequence[Bench], seeds: Sequence[int], lr: float) -> list[LearnedArm]:
-    """The head alone and the sparse scheme, trained on every bench with every seed; finished runs are kept."""
-    from workbench.lens.microcontroller import plan_step
+def gains(
+    bench: Bench, chosen: Preset, arms: Sequence[TunedArm], *, progress: Callable[[str], None] | None = None
+) -> Contributions:
+    """What each tensor of the preset's lists wins, at the rate of the sparse arm among ``arms``, over all seeds."""
+    from workbench.studies.contribution import contributions
 
+    (rate,) = (arm.lr for arm in arms if ARMS[arm.label] is _SPARSE)
+    given = {"seeds": chosen.seeds, "validation": chosen.validation, "lr": rate}
+    return contributions(bench, biases=chosen.biases, layers=chosen.layers, progress=progress, **given)
+
+
+def learned(benches: Sequence[Bench], seeds: Sequence[int], rates: Sequence[float]) -> list[LearnedArm]:
+    """The head alone and the sparse scheme, trained on every bench with every seed, each at the rate of its own lowest
+    training loss; finished runs are kept."""
+    from workbench.lens.microcontroller import plan_step
+    from workbench.studies.tuned_arms import tuned_arms
+
+    schemes = {label: SCHEMES[label] for label in ("head alone", "sparse")}
     found = []
     for bench in benches:
-        for label in ("head alone", "sparse"):
-            records = tuple(bench.run(METHOD, seed, **{**SCHEMES[label], "lr": lr}) for seed in seeds)
-            found.append(LearnedArm(bench.task, label, plan_step(bench.case(METHOD, **SCHEMES[label])).sram, records))
+        sram = {label: plan_step(bench.case(METHOD, **scheme)).sram for label, scheme in schemes.items()}
+        arms = tuned_arms(bench, METHOD, schemes, dict.fromkeys(schemes, tuple(rates)), seeds)
+        found += [LearnedArm(bench.task, a.label, sram[a.label], a.lr, a.losses, a.records) for a in arms]
     return found
 
 

@@ -35,11 +35,19 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of the data to use; ``None`` takes the task's own default."""
+    """How much of the data to use; ``None`` takes the task's own default.
+
+    ``validation`` training examples are set aside and scored on instead of the test set; ``None``: the test set is.
+    """
 
     train: int | None = None
     test: int | None = None
     length: int | None = None
+    validation: int | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What a run's key is made of."""
+        return {name: value for name, value in vars(self).items() if name != "validation" or value is not None}
 
 
 @dataclass
@@ -47,7 +55,8 @@ class TaskData:
     """Data of one task prepared for one model.
 
     ``train`` and ``test`` are sequences of examples (dicts of plain lists or tensors); ``hash`` is the
-    SHA-256 of their content in order; ``mask_id`` names which tokens the loss counts.
+    SHA-256 of their content in order; ``mask_id`` names which tokens the loss counts. ``groups`` says of every
+    training example whose it is, where examples of one source stay together in a split; empty: each stands alone.
     """
 
     train: Sequence[Mapping[str, Any]]
@@ -59,6 +68,7 @@ class TaskData:
     split: str
     seed: int
     notes: tuple[str, ...] = ()
+    groups: tuple[Any, ...] = ()
 
 
 class Task(abc.ABC):
@@ -80,7 +90,13 @@ class Task(abc.ABC):
         from workbench.core.errors import Incompatible
 
         if model.kind not in self.kinds:
-            raise Incompatible("model", model.name, f"task {self.name} trains {' or '.join(self.kinds)} models")
+            cost = "tokens" if model.modality == "text" else "pixels"
+            other = "" if model.kind == "image-denoiser" else f"; the task {cost} answers what it costs"
+            raise Incompatible(
+                "model",
+                model.name,
+                f"task {self.name} trains {' or '.join(self.kinds)} models, and it is of kind {model.kind}{other}",
+            )
 
     def classes(self, model: ModelSpec) -> int | None:
         """Outputs of the fresh head this task needs; ``None`` for a language-model head. Needs no data."""
@@ -89,6 +105,13 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def load(self, model: ModelSpec, sizes: Sizes, seed: int) -> TaskData:
         """Read, split with ``seed`` and encode for ``model``. Refuses empty, one-class and truncated data."""
+
+    def loaded(self, model: ModelSpec, sizes: Sizes, seed: int) -> TaskData:
+        """Like :meth:`load`, with examples of ``sizes.validation`` in place of the test's where that is asked for."""
+        from workbench.tasks.validation import set_aside
+
+        data = self.load(model, sizes, seed)
+        return data if sizes.validation is None else set_aside(data, sizes.validation, self.name)
 
     @abc.abstractmethod
     def collate(self, examples: Sequence[Mapping[str, Any]], model: ModelSpec) -> Batch:

@@ -21,19 +21,19 @@ EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 TRAINED = (1, 2, 3, 4, 5)  # subjects 6 to 10 are held out
 
 
-def read_windows(folder: Path, samples: int) -> dict[bool, list[tuple[Any, int]]]:
-    """Half-overlapping windows (channels, samples) with their label, keyed by "is of a training subject"."""
+def read_windows(folder: Path, samples: int) -> dict[bool, list[tuple[Any, int, int]]]:
+    """Half-overlapping windows (channels, samples) with label and subject, keyed by "is of a training subject"."""
     import numpy as np
 
     with np.load(folder / "recordings.npz", allow_pickle=False) as data:
         values, lengths, labels, subjects = (data[k] for k in ("samples", "lengths", "label", "subject"))
     if int(lengths.sum()) != len(values):
         raise BadInput("data", "watch-exercises", "as many samples as the recordings say; the file is truncated")
-    found: dict[bool, list[tuple[Any, int]]] = {True: [], False: []}
+    found: dict[bool, list[tuple[Any, int, int]]] = {True: [], False: []}
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     for start, length, label, subject in zip(starts, lengths, labels, subjects):
         for at in range(start, start + length - samples + 1, samples // 2):
-            found[int(subject) in TRAINED].append((values[at : at + samples].T, int(label)))
+            found[int(subject) in TRAINED].append((values[at : at + samples].T, int(label), int(subject)))
     return found
 
 
@@ -56,7 +56,8 @@ class WatchExercises(Classification):
         self.check(model)
         samples = self._samples(model, sizes.length)
         found, parts = read_windows(locate("watch"), samples), []
-        stacked = np.stack([x for x, _ in found[True]]) if found[True] else np.zeros((0, 6, 1), np.float32)
+        people: tuple[int, ...] = ()
+        stacked = np.stack([x for x, *_ in found[True]]) if found[True] else np.zeros((0, 6, 1), np.float32)
         if not len(stacked) or not found[False]:
             raise BadInput(f"{self.name}.length", samples, "windows no longer than the recordings")
         mean, deviation = stacked.mean((0, 2))[:, None], stacked.std((0, 2))[:, None]
@@ -65,13 +66,14 @@ class WatchExercises(Classification):
             count = size_of(self.name, part, asked, len(found[trained]), len(found[trained]))
             order = np.random.default_rng(derive(seed, "split", self.name, part)).permutation(len(found[trained]))
             taken = [found[trained][i] for i in order[:count]]
-            parts.append([{"values": ((x - mean) / deviation).astype(np.float32), "labels": y} for x, y in taken])
+            parts.append([{"values": ((x - mean) / deviation).astype(np.float32), "labels": y} for x, y, _ in taken])
+            people = tuple(who for *_, who in taken) if trained else people
         check_labels(self.name, (e["labels"] for e in parts[0]), "training")
         check_labels(self.name, (e["labels"] for e in parts[1]), "test", single=True)
         described = f"by person: subjects 1-5 train ({len(parts[0])} windows), 6-10 test ({len(parts[1])})"
         notes = ("each channel is scaled by the training subjects' mean and deviation",)
         return TaskData(
-            parts[0], parts[1], len(EXERCISES), EXERCISES, fingerprint(*parts), MASK, described, seed, notes
+            parts[0], parts[1], len(EXERCISES), EXERCISES, fingerprint(*parts), MASK, described, seed, notes, people
         )
 
     def collate(self, examples: Sequence[Mapping[str, Any]], model: ModelSpec) -> Batch:

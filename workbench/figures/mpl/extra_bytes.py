@@ -27,8 +27,9 @@ def draw(info: ExtraBytesInfo) -> Any:
         axis.vlines(
             [p.extra for p in spans], [p.low for p in spans], [p.high for p in spans], color=colour, linewidth=0.9
         )
-        for p in points:
-            axis.annotate(p.label, (p.extra, p.score), xytext=(4, 5), textcoords="offset points", fontsize=7.5)
+        for place, p in enumerate(points):  # neighbours stand close: one label above, the next below
+            beside = (4, -11 if place % 2 else 5)
+            axis.annotate(p.label, (p.extra, p.score), xytext=beside, textcoords="offset points", fontsize=7.5)
     high = max(p.extra for p in known) * 1.1 or 1
     axis.set_xscale("symlog", linthresh=LINEAR)  # zero is the head alone, and the first schemes cost little
     axis.set_xlim(-LINEAR / 4, 1.6 * high)

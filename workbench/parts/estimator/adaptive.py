@@ -18,6 +18,7 @@ from workbench.engine.backward_costs import BackwardCosts, backward_costs
 from workbench.engine.capture import NotCaptured, capture
 from workbench.engine.path_knapsack import best_choice
 from workbench.engine.prune import prune
+from workbench.engine.spending import filled
 from workbench.parts.base import Step
 from workbench.parts.estimator.backprop import Backprop
 from workbench.parts.estimator.masked import MaskedUpdates
@@ -58,8 +59,10 @@ class Adaptive:
     """Every ``interval`` epochs (0: once) the tensors are chosen anew on the batch at hand, by ``select``:
 
     ``importance`` (see :mod:`workbench.parts.trial`), at ``random``, or the ``last`` ones. ``rho`` is the share of the
-    operations of full tuning that a step may take. ``whole_path`` false leaves the way down out of the costs, and
-    ``only_chosen`` false computes every gradient and drops the others: two lazy ways that pass the target.
+    operations of full tuning that a step may take. With ``fill`` what importance leaves of it goes to the tensors of
+    least harm, so that ways of choosing compare at equal operations. ``whole_path`` false leaves the way down out of
+    the costs, and ``only_chosen`` false computes every gradient and drops the others: two lazy ways that pass the
+    target.
 
     A step at its most is the one that chooses, with optimizer state for all that can be reached: no step needs more.
     """
@@ -72,6 +75,7 @@ class Adaptive:
     units: int = 20_000
     whole_path: bool = True
     only_chosen: bool = True
+    fill: bool = True
     choices: list[Choice] = field(default_factory=list, compare=False)
     counted: list[BackwardCosts] = field(default_factory=list, compare=False, repr=False)
     _taken: list[int] = field(default_factory=lambda: [0], compare=False, repr=False)
@@ -128,11 +132,14 @@ class Adaptive:
         """Operations that are left for the backward pass."""
         return int(self.rho * costs.full) - costs.forward
 
+    def usable(self, costs: BackwardCosts) -> list[int]:
+        """Places of tensors whose gradient alone keeps the target; no other can be chosen."""
+        way, budget = costs.path if self.whole_path else [0] * len(costs.names), self.budget_of(costs)
+        return [place for place, (o, p) in enumerate(zip(costs.own, way)) if o + p <= budget]
+
     def _reachable(self, step: Step, costs: BackwardCosts) -> dict[str, nn.Parameter]:
-        """Tensors whose gradient alone keeps the target; no other can be chosen."""
-        tensors, budget = dict(step.model.named_parameters()), self.budget_of(costs)
-        way = costs.path if self.whole_path else [0] * len(costs.names)
-        return {n: tensors[n] for n, o, p in zip(costs.names, costs.own, way) if o + p <= budget}
+        tensors = dict(step.model.named_parameters())
+        return {costs.names[i]: tensors[costs.names[i]] for i in self.usable(costs)}
 
     # -- choosing ------------------------------------------------------------------------------------------
 
@@ -147,10 +154,10 @@ class Adaptive:
             selecting = 2 * (costs.forward + costs.of(reachable))
             places = self.best(worth, costs) or self._stand_in(costs)
         elif self.select == "random":
-            order = np.random.default_rng(derive(step.seed, "choice")).permutation(len(costs.names))
-            places = self.filled(order, costs)
+            drawn = np.random.default_rng(derive(step.seed, "choice"))
+            places = filled(costs, drawn.permutation(self.usable(costs)), self.budget_of(costs))
         else:
-            places = self.filled(range(len(costs.names)), costs, stop=True)
+            places = filled(costs, self.usable(costs), self.budget_of(costs))
         chosen = [costs.names[i] for i in places]
         picked = tuple(i in set(places) for i in range(len(costs.names)))
         return Choice(
@@ -159,13 +166,17 @@ class Adaptive:
         )  # fmt: skip
 
     def best(self, worth: np.ndarray, costs: BackwardCosts) -> list[int]:
-        """The best choice by the costs along the order, and what still fits by those of its gradients together."""
+        """The best choice by the costs along the order, and what still fits by those of its gradients together.
+
+        Tensors of no worth come last, those whose trial update harms least first, and only to ``fill`` the target.
+        """
         way = costs.path if self.whole_path else [0] * len(costs.names)
         places = best_choice(worth.tolist(), costs.own, way, self.budget_of(costs), self.units)
         if not places or not self.whole_path:
             return places
-        rest = [int(i) for i in np.argsort(-worth, kind="stable") if worth[i] > 0 and int(i) not in set(places)]
-        return self.filled(rest, costs, places)
+        left = sorted(set(self.usable(costs)) - set(places), key=lambda i: -worth[i])
+        order = [i for i in left if self.fill or worth[i] > 0]
+        return filled(costs, order, self.budget_of(costs), places, near=self.fill)
 
     def _stand_in(self, costs: BackwardCosts) -> list[int]:
         """The choice that spends most: it stands for any other where importances are not known or all the same."""
@@ -182,16 +193,6 @@ class Adaptive:
                 most, best = spent, places
         return sorted(best)
 
-    def filled(self, order: Any, costs: BackwardCosts, start: Sequence[int] = (), *, stop: bool = False) -> list[int]:
-        """``start`` and the tensors in this order that keep the target; ``stop`` at the first that does not."""
-        places = list(start)
-        for place in order:
-            if costs.of([costs.names[i] for i in (*places, int(place))]) <= self.budget_of(costs):
-                places.append(int(place))
-            elif stop:
-                break
-        return sorted(places)
-
     def _at_most(self, step: Step, costs: BackwardCosts) -> list[str]:
         """Do once what only a choosing step does, and give tensors whose training stands for an ordinary step."""
         reachable = self._reachable(step, costs)
@@ -201,8 +202,9 @@ class Adaptive:
         elif self.select == "random":
             with seldom(), torch.random.fork_rng(devices=[]), _training_only(step, reachable):
                 Backprop().step(step)
-        places = self.filled(range(len(costs.names)), costs, stop=True) if self.select == "last" else None
-        return [costs.names[i] for i in (self._stand_in(costs) if places is None else places)]
+        last = self.select == "last"
+        places = filled(costs, self.usable(costs), self.budget_of(costs)) if last else self._stand_in(costs)
+        return [costs.names[i] for i in places]
 
 
 def _shortfall(rho: float, costs: BackwardCosts) -> str:
