@@ -167,7 +167,7 @@ def _rates(rows: Sequence[Row]) -> list[str]:
     lines = [
         "\n### Learning rates\n",
         "Accuracy on 200 further training examples set aside, on a seed that no result uses; the test set played no "
-        "part. Each arm takes the best of its row.\n",
+        "part. Each arm takes the best of its row; a single example (0.5 %) does not move a rate.\n",
         "| way | accuracy by rate | best |",
         "|---|---|---:|",
     ]
