@@ -41,7 +41,7 @@ from workbench.testing import Subject
 RESULTS = Path(__file__).resolve().parent / "results" / "lean_backward.json"
 SEEDS = (0, 1, 2)
 TUNING_SEED = 3
-RATES_SMALL = (0.003, 0.01, 0.03)  #: of small nets
+RATES_SMALL = (0.001, 0.003, 0.01, 0.03, 0.1)  #: of small nets
 VALIDATION = 200  #: further training examples that rates are chosen by
 #: Rates that each way tries, by its method; without one, those of all.
 RATES: dict[str, dict[str, tuple[float, ...]]] = {
