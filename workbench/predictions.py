@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.core import paths
+from workbench.core.answers import answer_file, read_answer, write_answer
 from workbench.core.collection import uncollected
 from workbench.core.errors import Incompatible, PintpotError, ResourceMissing
 from workbench.core.profile import MemoryProfile, Tier
+from workbench.memory.compiler import compiler_at_hand
 from workbench.records.content import content_key
 from workbench.records.schema import Quantity
 
@@ -92,7 +92,7 @@ def predicted_step_time(case: Case, *, fresh: bool = False) -> Quantity:
 
 def step_time_known(case: Case) -> bool:
     """Whether :func:`predicted_step_time` can answer without timing anything."""
-    return _file(_key(case, _step_time_name(), _code("devices"))).exists()
+    return answer_file(_key(case, _step_time_name(), _code("devices"))).exists()
 
 
 def _step_time_name() -> str:  # a new calibration makes step times anew
@@ -199,8 +199,8 @@ def _some_trace(case: Case) -> Trace:
 def _keep_both(case: Case, tier: Tier, trace: Trace) -> None:
     from workbench.devices.work import work_of
 
-    _write(_key(case, f"profile {tier}", _code()), trace.profile.to_dict())
-    _write(_key(case, "work", _code(*_COUNTING)), work_of(trace.recorder).to_dict())
+    write_answer(_key(case, f"profile {tier}", _code()), trace.profile.to_dict())
+    write_answer(_key(case, "work", _code(*_COUNTING)), work_of(trace.recorder).to_dict())
 
 
 def _levers_on(case: Case) -> str:
@@ -243,18 +243,13 @@ def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], Asked]) -
 
 
 def known(case: Case, tier: Tier = Tier.PROBE) -> bool:
-    """Whether the profile and the work of ``case`` can be had without tracing it."""
-    if case.refusal() is not None:
-        return True
-    profile = _key(case, f"profile {tier}", _code())
-    if not _file(profile).exists():
-        return False
-    return is_kept(case, "work") or "refused" in (_read(profile) or {})  # what is refused has no work
+    """Whether the profile of ``case``, or the refusal that a trace ended in, can be had without tracing it."""
+    return case.refusal() is not None or answer_file(_key(case, f"profile {tier}", _code())).exists()
 
 
 def is_kept(case: Case, what: str) -> bool:
     """Whether :func:`kept` has this without making it."""
-    return _file(_key(case, what, _code(*_COUNTING))).exists()
+    return answer_file(_key(case, what, _code(*_COUNTING))).exists()
 
 
 def kept(case: Case, what: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -265,7 +260,7 @@ def kept(case: Case, what: str, make: Callable[[], dict[str, Any]]) -> dict[str,
 def _kept(case: Case, what: str, code: str, make: Callable[[], dict[str, Any]], fresh: bool) -> dict[str, Any]:
     """What the cache holds, else what ``make`` gives; a refusal is kept like an answer."""
     key = _key(case, what, code)
-    found = None if fresh else _read(key)
+    found = None if fresh else read_answer(key)
     if found is None:
         if fresh:
             _recent.clear()
@@ -274,14 +269,17 @@ def _kept(case: Case, what: str, code: str, make: Callable[[], dict[str, Any]], 
                 found = make()
         except Incompatible as error:
             found = {"refused": [error.field, str(error.value), error.reason]}
-        _write(key, found)
+        write_answer(key, found)
     if "refused" in found:
         raise Incompatible(*found["refused"])
     return found
 
 
 def _key(case: Case, what: str, code: str) -> str:
-    return content_key(_identity(case) | {"what": what, "code": code, "threads": os.environ.get("OMP_NUM_THREADS")})
+    asked = {"what": what, "code": code, "threads": os.environ.get("OMP_NUM_THREADS")}
+    if compiler_at_hand() is None:  # workspace is then a formula's, and not for those who can probe it
+        asked["workspace"] = "not probed"
+    return content_key(_identity(case) | asked)
 
 
 def _identity(case: Case) -> dict[str, Any]:
@@ -290,26 +288,6 @@ def _identity(case: Case) -> dict[str, Any]:
     if held is None:
         held = case.__dict__["_identity"] = case.identity()
     return held
-
-
-def _file(key: str) -> Path:
-    return paths.cache() / "predictions" / f"{key}.json"
-
-
-def _read(key: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(_file(key).read_text())
-        return found
-    except (OSError, ValueError):
-        return None  # absent, or torn by a kill: predicting again costs a second
-
-
-def _write(key: str, data: dict[str, Any]) -> None:
-    file = _file(key)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(data))
-    temporary.replace(file)
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import synthetic
 from test_modules import HOST
 
 from workbench import figures
@@ -178,3 +179,16 @@ def test_a_choice_is_asked_for_shown_as_busy_and_taken_back_when_it_fails(visit,
     page.evaluate("stop()")
     assert page.evaluate("Object.values(listeners).every((l) => l.length === 0)")
     assert visit.complaints == []
+
+
+def test_ways_out_that_runs_were_told_stand_in_the_explorer_of_their_records(visit):
+    records = synthetic.comparison()
+    ways = ("weights bf16 (214 MiB, predicted)", "batch 4 accumulated 2 times (190 MiB, predicted)")
+    info = figures.fit([replace(r, ways=ways) if r.method == "full" else r for r in records])
+    page = visit.page
+    page.set_content(f"<!doctype html><title>host</title><style>{assets.style()}</style>")
+    host = HOST.replace("MODULE", assets.as_expression(assets.modules()["fit"]))
+    page.evaluate(host, json.loads(json.dumps(info.data())))
+    assert "fits if weights bf16" in shown(page)["full"][0]
+    page.evaluate("(info) => model.set('info', info)", figures.fit(records, 180 * synthetic.MIB).data())
+    assert "fits if" not in shown(page)["full"][0], "nobody looked for a way"

@@ -93,6 +93,7 @@ def test_comparison_shows_differences_only_until_asked_for_all(visit):
     host(page, "compare", info)
     shown = page.locator("th[scope=row]").all_text_contents()
     assert set(shown) == {line.name for line in info.lines if line.differs}
+    assert page.locator("[aria-live]").text_content().endswith("A paler value is the same as that of lora, seed 0.")
     page.get_by_label("Differences only").uncheck()
     assert page.locator("th[scope=row]").count() == len(info.lines)
     page.get_by_label("Differences only").check()

@@ -100,7 +100,7 @@ def test_the_tour_in_jupyterlab(journeying, tmp_path, record_property):
         moved = fit.evaluate(MOVE)
         assert moved < 100, "milliseconds from slider to verdicts"
 
-        kept = page.locator(".jp-OutputArea .pp-panel:has(.pp-choice)")
+        kept = page.locator(".jp-OutputArea .pp-panel:has(.pp-choice:not(.pp-guess))")
         said, drawn = kept.get_by_role("status"), kept.get_by_role("application")
         first = drawn.evaluate(DRAWN)
         assert said.text_content().startswith("full: ") and len(first) > 3

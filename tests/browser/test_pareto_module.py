@@ -136,6 +136,11 @@ def test_refused_methods_stand_where_they_are_known(visit):
     page = visit.page
     host(page, "pareto", figures.pareto(synthetic.comparison()))
     assert page.locator(".pp-mark", has_text="full: refused (predicted)").count() == 1
+    page.get_by_label("Up").select_option("peak")
+    page.get_by_label("Across").select_option("device_step_time")
+    full = page.locator(".pp-mark", has_text="full (predicted)")
+    assert full.count() == 1 and page.locator(".pp-mark").count() == 5, "what is said before the first step is known"
+    assert "full" not in page.locator(".pp-verdict").first.text_content()
     page.get_by_label("Across").select_option("last_loss")
     assert page.locator(".pp-mark").count() == 4
     assert page.locator(".pp-verdict").first.text_content().startswith("4 of 5 fit"), "all are judged, drawn or not"

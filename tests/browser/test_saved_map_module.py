@@ -87,3 +87,17 @@ def test_a_toggle_redraws_in_time(visit):
     )
     assert spent < 100
     gone(visit)
+
+
+def test_a_colour_has_one_meaning_and_pieces_are_told_apart(visit, info):
+    page = visit.page
+    host(page, "saved_map", info)
+    look = "p => p.querySelector('rect').getAttribute('fill') + (p.querySelector('path')?.getAttribute('d') ?? '')"
+    drawn = page.locator("pattern").evaluate_all(f"e => e.map({look})")
+    colours = [one[:7] for one in drawn]
+    assert len(set(colours)) == len(colours) == 7 and len({one[7:] for one in drawn[4:]}) == 3
+    page.get_by_role("radio", name="full").check()
+    edges = "e => [...new Set(e.map(p => getComputedStyle(p).stroke))]"
+    ink = page.evaluate("getComputedStyle(host).color")
+    assert page.locator("svg[role=application] .pp-area").evaluate_all(edges) == [ink], "a pale shade keeps an edge"
+    gone(visit)

@@ -43,3 +43,13 @@ def test_without_groups_it_is_what_the_products_of_the_gradient_are():
     with FlopCounterMode(display=False) as product:
         torch.einsum("nop,nkp->ok", torch.ones_like(out).flatten(2), unfolded)
     assert count(lambda: out.sum().backward()).total_flops == product.get_total_flops()
+
+
+def test_a_row_of_a_grouped_product_meets_the_matrix_of_its_expert_alone():
+    """Forward, and the gradients of rows and of all experts' matrices: as one product of all rows each."""
+    rows, experts = torch.randn(24, 16, requires_grad=True), torch.randn(4, 16, 8, requires_grad=True)
+    ends = torch.tensor([6, 12, 20, 24], dtype=torch.int32)
+    plain, weight = torch.randn(24, 16, requires_grad=True), torch.randn(16, 8, requires_grad=True)
+    gradient = torch.randn(24, 8)
+    grouped = count(lambda: functional.grouped_mm(rows, experts, offs=ends).backward(gradient)).total_flops
+    assert grouped == count(lambda: (plain @ weight).backward(gradient)).total_flops == 3 * 2 * 24 * 16 * 8

@@ -31,7 +31,13 @@ def test_only_what_differs_is_marked():
     line = next(line for line in info.lines if line.name == "lr")
     assert line.section == "settings" and line.values == ("0.001", "0.002")
     assert info.alt == "2 runs side by side. They differ in lr."
-    assert info.columns == ("lora, seed 0 (1)", "lora, seed 0 (2)")
+    assert info.columns == ("lora, seed 0, lr 0.001", "lora, seed 0, lr 0.002")
+    assert figures.compare([first, first]).columns == ("lora, seed 0 (1)", "lora, seed 0 (2)")
+    wide = replace(second, config={**second.config, "targets": "a name that is far too long to stand above a column"})
+    third = replace(first, batch=16)
+    names = ("lora, seed 0, batch 8", "lora, seed 0 (2)", "lora, seed 0, batch 16")
+    assert figures.compare([first, wide, third]).columns[1] == names[1]
+    assert figures.compare([first, third]).columns == (names[0], names[2])
     assert "They were asked for alike" in figures.compare([first, first]).alt
 
 

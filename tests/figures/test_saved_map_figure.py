@@ -1,5 +1,6 @@
 """The map's data: every combination, small, in an order of lists, and asked for again in the right words."""
 
+import itertools
 import json
 import shlex
 from dataclasses import replace
@@ -12,6 +13,8 @@ from synthetic import MIB
 from workbench import figures
 from workbench.figures.mpl import to_svg
 from workbench.figures.plotly_ import to_plotly
+from workbench.figures.saved_map import SHADES
+from workbench.figures.style import CATEGORY_COLOURS
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +25,20 @@ def found():
 @pytest.fixture(scope="module")
 def info(found):
     return figures.saved_map(found)
+
+
+def test_no_colour_of_the_map_is_that_of_a_category(info):
+    assert not set(SHADES) & set(CATEGORY_COLOURS.values()) and len(set(SHADES)) == len(SHADES)
+    assert set(info.colours) <= set(SHADES) and not set(info.colours) & {colour for _, colour in info.beside}
+    light = [_luminance(colour) for colour in SHADES]
+    ratios = [(max(a, b) + 0.05) / (min(a, b) + 0.05) for a, b in itertools.pairwise(light)]
+    assert min(ratios) > 2, "neighbours differ in lightness, whatever colours an eye tells apart"
+
+
+def _luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear))
 
 
 def test_every_combination_is_there_with_its_bytes(found, info):

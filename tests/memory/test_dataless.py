@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from memory_cases import CASES, PlainStep
 
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Tier
-from workbench.memory.dataless import dataless, known, listed_one_by_one
+from workbench.memory.dataless import asked_about, dataless, known
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.measure import measure
 from workbench.memory.predict import predict
@@ -34,7 +36,7 @@ def test_a_tensor_without_data_has_size_and_views_and_no_numbers():
 
 
 def test_numbers_that_are_listed_are_read():
-    with listed_one_by_one(), Dry() as dry:
+    with asked_about(), Dry() as dry:
         assert floats(2, 1).tolist() == [[1.0], [1.0]]
         assert any("taken as 1.0" in a for a in dry.run.assumptions)
         assert torch.arange(3).tolist() == [0, 1, 2]
@@ -164,6 +166,34 @@ def test_memory_of_others_has_a_line_of_its_own():
     case = stepping(uses_numpy)
     measured = measure(case.make(case.build("cpu")), case.batch())
     assert measured.outside == found.outside
+
+
+def copies_weights(step, loss):
+    step.model.kept = [copy.deepcopy(p.detach()) for p in step.model.parameters()]
+
+
+def test_a_deep_copy_is_predicted_and_counted():
+    """Its memory comes from torch's default allocator and past the dispatcher."""
+    case, found = stepping(copies_weights), ask(stepping(copies_weights))
+    measured = measure(case.make(case.build("cpu")), case.batch())
+    assert (found.peak, found.by_category) == (measured.peak, measured.by_category)
+    assert found.peak > ask(stepping(no_check)).peak
+
+
+def test_a_later_step_that_takes_more_is_measured_and_said():
+    calls: list[int] = []
+
+    def takes_more(step, loss):
+        calls.append(1)
+        if len(calls) > 2:
+            step.model.kept = [torch.zeros(10**6)]
+
+    case = stepping(takes_more)
+    measured = measure(case.make(case.build("cpu")), case.batch())
+    assert measured.peak >= ask(stepping(no_check)).peak + 4 * 10**6
+    assert len(measured.remarks) == 1 and "steps differ" in measured.remarks[0]
+    steady = stepping(no_check)
+    assert not measure(steady.make(steady.build("cpu")), steady.batch()).remarks
 
 
 def goes_another_way(step, loss):

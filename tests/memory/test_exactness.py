@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from memory_cases import CASES
 
+from workbench import predictions
+from workbench.case import Case
+from workbench.core.errors import ResourceMissing
 from workbench.core.profile import Category, Phase, Tier
-from workbench.memory import ledger
+from workbench.memory import compiler, ledger
 from workbench.memory.measure import measure
 from workbench.memory.predict import predict
 
@@ -81,6 +84,24 @@ def test_without_ledger_everything_works_and_says_so(monkeypatch):
     predicted = predict(lambda: case.build("meta"), case.make, case.batch)
     assert predicted.source is Tier.FORMULA
     assert predicted.peak == measured.peak
+
+
+@needs_ledger
+def test_a_prediction_without_a_compiler_is_not_kept_for_one_with_it(monkeypatch):
+    case = Case("tokens", "tiny-bert", "head", 2, 9)
+    with monkeypatch.context() as without:
+        without.setattr(ledger, "_library", lambda: "no C++ compiler was found")
+        without.setattr(predictions, "compiler_at_hand", lambda: None)
+        assert case.predict().source is Tier.FORMULA
+    assert case.predict().source is Tier.PROBE
+
+
+def test_a_compiler_that_is_named_and_not_there_is_said(monkeypatch):
+    monkeypatch.setenv("CXX", "/nonexistent -O2")
+    assert compiler.compiler_at_hand.__wrapped__() is None
+    monkeypatch.setattr(compiler, "compiler_at_hand", lambda: None)
+    with pytest.raises(ResourceMissing, match="CXX names '/nonexistent -O2'"):
+        compiler._compiler.__wrapped__()
 
 
 def test_ties_are_kept_and_position_buffers_have_values():

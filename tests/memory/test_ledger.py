@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 
 import pytest
@@ -74,3 +75,18 @@ def test_record_pairs_allocations_with_frees():
         address = tensor.data_ptr()
         del tensor
     assert events == [(123, address), (-123, address)]
+
+
+def test_storages_made_without_a_tensor_are_counted_and_refused():
+    tensor = torch.ones(1000)
+    with ledger.counting(9000) as count:
+        storage = torch.UntypedStorage(1000)
+        assert (count.live, count.allocations) == (1000, 1)
+        copied = copy.deepcopy(tensor)
+        assert count.live == 5000 and copied.tolist() == tensor.tolist()
+        with pytest.raises(torch.OutOfMemoryError):
+            storage.resize_(5000)  # the larger one is made before the old one goes
+        storage.resize_(4000)
+        assert (count.live, count.peak) == (8000, 9000)
+        del copied, storage
+    assert count.live == 0

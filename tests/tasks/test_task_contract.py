@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from workbench.core.errors import BadInput, Incompatible, UnknownName
-from workbench.models import INPUT_NAMES, models, resolve
+from workbench.models import INPUT_NAMES, ModelSpec, models, resolve
 from workbench.tasks import Sizes, Task, tasks
 from workbench.tasks.drawing import DRAWN
 
@@ -17,7 +17,11 @@ LOCAL = {
     "new-digit": "tiny-denoiser",
     "digit-diffusion": "tiny-denoiser",
 }
+_T5 = {"model_type": "t5", "vocab_size": 256, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
+#: No model of encoder and decoder ships; from a folder it looks like this.
+_T5_SPEC = ModelSpec("tiny-t5", "Tiny T5", "seq2seq-lm", 0, "none", "for this test", shape=(64,), config=_T5)
 TINY = {
+    "seq2seq-lm": _T5_SPEC,
     "text-encoder": "tiny-bert",
     "causal-lm": "tiny-llama",
     "image-classifier": "tiny-cnn",
@@ -63,7 +67,7 @@ def test_synthetic_batch_feeds_model_and_loss(name):
         batch = task.example_batch(spec, 3)
         assert set(batch) - {"labels"} == set(INPUT_NAMES[kind])
         assert all(value.shape[0] == 3 for value in batch.values())
-        classes = None if kind == "causal-lm" else len(getattr(task, "labels", ())) or 10
+        classes = None if spec.writes else len(getattr(task, "labels", ())) or 10
         loss = task.loss(spec.build(classes), batch)
         assert loss.shape == () and loss.isfinite()
         again = task.example_batch(spec, 3)

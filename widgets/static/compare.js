@@ -44,7 +44,7 @@ function draw({ model, el }) {
     const lines = info.lines.filter((line) => (!choice.only || differs(line)) && (!text || `${line.section} ${line.name}`.toLowerCase().includes(text)));
     const different = info.lines.filter(differs).length;
     said.textContent = columns.length < 2 ? "Choose at least two runs to see how they differ."
-      : `${columns.length} runs differ in ${different} of ${info.lines.length} facts; ${lines.length} shown.`;
+      : `${columns.length} runs differ in ${different} of ${info.lines.length} facts; ${lines.length} shown. A paler value is the same as that of ${info.columns[columns[0]]}.`;
     const table = html("table", { className: "pp-table pp-compare" });
     const head = html("tr", {}, html("thead", {}, table));
     for (const name of ["Fact", ...columns.map((i) => info.columns[i])]) html("th", { scope: "col", textContent: name }, head);

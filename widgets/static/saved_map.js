@@ -49,32 +49,35 @@ async function copy(text, button, name) {
 
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
+// Black lines vanish on a dark shade.
+const dark = (colour) => [1, 3, 5].reduce((all, i) => all + parseInt(colour.slice(i, i + 2), 16), 0) < 260;
+
 function textures(parent, colours, id) {
   const defs = svg("defs", {}, svg("svg", { width: 0, height: 0, class: "pp-defs", "aria-hidden": "true" }, parent));
   return colours.map((colour, i) => {
     const pattern = svg("pattern", { id: `${id}-${i}`, width: 8, height: 8, patternUnits: "userSpaceOnUse" }, defs);
     svg("rect", { width: 8, height: 8, fill: colour }, pattern);
-    if (TEXTURES[i % 7]) svg("path", { d: TEXTURES[i % 7], class: "pp-texture" }, pattern);
+    if (TEXTURES[i % 7]) svg("path", { d: TEXTURES[i % 7], class: dark(colour) ? "pp-texture pp-pale" : "pp-texture" }, pattern);
     return `url(#${id}-${i})`;
   });
 }
 
-function legend(parent, names, fills) {
+function legend(parent, names, fills, edge = "pp-area") {
   const list = html("ul", { className: "pp-legend" }, parent);
   return names.map((name, i) => {
     const item = html("li", {}, list);
-    svg("rect", { width: 16, height: 16, fill: fills[i] }, svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, item));
+    svg("rect", { x: 0.5, y: 0.5, width: 15, height: 15, fill: fills[i], class: edge }, svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, item));
     html("span", { textContent: name }, item);
     return html("strong", {}, item);
   });
 }
 
 // A stack of widths from the left; returns where it ends.
-function stack(parent, values, fills, unit, at) {
+function stack(parent, values, fills, unit, at, edge = "pp-area") {
   let x = at.x;
   values.forEach((value, i) => {
     const width = value / unit;
-    if (width > 0.05) svg("rect", { x: x.toFixed(2), y: at.y, width: width.toFixed(2), height: at.height, fill: fills[i], class: "pp-area" }, parent);
+    if (width > 0.05) svg("rect", { x: x.toFixed(2), y: at.y, width: width.toFixed(2), height: at.height, fill: fills[i], class: edge }, parent);
     x += width;
   });
   return x;
@@ -117,10 +120,10 @@ function draw({ model, el }) {
   const place = html("div", {}, picture);
   const besideFills = textures(el, info.beside.map((b) => b[1]), `${id}-b`);
   const besideSizes = legend(picture, info.beside.map((b) => b[0]), besideFills);
-  html("p", { textContent: "Kept for backward, by layer. Dot: the layer gets a gradient. Dashed: where the toggles begin." }, picture);
+  html("p", { textContent: "Kept for backward, by layer and, in shades of its colour, by the operator that made it. Dot: the layer gets a gradient. Dashed: where the toggles begin." }, picture);
   const map = html("div", { className: "pp-scroll pp-wide" }, picture);
   const fills = textures(el, info.colours, `${id}-k`);
-  const sizes = legend(picture, info.kinds, fills);
+  const sizes = legend(picture, info.kinds, fills, "pp-area pp-edged");
   const tail = html("div", { className: "pp-controls" }, el);
   const button = (name, around, part) => {
     const made = html("button", { type: "button", textContent: name, hidden: !around[0] && !around[1] }, tail);
@@ -182,7 +185,7 @@ function draw({ model, el }) {
       const name = svg("text", { x: NAME - 18, y: y + 15, "text-anchor": "end" }, root, layer.length > 26 ? `…${layer.slice(-25)}` : layer);
       svg("title", {}, name, layer);
       if (state.trains.includes(i)) svg("circle", { cx: NAME - 9, cy: y + 10, r: 3.4, fill: "currentColor" }, root);
-      const x = stack(root, split, fills, unit, { x: NAME, y: y + 2, height: ROW - 5 });
+      const x = stack(root, split, fills, unit, { x: NAME, y: y + 2, height: ROW - 5 }, "pp-area pp-edged");
       const begin = first.reason ? 0 : sum(info.splits[first.splits[i]]) / unit;
       if (begin > 1) svg("rect", { class: "pp-reference", x: NAME, y: y + 2, width: begin.toFixed(2), height: ROW - 5 }, root);
       svg("text", { x: Math.max(x, NAME + begin) + 6, y: y + 15 }, root, bytes ? size(bytes) : "0");

@@ -9,6 +9,7 @@ import typer
 
 from workbench.cli import options
 from workbench.cli.printing import note, say, show_json, show_table
+from workbench.cli.profiles import difference, profile_data, show_profiles, side_by_side
 from workbench.cli.running import cancelling
 from workbench.core.errors import Interrupted, one_of, together
 from workbench.core.profile import MemoryProfile, Tier
@@ -212,8 +213,8 @@ def predict(
     case, chosen = _case(task, model, method, batch, length, accumulate, settings, tier)
     profile = case.predict(chosen)
     if as_json:
-        return show_json({"case": case.identity(), "predicted": _profile_data(profile)})
-    _show_profiles(case, {"predicted": profile})
+        return show_json({"case": case.identity(), "predicted": profile_data(profile)})
+    show_profiles(case, {"predicted": profile})
     if (on_device := case.device_bytes()) is not None:
         note(f"On a device that runs the step without torch, one example a step: {format_size(on_device)} of SRAM.")
     return None
@@ -234,9 +235,11 @@ def measure(
     """Run the step on random weights and print prediction beside measurement; exit 3 when the budget refuses it."""
     from workbench.core.errors import BudgetExceeded, Incompatible
     from workbench.core.units import parse_size
+    from workbench.environment import new_id, now
     from workbench.memory.measure import measure as measure_step
     from workbench.plan.refusal import with_ways_out
     from workbench.predictions import recent_log
+    from workbench.records.measurements import keep
 
     case, chosen = _case(task, model, method, batch, length, accumulate, settings, tier, budget)
     limit = parse_size(budget) if budget else None
@@ -248,14 +251,22 @@ def measure(
         measured = measure_step(step, case.example(), budget=limit, log=recent_log(case))
     except BudgetExceeded as error:
         raise with_ways_out(error, case) from None
+    if predicted is not None:
+        keep(new_id(), now(), _named(case), predicted, measured)
     if as_json:
-        return show_json({"case": case.identity(), **_side_by_side(predicted, measured)})
+        return show_json({"case": case.identity(), **side_by_side(predicted, measured)})
     if predicted is None:
-        _show_profiles(case, {"measured": measured})
+        show_profiles(case, {"measured": measured})
         return None
-    _show_profiles(case, {"predicted": predicted, "measured": measured})
-    note(f"Predicted minus measured: {predicted.peak - measured.peak:+d} bytes.")
+    show_profiles(case, {"predicted": predicted, "measured": measured})
+    note(difference(predicted, measured))
     return None
+
+
+def _named(case: Any) -> dict[str, Any]:
+    """What the ledger of errors says of a case."""
+    names = {"task": case.task_name, "model": case.model_name, "method": case.method_name}
+    return {**names, "batch": case.batch, "length": case.length, "config": dict(case.settings)}
 
 
 def _prediction(case: Any, tier: Tier | None) -> MemoryProfile | None:
@@ -270,34 +281,3 @@ def _prediction(case: Any, tier: Tier | None) -> MemoryProfile | None:
             raise
         note(f"not predicted: {error.reason}")
         return None
-
-
-def _side_by_side(predicted: MemoryProfile | None, measured: MemoryProfile) -> dict[str, Any]:
-    if predicted is None:
-        return {"predicted": None, "measured": _profile_data(measured), "difference": None}
-    return {
-        "predicted": _profile_data(predicted),
-        "measured": _profile_data(measured),
-        "difference": predicted.peak - measured.peak,
-        "difference_by_category": {
-            c: predicted.by_category.get(c, 0) - measured.by_category.get(c, 0) for c in measured.by_category
-        },
-    }
-
-
-def _profile_data(profile: MemoryProfile) -> dict[str, Any]:
-    """The profile without its timeline, which is long; `runs show` prints all of a run."""
-    data = profile.to_dict()
-    data.pop("timeline")
-    return data
-
-
-def _show_profiles(case: Any, profiles: dict[str, MemoryProfile]) -> None:
-    last = list(profiles.values())[-1]
-    say(f"{case.method_name} on {case.model_name}, batch {case.batch} x {case.accumulate}. {last.sentence()}")
-    rows = [("peak", *(f"{p.peak:,}" for p in profiles.values()))]
-    rows += [(c, *(f"{p.by_category.get(c, 0):,}" for p in profiles.values())) for c in last.by_category]
-    rows += [(f"outside: {n}", *(f"{p.outside.get(n, 0):,}" for p in profiles.values())) for n in last.outside]
-    show_table("", ("bytes", *profiles), rows, "")
-    for name, profile in profiles.items():
-        note(f"{name}: {profile.source}; {'; '.join(profile.assumptions) or 'no assumptions'}")

@@ -88,6 +88,10 @@ def _resolved(name: str, values: dict[str, Any]) -> dict[str, Any]:
 
 def _meaningful(values: dict[str, Any]) -> None:
     """Names and sizes that several notebooks take mean the same in all of them."""
+    if values.get("profile"):
+        from workbench.profiles import profile
+
+        profile(values["profile"])
     if "device" in values and "budget" in values:
         from workbench.bench import check
 

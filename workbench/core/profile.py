@@ -103,6 +103,7 @@ class MemoryProfile:
     ``by_module`` describe that one moment and each sum to ``peak``. ``by_phase`` holds the same split at
     the highest moment of each phase. ``saved_by_module`` is what autograd keeps between forward and
     backward. ``outside`` is memory that torch's allocator never sees, by name; it is not in ``peak``.
+    ``remarks`` are sentences without which the peak would mislead.
     """
 
     source: Tier
@@ -117,6 +118,7 @@ class MemoryProfile:
     timeline: Sequence[Moment] = ()
     outside: Mapping[str, int] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<MemoryProfile, {self.source}: {self.sentence()}>"
@@ -191,4 +193,5 @@ class MemoryProfile:
             timeline=StoredMoments(data["timeline"], data.get("modules", ())),
             outside=dict(data["outside"]),
             assumptions=tuple(data["assumptions"]),
+            remarks=tuple(data.get("remarks", ())),
         )

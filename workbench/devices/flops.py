@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,5 +51,15 @@ def convolution_backward_flop(
 
 flop_registry.pop(_aten.convolution_backward, None)
 register_flop_formula(_aten.convolution_backward)(convolution_backward_flop)
+
+
+def grouped_mm_flop(first: Sequence[int], second: Sequence[int], *_: Any, **__: Any) -> int:
+    """Products of groups of rows, as a mixture of experts takes them: each row meets the matrix of its group alone."""
+    rows = math.prod(first[-2:]) * (first[0] if len(first) == len(second) == 3 else 1)
+    return 2 * rows * second[-1]
+
+
+if _aten._grouped_mm not in flop_registry:
+    register_flop_formula(_aten._grouped_mm)(grouped_mm_flop)
 
 __all__ = ["flop_registry"]

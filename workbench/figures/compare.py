@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workbench.core.units import format_size
-from workbench.figures.groups import metric_of
+from workbench.figures.groups import LONGEST, metric_of
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.table import show_value
 from workbench.records.schema import Quantity, RunRecord
@@ -81,9 +81,23 @@ def differences(one: RunRecord, other: RunRecord) -> tuple[tuple[str, str, str],
 
 
 def _columns(records: Sequence[RunRecord]) -> tuple[str, ...]:
-    """Method and seed, with the number of the column where that does not tell the runs apart."""
+    """Method and seed; runs that this does not tell apart are named by what was asked differently of them, and where
+    that is nothing or too much, by the number of the column."""
     names = [f"{r.method}, seed {r.seed}" for r in records]
-    return tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1))
+    asked = [{**r.config, **_question(r)} for r in records]
+    alike = [[other for other, same in zip(asked, names) if same == name] for name in names]
+    differing = [
+        ", ".join(f"{fact} {_printed(own[fact])}" for fact in own if _varies(fact, others))
+        for own, others in zip(asked, alike)
+    ]
+    named = [f"{name}, {more}" if more and len(more) <= LONGEST else name for name, more in zip(names, differing)]
+    return tuple(
+        f"{name} ({i})" if named.count(name) > 1 or names.count(name) > 1 else name for i, name in enumerate(named, 1)
+    )
+
+
+def _varies(fact: str, asked: Sequence[Mapping[str, Any]]) -> bool:
+    return fact != "planned steps" and len({_printed(one.get(fact)) for one in asked}) > 1
 
 
 def _alt(lines: Sequence[CompareLine], count: int) -> str:

@@ -18,7 +18,7 @@ HOST = "this-host"  #: the device whose predicted step times are about the machi
 
 @dataclass(frozen=True)
 class ErrorPoint:
-    """One run: when it was made, and predicted minus measured peak in bytes and as a share of the measured one."""
+    """One run or measurement: when it was made, predicted minus measured peak in bytes and as a share of the latter."""
 
     run: str
     created: str
@@ -86,7 +86,10 @@ def errors_answer(records: Sequence[RunRecord]) -> str:
     """How many runs, how many to the byte, and the worst, in one sentence; honest about an empty store."""
     known = _known(records)
     if not known:
-        return "No run on this machine has both a predicted and a measured peak yet, so nothing can be said."
+        return (
+            "No run that was looked at has both a predicted and a measured peak, so nothing can be said. Such pairs "
+            "come from `pintpot run --method lora --profile quick` and from `pintpot measure --model tiny-bert`."
+        )
     exact = sum(_difference(r) == 0 for r in known)
     worst = max(known, key=lambda r: abs(r.peak_error or 0))
     runs, agree = "run" if len(known) == 1 else "runs", "agrees" if exact == 1 else "agree"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from workbench.core.units import format_size
+from workbench.core.units import format_size, parse_size
 from workbench.figures.groups import Metric, budget_of, group, metric_of
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS
@@ -127,11 +128,18 @@ def fit(
                 energy_kind=energy.kind if energy else "",
                 score=g.interval.mean if g.interval else None,
                 reason=cannot,
+                ways=tuple(dict.fromkeys(way for r in g.runs for text in r.ways or () if (way := _way(text)))),
             )
         )
     device = records[0].device if records else ""
     runs = tuple(r.id for r in records)
     return fit_info(rows, budget_of(records, budget), device, marks, metric_of(records), runs)
+
+
+def _way(text: str) -> tuple[str, int, str] | None:
+    """Change, peak in bytes and what says so, of a way out as a record has it: ``batch 4 (214 MiB, predicted)``."""
+    found = re.fullmatch(r"(.+) \((.+), (\w+)\)", text)
+    return (found[1], parse_size(found[2]), found[3]) if found else None
 
 
 def fit_table(

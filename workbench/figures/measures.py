@@ -14,6 +14,9 @@ from workbench.stats import score_interval, t_interval
 Number = tuple[float, str]  #: a value and its kind
 Read = Callable[[RunRecord], Number | None]
 
+#: Known without training: by prediction, and for a device by counted work.
+BEFOREHAND = ("peak", "device_step_time", "device_step_energy")
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -54,8 +57,8 @@ def measures(records: Sequence[RunRecord], always: Sequence[str] = ()) -> list[t
 
 
 def value_of(record: RunRecord, measure: Measure, read: Read) -> Number | None:
-    """What a finished run measured; a peak is known of refused ones too, by prediction."""
-    return read(record) if record.state is State.DONE or measure.key == "peak" else None
+    """What a finished run came to; what is said before the first step is known of refused ones too."""
+    return read(record) if record.state is State.DONE or measure.key in BEFOREHAND else None
 
 
 def spread(records: Sequence[RunRecord], measure: Measure, read: Read) -> Spread | None:

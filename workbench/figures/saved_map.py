@@ -14,11 +14,14 @@ from workbench.core.spelling import parsed_way
 from workbench.core.units import format_size
 from workbench.figures.info import FigureInfo
 from workbench.figures.layers import block_of, in_order
-from workbench.figures.style import CATEGORY_COLOURS, PALETTE
+from workbench.figures.style import CATEGORY_COLOURS
 
 if TYPE_CHECKING:
     from workbench.lens.saved_map import Kept, SavedMap
 
+#: Kinds are parts of what is saved for backward, so they are shades of its colour: no other category's colour comes
+#: twice with another meaning. Neighbours differ in lightness, which every eye tells apart, and in their pattern.
+SHADES = ("#C75B12", "#F6C9A8", "#7A3500", "#EE9A5E", "#A04A08", "#D8B596", "#4E2405")
 BESIDE = (Category.WEIGHTS, Category.GRADIENTS, Category.OPTIMIZER)
 
 #: How the levers of the map and their values are called; others are called as they are set.
@@ -143,7 +146,6 @@ def saved_map(found: SavedMap) -> SavedMapInfo:
                 state.reason,
             )
         )
-    colours = (*PALETTE[1:3], PALETTE[3], PALETTE[0], PALETTE[4], PALETTE[5], PALETTE[7])
     info = SavedMapInfo(
         title="What is kept for backward, and what changes it",
         caption="Bytes kept between forward and backward by layer and by the operator that made them, each storage "
@@ -153,7 +155,7 @@ def saved_map(found: SavedMap) -> SavedMapInfo:
         runs=(),
         layers=layers,
         kinds=kinds,
-        colours=tuple(colours[found.kinds.index(kind)] for kind in kinds),
+        colours=tuple(SHADES[found.kinds.index(kind)] for kind in kinds),
         beside=tuple((str(c), CATEGORY_COLOURS[c]) for c in (*BESIDE, Category.SAVED)),
         toggles=_toggles(found),
         splits=tuple(splits),

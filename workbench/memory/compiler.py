@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -17,14 +18,30 @@ FLAGS = ("-O2", "-std=c++20", "-fPIC", "-shared", "-w")
 
 
 @functools.cache
-def _compiler() -> tuple[str, str]:
-    """Path and version line of the C++ compiler (``CXX``, else g++, else clang++, else c++)."""
-    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
-        found = shutil.which(name) if name else None
+def compiler_at_hand() -> tuple[str, ...] | None:
+    """Command of the C++ compiler: ``CXX``, or where that is not set g++, else clang++, else c++; ``None`` without one.
+
+    A ``CXX`` that names no program is not passed over: whoever set it wants to know.
+    """
+    own = shlex.split(os.environ.get("CXX", ""))
+    for name, *options in [own] if own else [["g++"], ["clang++"], ["c++"]]:
+        found = shutil.which(name)
         if found:
-            shown = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=60, check=False)
-            return found, shown.stdout.splitlines()[0] if shown.stdout else ""
-    raise ResourceMissing("no C++ compiler was found (tried CXX, g++, clang++ and c++)")
+            return found, *options
+    return None
+
+
+@functools.cache
+def _compiler() -> tuple[tuple[str, ...], str]:
+    """Command and version line of the C++ compiler. Raises ``ResourceMissing``."""
+    command = compiler_at_hand()
+    if command is None and os.environ.get("CXX"):
+        own = os.environ["CXX"]
+        raise ResourceMissing(f"CXX names {own!r}, which is no program here; unset it or name a C++ compiler")
+    if command is None:
+        raise ResourceMissing("no C++ compiler was found (tried g++, clang++ and c++)")
+    shown = subprocess.run([command[0], "--version"], capture_output=True, text=True, timeout=60, check=False)
+    return command, shown.stdout.splitlines()[0] if shown.stdout else ""
 
 
 def compiled(source: Path, libraries: Sequence[str] = ("c10",), flags: Sequence[str] = ()) -> Path:
@@ -38,7 +55,7 @@ def compiled(source: Path, libraries: Sequence[str] = ("c10",), flags: Sequence[
     compiler, version = _compiler()
     root = Path(torch.__file__).parent
     text = source.read_bytes()
-    stamp = "\0".join([torch.__version__, version, *FLAGS, *flags, *libraries]).encode()
+    stamp = "\0".join([torch.__version__, version, *compiler[1:], *FLAGS, *flags, *libraries]).encode()
     target = paths.cache() / "kernels" / f"{source.stem}-{hashlib.sha256(stamp + text).hexdigest()[:20]}.so"
     if target.exists():
         return target
@@ -53,10 +70,10 @@ def compiled(source: Path, libraries: Sequence[str] = ("c10",), flags: Sequence[
 
 
 def _compile(
-    compiler: str, source: Path, target: Path, root: Path, libraries: Sequence[str], flags: Sequence[str]
+    compiler: Sequence[str], source: Path, target: Path, root: Path, libraries: Sequence[str], flags: Sequence[str]
 ) -> None:
     partial = target.with_suffix(f".{os.getpid()}.partial")
-    command = [compiler, *FLAGS, *flags, f"-I{root / 'include'}", str(source), "-o", str(partial)]
+    command = [*compiler, *FLAGS, *flags, f"-I{root / 'include'}", str(source), "-o", str(partial)]
     command += [f"-L{root / 'lib'}", *(f"-l{name}" for name in libraries)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode != 0:

@@ -105,17 +105,28 @@ def placed(storage: torch.UntypedStorage, layout: Tensor) -> Tensor:
 
 
 @contextmanager
-def listed_one_by_one() -> Iterator[None]:
-    """Numbers that are listed are read one by one, which the dispatcher hears of; a list of them it would not."""
-    original = torch.Tensor.tolist
+def asked_about() -> Iterator[None]:
+    """What goes past the dispatcher is put right: lists of numbers, and copies of storages that hold none.
 
-    def tolist(self: Tensor) -> Any:
+    Numbers that are listed are read one by one, which the dispatcher hears of; a deep copy of a storage without data
+    is one without data.
+    """
+    tolist, clone = torch.Tensor.tolist, torch.UntypedStorage.clone
+
+    def listed(self: Tensor) -> Any:
         if known(self):
-            return original(self)
-        return [tolist(part) for part in self.detach().unbind()] if self.ndim else self.item()
+            return tolist(self)
+        return [listed(part) for part in self.detach().unbind()] if self.ndim else self.item()
 
-    torch.Tensor.tolist = tolist  # type: ignore[method-assign]
+    def cloned(self: torch.UntypedStorage) -> torch.UntypedStorage:
+        if "unknown" not in self.__dict__:
+            return clone(self)
+        return dataless((self.nbytes(),), (1,), torch.uint8).untyped_storage()
+
+    torch.Tensor.tolist = listed  # type: ignore[method-assign]
+    torch.UntypedStorage.clone = cloned  # type: ignore[method-assign]
     try:
         yield
     finally:
-        torch.Tensor.tolist = original  # type: ignore[method-assign]
+        torch.Tensor.tolist = tolist  # type: ignore[method-assign]
+        del torch.UntypedStorage.clone  # its base class has the original

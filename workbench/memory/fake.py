@@ -1,7 +1,8 @@
 """Run a step without memory or arithmetic: floats have no data, integers and truth values are real.
 
 Control flow of a training step depends on integers (padding masks, positions, step counters); those are
-small, so they are computed for real and every question about them is answered honestly. Floating-point
+small, so they are computed for real and every question about them is answered honestly. So are the few
+floats that follow from them and from constants alone, such as a mask of ones. All other floating-point
 tensors have shapes only. A number read from one (a loss for the log) is taken as 1.0, which is recorded as
 an assumption; a truth value is answered by trial (see ``answers``), anything else is refused in one sentence.
 """
@@ -40,11 +41,18 @@ Strides = list[list[int]] | None
 InsideBytes = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], tuple[int, Strides] | None]
 
 
-def _exact(tensor: Tensor | Layout) -> bool:
-    """Whether values of this kind are computed for real: integers, truth values and single numbers."""
+#: What makes floats that are the same in every step; a mask is often made of them.
+_CONSTANTS = frozenset(
+    getattr(torch.ops.aten, name) for name in ("arange", "eye", "full", "linspace", "ones", "scalar_tensor", "zeros")
+)
+FEW = 2**20  #: floats that follow from constants and integers and are computed for real
+
+
+def _exact(tensor: Tensor | Layout, most: int = FEW) -> bool:
+    """Whether values of this kind are computed for real: integers, truth values and at most so many floats."""
     if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
         return True
-    return (tensor.numel() if isinstance(tensor, Tensor) else torch.Size(tensor.size).numel()) == 1
+    return (tensor.numel() if isinstance(tensor, Tensor) else torch.Size(tensor.size).numel()) <= most
 
 
 class _Kind:
@@ -150,9 +158,10 @@ class FakeRunner:
         return seen.inside
 
     def _makes_exact(self, seen: _Seen, func: Any, args: Any, kwargs: Any) -> bool:
-        """Whether an operator without tensor arguments makes integers or a single number."""
+        """Whether an operator without tensor arguments makes integers, constants or a single number."""
         self._ask(seen, func, args, kwargs, [])
-        return all(map(_exact, layouts_in(seen.result)))
+        most = FEW if func.overloadpacket in _CONSTANTS else 1
+        return all(_exact(layout, most) for layout in layouts_in(seen.result))
 
     def _read(self, tensor: Tensor) -> Any:
         """The number in a single-element tensor."""

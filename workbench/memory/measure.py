@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from workbench.memory import ledger
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.outside import outside
 from workbench.memory.step import Step, storages_of, tensors_in
-from workbench.memory.tracker import Runner, Tracker, run_plainly
+from workbench.memory.tracker import Tracker, run_plainly
 
 
 class MeasuredRunner:
@@ -44,9 +45,10 @@ def measure(
     """Memory of the step after ``warm`` steps (so that optimizer state exists); performs ``warm + 2`` steps.
 
     One step runs bare under the ledger: its peak is the truth. The next runs under the tracker for category,
-    module and time. Bytes of the peak that the tracker cannot place are workspace. ``budget`` (bytes, with
-    weights, state and inputs) is enforced during all of them; then ``BudgetExceeded`` is raised, explained from
-    the ``log`` of the step's prediction where one is given.
+    module and time. Bytes of the peak that the tracker cannot place are workspace. Where the tracked step rose
+    higher, a further bare one tells whether steps differ; the highest peak then counts, and ``remarks`` say so.
+    ``budget`` (bytes, with weights, state and inputs) is enforced during all of them; then ``BudgetExceeded`` is
+    raised, explained from the ``log`` of the step's prediction where one is given.
     """
     if budget is not None:
         from workbench.memory.guard import guard
@@ -54,18 +56,30 @@ def measure(
         with guard(budget, step, batch, log=log):
             return measure(step, batch, warm=warm)
     exact = ledger.available()
-    runner: Runner = MeasuredRunner() if exact else run_plainly
-    tracker = Tracker(step.model, runner)
-    bare = None
+    tracker = Tracker(step.model, MeasuredRunner() if exact else run_plainly)
+    peaks: list[int] = []
     with uncollected(), at_its_most():
         for _ in range(max(warm, 1)):
             with tracker.tracing():
                 tracker.step(step, batch)
         if exact:
-            bare = _bare_rise(step, batch)
+            peaks.append(_bare_peak(tracker, step, batch))
         with tracker.tracing():
             tracker.step(step, batch)
-    return _joined(tracker, step, bare)
+        traced = _profile(tracker, step)
+        if exact and traced.peak > peaks[0]:
+            peaks.append(_bare_peak(tracker, step, batch))
+    return _joined(tracker, step, traced, peaks)
+
+
+def _profile(tracker: Tracker, step: Step, source: Tier = Tier.TRACKED, extra: int = 0) -> MemoryProfile:
+    outer = outside(step.model) | tracker.foreign.told()
+    return profile_of(tracker.log, source, saved=tracker.saved, outside=outer, assumptions=(), extra=extra)
+
+
+def _bare_peak(tracker: Tracker, step: Step, batch: Any) -> int:
+    """Highest live bytes of one undisturbed step after a tracked one, which knows what is held before it."""
+    return tracker.log.live_bytes + _bare_rise(step, batch)
 
 
 def _bare_rise(step: Step, batch: Any) -> int:
@@ -77,23 +91,18 @@ def _bare_rise(step: Step, batch: Any) -> int:
     return count.peak
 
 
-def _joined(tracker: Tracker, step: Step, bare: int | None) -> MemoryProfile:
-    assumptions = [f"{torch.get_num_threads()} threads"]
-    log = tracker.log
-    traced = profile_of(log, Tier.TRACKED, saved={}, outside={}, assumptions=())
-    extra = 0
-    if bare is None:
-        assumptions.append(f"workspace not measured: {ledger.reason()}")
-    else:
-        base = sum(log.allocations[i].size for i in log.baseline)
-        extra = base + bare - traced.peak
-        if extra < 0:
-            assumptions.append(f"the tracked step rose {-extra} bytes above the bare one")
-    return profile_of(
-        log,
-        Tier.TRACKED if bare is None else Tier.MEASURED,
-        saved=tracker.saved,
-        outside=outside(step.model) | tracker.foreign.told(),
-        assumptions=assumptions,
-        extra=extra,
-    )
+def _joined(tracker: Tracker, step: Step, traced: MemoryProfile, peaks: list[int]) -> MemoryProfile:
+    """The tracked step, with the bytes of the highest bare one."""
+    threads = f"{torch.get_num_threads()} threads"
+    if not peaks:
+        return replace(traced, assumptions=(threads, f"workspace not measured: {ledger.reason()}"))
+    assumptions, remarks = [threads], []
+    if max(peaks) > peaks[0]:
+        remarks.append(
+            f"steps differ: a later one rose {max(peaks) - peaks[0]:,} bytes above the one measured first, and the "
+            "next may rise higher still"
+        )
+    elif len(peaks) > 1:
+        assumptions.append(f"the tracked step rose {traced.peak - peaks[0]} bytes above the bare one")
+    whole = _profile(tracker, step, Tier.MEASURED, max(peaks) - traced.peak)
+    return replace(whole, assumptions=tuple(assumptions), remarks=tuple(remarks))

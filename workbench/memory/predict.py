@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.answers import OTHER_NUMBERS, Answers, Site
-from workbench.memory.dataless import listed_one_by_one
+from workbench.memory.dataless import asked_about
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.formula import NOTE, inside_by_formula
@@ -193,13 +194,23 @@ class _Asked:
 
 @contextmanager
 def _aside() -> Iterator[None]:
-    """Leave the random state and the garbage collector of the process as they were."""
+    """Leave the random state and the garbage collector of the process as they were.
+
+    What torch logs when a fake kernel refuses is not shown: the error itself is told in one sentence.
+    """
     state = torch.get_rng_state()
+    log = logging.getLogger("torch._subclasses.fake_tensor")
     try:
-        with uncollected(), listed_one_by_one(), at_its_most():
+        log.addFilter(_nothing)
+        with uncollected(), asked_about(), at_its_most():
             yield
     finally:
+        log.removeFilter(_nothing)
         torch.set_rng_state(state)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
 
 
 def _telling(runner: FakeRunner, tell: Tell) -> Runner:
@@ -226,7 +237,9 @@ def _shapes(batch: Any) -> list[str]:
     if not isinstance(first, dict):
         return []
     shapes = {k: tuple(v.shape) for k, v in first.items() if isinstance(v, Tensor)}
-    return ["batch " + ", ".join(f"{k} {'x'.join(map(str, s))}" for k, s in shapes.items())]
+    mask = first.get("attention_mask")
+    padding = [] if mask is None else ["no padding" if bool(mask.all()) else "padded examples"]
+    return ["batch " + ", ".join(f"{k} {'x'.join(map(str, s))}" for k, s in shapes.items()), *padding]
 
 
 def _kinds(model: nn.Module) -> list[str]:

@@ -84,7 +84,7 @@ class Shapes:
         try:
             with self.mode:
                 inputs = mapped((args, without_generator(kwargs)), lambda t: fakes[id(t)])
-                result = func(*inputs[0], **inputs[1])
+                result = _FAKES.get(func, func)(*inputs[0], **inputs[1])
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             raise refused(func.name()) from error
         if any(t.layout is not torch.strided for t in tensors_in(result)):
@@ -111,6 +111,21 @@ class Shapes:
             return result
         with self.mode:
             return mapped(result, lambda t: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t)
+
+
+def _grouped(first: Tensor, second: Tensor, offsets: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
+    """A product of groups of rows, as mixtures of experts take it, by torch's own rule for its result.
+
+    torch's fake kernel checks what its CUDA kernel can do before it comes to that rule: bfloat16 alone.
+    """
+    from torch._meta_registrations import _create_grouped_mm_output_tensor
+
+    made: Tensor = _create_grouped_mm_output_tensor(first, second, offsets, None)
+    return made
+
+
+#: Fake kernels of ours, where torch's refuses what its CPU kernel takes.
+_FAKES: dict[Any, Callable[..., Any]] = {torch.ops.aten._grouped_mm.default: _grouped}
 
 
 class _Described:

@@ -58,11 +58,16 @@ def storages_of(tensor: Tensor) -> tuple[torch.UntypedStorage, ...]:
         return ()  # a tensor of a layout that owns no storage (opaque, nested): there are no bytes of it to count
 
 
+def own_tensors(module: nn.Module) -> list[Tensor]:
+    """What a module keeps beside its parameters and buffers, in attributes and in lists and dicts of them."""
+    return tensors_in([v for n, v in vars(module).items() if n not in ("_parameters", "_buffers", "_modules")])
+
+
 def held_storages(step: Step, batch: Any = None) -> dict[int, tuple[int, Category]]:
     """Bytes and category by storage address of everything a step holds between steps, each storage once."""
     model = step.model
     parameters = list(model.parameters())
-    own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Tensor)]
+    own = [tensor for module in model.modules() for tensor in own_tensors(module)]
     grads = [p.grad for p in parameters if p.grad is not None]
     everything = (
         (Category.INPUTS, batch),

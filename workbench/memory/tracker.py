@@ -21,12 +21,12 @@ from workbench.core import attribution
 from workbench.core.profile import Category, Phase
 from workbench.memory.events import Allocation, EventLog, categories_of
 from workbench.memory.outside import Foreign
-from workbench.memory.step import Step, storages_of, tensors_in
+from workbench.memory.step import Step, own_tensors, storages_of, tensors_in
 from workbench.memory.unwatched import known_random_state, lean_pooling
 from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
 
 _ADD = torch.ops.aten.add.Tensor
-_SCALAR_OPERATORS = (torch.ops.aten.mul.Tensor, torch.ops.aten.div.Tensor)
+_SCALAR_OPERATORS = tuple(getattr(torch.ops.aten, name).Tensor for name in ("mul", "div", "mul_", "div_"))
 
 
 class Runner(Protocol):
@@ -234,10 +234,9 @@ class Tracker(TorchDispatchMode):
         A module that keeps something else says so in an attribute ``holds``.
         """
         for name, module in self.model.named_modules():
-            held = [v for v in vars(module).values() if isinstance(v, Tensor)]
             own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
             category = getattr(module, "holds", Category.WEIGHTS)
-            for tensor in (*held, *own):
+            for tensor in (*own_tensors(module), *own):
                 for storage in storages_of(tensor):
                     if self._index(storage) is None or not self._labelled(storage):
                         self.label(tensor, category, name)

@@ -32,8 +32,9 @@ class HeadOnly(Method):
     Config = HeadConfig
 
     def applies_to(self, model: ModelSpec) -> str | None:
-        if model.kind == "causal-lm":
-            return f"{model.name} ties its output layer to the input embedding, so there is no separate head to train"
+        if model.writes:
+            own = "its own output layer, often its input embedding"
+            return f"{model.name} writes with {own}, so there is no fresh head to train"
         return super().applies_to(model)
 
     def parts(self, config: HeadConfig) -> Parts:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["text-encoder", "causal-lm", "image-classifier", "sensor-classifier", "image-denoiser"]
+Kind = Literal[
+    "text-encoder", "causal-lm", "seq2seq-lm", "image-classifier", "sensor-classifier", "image-denoiser"
+]  # fmt: skip
 Modality = Literal["text", "image", "sensor"]
 
 #: What a batch of each kind of model holds beside its labels.
 INPUT_NAMES: Mapping[str, tuple[str, ...]] = {
     "text-encoder": ("input_ids", "attention_mask"),
     "causal-lm": ("input_ids", "attention_mask"),
+    "seq2seq-lm": ("input_ids", "attention_mask", "decoder_input_ids"),
     "image-classifier": ("pixel_values",),
     "sensor-classifier": ("pixel_values",),
     "image-denoiser": ("pixel_values", "noise", "levels", "tokens"),
@@ -53,6 +56,11 @@ class ModelSpec:
     def modality(self) -> Modality:
         modality: Modality = _MODALITIES.get(self.kind, "text")
         return modality
+
+    @property
+    def writes(self) -> bool:
+        """Whether it ends in its own layer of logits over the vocabulary, so that no fresh head is put on it."""
+        return self.kind in ("causal-lm", "seq2seq-lm")
 
     def build(self, classes: int | None, *, device: str = "cpu", weights: bool = True, seed: int = 0) -> nn.Module:
         """The module, with a head of ``classes`` outputs (``None``: a language-model head).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -29,7 +29,7 @@ def build(spec: ModelSpec, classes: int | None, *, device: str, weights: bool, s
     """See :meth:`ModelSpec.build`. Weights are float32 unless the configuration names another ``dtype``."""
     if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
         raise BadInput("classes", classes, "a positive number of classes, or None for a language-model head")
-    if classes is None and spec.kind != "causal-lm":
+    if classes is None and not spec.writes:
         raise BadInput("classes", classes, f"a number of classes, since {spec.name} is of kind {spec.kind}")
     on_meta = torch.device(device).type == "meta"
     stored = bool(weights and spec.asset and not on_meta)
@@ -66,14 +66,15 @@ def _uninitialised() -> Iterator[None]:
 
 
 def _body(spec: ModelSpec, classes: int | None) -> nn.Module:
-    from transformers import AutoModel, AutoModelForCausalLM
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     kind = spec.config.get("model_type")
     if kind in _OWN:
         return nn.Identity()
-    configuration, dtype = _configuration(spec)
+    configuration, dtype = configuration_of(spec.name, spec.config)
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa"}
-    factory: Any = AutoModelForCausalLM if spec.kind == "causal-lm" and classes is None else AutoModel
+    writers = {"causal-lm": AutoModelForCausalLM, "seq2seq-lm": AutoModelForSeq2SeqLM}
+    factory: Any = AutoModel if classes is not None else writers[spec.kind]
     if kind in ("bert", "roberta", "vit", "deit") and factory is AutoModel:
         options["add_pooling_layer"] = False
     try:
@@ -84,15 +85,16 @@ def _body(spec: ModelSpec, classes: int | None) -> nn.Module:
         return factory.from_config(configuration, **{**options, "attn_implementation": "eager"})
 
 
-def _configuration(spec: ModelSpec) -> tuple[Any, torch.dtype]:
+def configuration_of(name: str, config: Mapping[str, Any]) -> tuple[Any, torch.dtype]:
+    """A transformers configuration from plain data, and the number format of the weights."""
     from transformers import AutoConfig
 
-    plain = {key: value for key, value in spec.config.items() if key not in ("dtype", "torch_dtype", "model_type")}
-    name = spec.config.get("dtype") or spec.config.get("torch_dtype") or "float32"
-    dtype = getattr(torch, str(name).removeprefix("torch."), None)
+    plain = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype", "model_type")}
+    asked = config.get("dtype") or config.get("torch_dtype") or "float32"
+    dtype = getattr(torch, str(asked).removeprefix("torch."), None)
     if not isinstance(dtype, torch.dtype):
-        raise BadInput("model", spec.name, f"a configuration with a known dtype, not {name!r}")
-    configuration = AutoConfig.for_model(spec.config["model_type"], **plain)
+        raise BadInput("model", name, f"a configuration with a known dtype, not {asked!r}")
+    configuration = AutoConfig.for_model(config["model_type"], **plain)
     configuration.use_cache = False
     return configuration, dtype
 
@@ -115,7 +117,9 @@ def _with_head(spec: ModelSpec, body: nn.Module, classes: int | None) -> nn.Modu
         return Denoiser(spec.config, classes, spec.shape)
     from workbench.models.wrappers import ImageClassifier, TextClassifier
 
-    return (ImageClassifier if spec.modality == "image" else TextClassifier)(body, classes)
+    if spec.modality != "image":
+        return TextClassifier(body, classes)
+    return ImageClassifier(body, classes, spec.shape)
 
 
 def tokenizer(spec: ModelSpec) -> Any:

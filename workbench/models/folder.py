@@ -10,14 +10,7 @@ from typing import Any
 from workbench.core.errors import BadInput, ResourceMissing
 from workbench.models.base import Kind, ModelSpec
 from workbench.models.bounds import objection
-
-_DECODERS = {
-    "llama", "gpt2", "gpt_neo", "gpt_neox", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text",
-    "phi", "phi3", "opt", "bloom", "falcon", "stablelm", "olmo", "olmo2", "granite", "starcoder2", "cohere", "smollm3",
-    "mpt", "codegen",
-}  # fmt: skip
-_VISION = {"vit", "dinov2", "deit", "beit", "dinov2_with_registers", "dinov3_vit", "vit_mae", "ijepa"}
-
+from workbench.models.kinds import kind_of
 
 LARGEST_CONFIGURATION = 2**20  #: bytes
 
@@ -76,42 +69,59 @@ def _configuration(name: str, folder: Path) -> dict[str, Any]:
     return config
 
 
-def _kind(config: dict[str, Any]) -> Kind:
-    architecture = (config.get("architectures") or [""])[0]
-    if architecture.endswith(("ForCausalLM", "LMHeadModel")) or config["model_type"] in _DECODERS:
-        return "causal-lm"
-    if architecture.endswith("ForImageClassification") or config["model_type"] in _VISION:
-        return "image-classifier"
-    return "text-encoder"
-
-
 def _spec(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
     if config["model_type"] == "efficientnet-lite":
         return _inverted_residual(name, config, asset)
     if config["model_type"] == "denoiser":
         return _denoiser(name, config, asset)
-    if config["model_type"] not in CONFIG_MAPPING_NAMES:
-        raise BadInput("model", name, f"a model_type transformers knows, not {config['model_type']!r}")
-    kind = _kind(config)
-    side = config.get("image_size", 224)
-    side = side if isinstance(side, int) else side[0]
-    positions = int(config.get("max_position_embeddings") or config.get("n_positions") or 2048)
-    shape = (int(config.get("num_channels", 3)), side, side) if kind == "image-classifier" else (positions,)
+    _check_type(name, config)
     title = str(config.get("_name_or_path") or name)
     doc = f"{config['model_type']} from {name}" + ("" if asset else "; no weights there, so seeded random ones")
-    spec = ModelSpec(name, title, kind, 0, "as stated by its owner", doc, asset=asset, shape=shape, config=config)
     try:
-        model = spec.build(None if kind == "causal-lm" else 2, device="meta", weights=False)
+        kind, shape, stated = _read(name, config)
+        owner = "as stated by its owner"
+        spec = ModelSpec(name, title, kind, 0, owner, doc, asset=asset, shape=shape, config={**config, **stated})
+        model = spec.build(None if spec.writes else 2, device="meta", weights=False)
     except (BadInput, ResourceMissing):
         raise
     except Exception as error:  # a wrong number in a configuration fails anywhere inside transformers
+        words = " ".join(str(error).split())[:200]
         raise BadInput(
-            "model", name, f"a configuration transformers can build ({type(error).__name__}: {error})"
+            "model", name, f"a configuration transformers can build ({type(error).__name__}: {words})"
         ) from error
-    head = sum(p.numel() for p in model.classifier.parameters()) if kind != "causal-lm" else 0
+    head = 0 if spec.writes else sum(p.numel() for p in model.classifier.parameters())
     return replace(spec, parameters=sum(p.numel() for p in model.parameters()) - head)
+
+
+def _check_type(name: str, config: dict[str, Any]) -> None:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if config["model_type"] not in CONFIG_MAPPING_NAMES:
+        raise BadInput("model", name, f"a model_type transformers knows, not {config['model_type']!r}")
+    if kind_of(config) is None:
+        served = "a model that reads texts, writes texts or classifies pictures, by that alone"
+        raise BadInput(
+            "model", name, f"{served}; {config['model_type']} is another kind (sound, video, several inputs)"
+        )
+
+
+def _read(name: str, config: dict[str, Any]) -> tuple[Kind, tuple[int, ...], dict[str, Any]]:
+    """Kind, shape of an example, and numbers that tasks ask for, with transformers' defaults where they are unsaid."""
+    from workbench.models.build import configuration_of
+
+    whole, _ = configuration_of(name, config)
+    kind = kind_of(config)
+    assert kind is not None
+    if kind != "image-classifier":
+        positions = int(getattr(whole, "max_position_embeddings", None) or config.get("n_positions") or 2048)
+        stated = {"vocab_size": int(whole.get_text_config().vocab_size)}
+        return kind, (positions,), stated
+    side = _first(getattr(whole, "image_size", None) or 224)
+    return kind, (int(getattr(whole, "num_channels", 3)), side, side), {}
+
+
+def _first(value: Any) -> int:
+    return int(value[0] if isinstance(value, list | tuple) else value)
 
 
 def _inverted_residual(name: str, config: dict[str, Any], asset: str) -> ModelSpec:

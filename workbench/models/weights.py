@@ -41,7 +41,7 @@ def load(spec: ModelSpec, model: nn.Module) -> None:
         state = from_released_names(state)
         target, fresh = model, _head_to_replace(model, state)
     else:
-        target, fresh = getattr(model, "encoder", model), set()
+        target, fresh = (model if spec.writes else getattr(model, "encoder", model)), set()
     state = _aligned(state, target)
     try:
         missing, unexpected = target.load_state_dict({k: v for k, v in state.items() if k not in fresh}, strict=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput, SequenceClassifierOutput
 
@@ -69,21 +70,42 @@ class TextClassifier(nn.Module):
 
 
 class ImageClassifier(nn.Module):
-    """Vision transformer, mean over the patch tokens (the class token is left out), linear head."""
+    """Picture model, mean over its last map or its patch tokens (a class token is left out), linear head."""
 
     is_gradient_checkpointing = False
     base_model_prefix = "encoder"  # where tuners look for the backbone of a transformers model
 
-    def __init__(self, encoder: PreTrainedModel, classes: int) -> None:
+    def __init__(self, encoder: PreTrainedModel, classes: int, shape: tuple[int, ...]) -> None:
+        """``shape`` of one picture: (channels, height, width)."""
         super().__init__()
         self.encoder = encoder
-        self.classifier = nn.Linear(encoder.config.hidden_size, classes, dtype=encoder.dtype)
+        self._class_token = any(n.rpartition(".")[2] == "cls_token" for n, _ in encoder.named_parameters())
+        width = getattr(encoder.config, "hidden_size", None) or width_of(encoder, shape)
+        self.classifier = nn.Linear(width, classes, dtype=encoder.dtype)
         self.config = encoder.config
         self.config.num_labels = classes
 
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None, **unused: Any) -> ImageClassifierOutput:
-        """Logits of shape (batch, classes) from pictures of shape (batch, 3, height, width)."""
+        """Logits of shape (batch, classes) from pictures of shape (batch, channels, height, width)."""
         hidden = self.encoder(pixel_values).last_hidden_state
-        logits = self.classifier(hidden[:, 1:].mean(1))
+        patches = hidden[:, 1:] if self._class_token and hidden.dim() == 3 else hidden
+        logits = self.classifier(patches.mean((2, 3) if patches.dim() == 4 else 1))
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return ImageClassifierOutput(loss=loss, logits=logits)
+
+
+def width_of(encoder: PreTrainedModel, shape: tuple[int, ...]) -> int:
+    """Channels of the features of a picture model whose configuration does not say it, found by a pass of shapes."""
+    held = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
+    shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in held.items()}
+    training = encoder.training
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            pixels = torch.empty(1, *shape, device="meta", dtype=encoder.dtype)
+            hidden = functional_call(encoder, shapes, (pixels,)).last_hidden_state
+    except Exception as error:  # whatever a model says that is not given all it wants
+        raise ValueError("it does not turn pictures alone into features") from error
+    finally:
+        encoder.train(training)
+    return int(hidden.shape[1] if hidden.dim() == 4 else hidden.shape[-1])

@@ -90,7 +90,13 @@ class Task(abc.ABC):
         from workbench.core.errors import Incompatible
 
         if model.kind not in self.kinds:
-            raise Incompatible("model", model.name, f"task {self.name} trains {' or '.join(self.kinds)} models")
+            cost = "tokens" if model.modality == "text" else "pixels"
+            other = "" if model.kind == "image-denoiser" else f"; the task {cost} answers what it costs"
+            raise Incompatible(
+                "model",
+                model.name,
+                f"task {self.name} trains {' or '.join(self.kinds)} models, and it is of kind {model.kind}{other}",
+            )
 
     def classes(self, model: ModelSpec) -> int | None:
         """Outputs of the fresh head this task needs; ``None`` for a language-model head. Needs no data."""

@@ -22,7 +22,8 @@ def next_token_loss(model: nn.Module, batch: Batch, reduction: str = "mean") -> 
 
     Only ``input_ids`` go to the model: padding stands on the right and is not counted, so a causal model
     never looks at it, and without a mask the attention kernel and its memory do not depend on the data. The
-    labels are shifted rather than the logits, because a sliced copy of the logits would double them.
+    labels are shifted rather than the logits, because a sliced copy of the logits would double them. A model of
+    encoder and decoder is given all, its mask too, and its labels stand where they are predicted already.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -32,11 +33,13 @@ def next_token_loss(model: nn.Module, batch: Batch, reduction: str = "mean") -> 
     labels = batch["labels"]
     head = deferring_head(model)
     with nullcontext() if head is None else head.deferred():
-        logits = model(input_ids=batch["input_ids"]).logits
+        logits = model(**_given(batch)).logits
     if logits.shape[1] != labels.shape[1]:  # virtual tokens of prompt tuning stand in front
         logits = logits[:, -labels.shape[1] :]
-    end = torch.full_like(labels[:, :1], IGNORED)
-    targets = torch.cat([labels[:, 1:], end], 1)
+    targets = labels
+    if "decoder_input_ids" not in batch:
+        end = torch.full_like(labels[:, :1], IGNORED)
+        targets = torch.cat([labels[:, 1:], end], 1)
     if head is not None:  # what came out are hidden states: their logits are made a few tokens at a time
         return head.loss(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), IGNORED, reduction)
     return cross_entropy(
@@ -44,11 +47,19 @@ def next_token_loss(model: nn.Module, batch: Batch, reduction: str = "mean") -> 
     )
 
 
+def _given(batch: Batch) -> Batch:
+    """What the model sees of a batch."""
+    names = [n for n in batch if n != "labels"] if "decoder_input_ids" in batch else ["input_ids"]
+    return {name: batch[name] for name in names}
+
+
 def exact_match_error(model: nn.Module, batch: Batch) -> Tensor:
     """Share of examples of which the model, given what stands before, would get any counted token wrong."""
     labels = batch["labels"]
-    guesses = model(input_ids=batch["input_ids"]).logits[:, -labels.shape[1] :].argmax(-1)
-    wrong = (guesses[:, :-1] != labels[:, 1:]) & (labels[:, 1:] != IGNORED)
+    guesses = model(**_given(batch)).logits[:, -labels.shape[1] :].argmax(-1)
+    if "decoder_input_ids" not in batch:
+        guesses, labels = guesses[:, :-1], labels[:, 1:]
+    wrong = (guesses != labels) & (labels != IGNORED)
     return wrong.any(1).float().mean()
 
 

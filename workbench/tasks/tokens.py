@@ -22,18 +22,21 @@ CLASSES = 2
 
 @register
 class Tokens(LanguageModelling):
-    """For encoders the labels are two classes, for causal models every next token."""
+    """For encoders the labels are two classes, for models that write every next token.
+
+    A model of encoder and decoder is given the same tokens on both sides, the decoder's one place later.
+    """
 
     name = "tokens"
     title = "Synthetic tokens"
     doc = "Random tokens of any batch and length: what a step costs, never how well a model learns."
-    kinds = ("text-encoder", "causal-lm")
+    kinds = ("text-encoder", "causal-lm", "seq2seq-lm")
     metric = "loss"
     default_model = "minilm"
     objective = "classification"
 
     def classes(self, model: ModelSpec) -> int | None:
-        return None if model.kind == "causal-lm" else CLASSES
+        return None if model.writes else CLASSES
 
     def load(self, model: ModelSpec, sizes: Sizes, seed: int) -> TaskData:
         import numpy as np
@@ -41,13 +44,13 @@ class Tokens(LanguageModelling):
         self.check(model)
         length = text_length(self.name, sizes.length, self.default_length, model)
         rng = np.random.default_rng(derive(seed, self.name))
-        language = model.kind == "causal-lm"
+        language = model.writes
         parts = []
         for count in (sizes.train or 64, sizes.test or 16):
             ids = rng.integers(0, int(model.config["vocab_size"]), (count, length))
             parts.append(
                 [
-                    {"input_ids": x, "attention_mask": [1] * length, "labels": x if language else i % CLASSES}
+                    {"input_ids": x, "attention_mask": [1] * length, **self._answer(model, x, i)}
                     for i, x in enumerate(ids.tolist())
                 ]
             )
@@ -56,6 +59,17 @@ class Tokens(LanguageModelling):
             "every token" if language else "every label", "synthetic random tokens", seed,
             ("synthetic data: scores on it mean nothing",),
         )  # fmt: skip
+
+    @staticmethod
+    def _answer(model: ModelSpec, ids: list[int], i: int) -> dict[str, Any]:
+        if model.kind == "seq2seq-lm":
+            return {"decoder_input_ids": [begin(model), *ids[:-1]], "labels": ids}
+        return {"labels": ids if model.writes else i % CLASSES}
+
+    def collate(self, examples: Sequence[Mapping[str, Any]], model: ModelSpec) -> Batch:
+        import torch
+
+        return {name: torch.tensor([e[name] for e in examples], dtype=torch.int64) for name in examples[0]}
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         if batch["labels"].dim() == 1:
@@ -75,4 +89,19 @@ class Tokens(LanguageModelling):
 
     def example_batch(self, model: ModelSpec, batch: int, length: int | None = None) -> Batch:
         length = text_length(self.name, length, self.default_length, model)
-        return synthetic_text(model, batch, length, None if model.kind == "causal-lm" else CLASSES)
+        made = synthetic_text(model, batch, length, None if model.writes else CLASSES)
+        return shifted(made, model) if model.kind == "seq2seq-lm" else made
+
+
+def begin(model: ModelSpec) -> int:
+    """The token that a decoder begins with."""
+    return int(model.config.get("decoder_start_token_id") or 0)
+
+
+def shifted(batch: Batch, model: ModelSpec) -> Batch:
+    """The batch with what the decoder is given: the labels, one place later."""
+    import torch
+
+    labels = batch["labels"]
+    first = torch.full_like(labels[:, :1], begin(model))
+    return {**batch, "decoder_input_ids": torch.cat([first, labels[:, :-1]], 1)}

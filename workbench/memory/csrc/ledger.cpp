@@ -9,6 +9,7 @@
 // goes back to the wrapped allocator for the rest of the step, so no planned place is used twice at once.
 
 #include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
 #include <c10/util/Exception.h>
 
 #include <sys/mman.h>
@@ -75,6 +76,7 @@ std::mutex record_mutex;
 std::vector<Event> record;
 Shard shards[kShards];
 c10::Allocator* inner = nullptr;
+bool counts_default = false;
 
 Shard& shard_of(void* p) {
   return shards[(reinterpret_cast<uintptr_t>(p) >> 6) % kShards];
@@ -188,6 +190,25 @@ struct Ledger final : c10::Allocator {
   }
 };
 
+// Storages that Python makes without a tensor (a deep copy's) come from torch's default allocator, whichever is set.
+// Neither it nor ours has members, so it turns into ours when it is given our methods; a twin keeps its own ones.
+// True if its allocations are then counted.
+bool adopt_default(Ledger* ledger) {
+  static void* twin[1];
+  c10::Allocator* given = c10::GetDefaultCPUAllocator();
+  if (inner != given) return false;
+  void*& methods = *reinterpret_cast<void**>(given);
+  twin[0] = methods;
+  inner = reinterpret_cast<c10::Allocator*>(twin);
+  methods = *reinterpret_cast<void**>(ledger);
+  const int64_t before = count;
+  given->allocate(64);
+  if (count == before + 1) return true;
+  methods = twin[0];
+  inner = given;
+  return false;
+}
+
 }  // namespace
 
 extern "C" {
@@ -199,9 +220,13 @@ int ledger_install() {
   inner = c10::GetAllocator(c10::DeviceType::CPU);
   if (inner->raw_deleter() == nullptr) return 1;
   ledger = new Ledger();  // lives as long as the process: tensors keep pointing at its deleter
+  counts_default = adopt_default(ledger);
   c10::SetAllocator(c10::DeviceType::CPU, ledger, 255);
   return c10::GetAllocator(c10::DeviceType::CPU) == ledger ? 0 : 1;
 }
+
+// Whether storages that are made without a tensor are counted too.
+int ledger_counts_default() { return counts_default ? 1 : 0; }
 
 int64_t ledger_live() { return live; }
 int64_t ledger_peak() { return peak; }

@@ -99,7 +99,8 @@ class CoupledSlices:
         """A fresh head trains whole; one that is tied to the embedding stays frozen."""
         output = head(model)
         tied = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-        for parameter in output[1].parameters() if output and getattr(model, "pintpot_kind", "") != "causal-lm" else ():
+        fresh = getattr(model, "pintpot_kind", "") not in ("causal-lm", "seq2seq-lm")
+        for parameter in output[1].parameters() if output and fresh else ():
             parameter.requires_grad_(id(parameter) not in tied)
 
 

@@ -15,6 +15,8 @@ from workbench.core.errors import BadInput, Incompatible
 from workbench.models.structure import blocks, head
 from workbench.nn.bitsandbytes_library import bitsandbytes
 
+_TASK_TYPES = {"text-encoder": "SEQ_CLS", "causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM"}
+
 
 @dataclass(frozen=True)
 class PeftAdapter:
@@ -48,6 +50,10 @@ class PeftAdapter:
                 last = error
                 if _is_wrapped(model):
                     break
+        if not layers and "target_modules" in str(last):
+            raise Incompatible(
+                "method", self.tuner, "peft knows no layers for it here, and its blocks hold none of that kind"
+            )
         raise Incompatible("method", self.tuner, _reason(last)) from last
 
     def _top(self, model: nn.Module) -> tuple[str, ...]:
@@ -68,10 +74,10 @@ class PeftAdapter:
         known = config_class.__dataclass_fields__
         values = dict(self.settings)
         kind = getattr(model, "pintpot_kind", "")
-        if kind in ("text-encoder", "causal-lm"):
-            values["task_type"] = "SEQ_CLS" if kind == "text-encoder" else "CAUSAL_LM"
-        output = head(model)
-        if output is not None and kind != "causal-lm" and "modules_to_save" in known:
+        if kind in _TASK_TYPES:
+            values["task_type"] = _TASK_TYPES[kind]
+        output = None if kind in ("causal-lm", "seq2seq-lm") else head(model)
+        if output is not None and "modules_to_save" in known:
             values["modules_to_save"] = [output[0].rpartition(".")[2]]
         if layers is not None and "target_modules" in known:
             values["target_modules"] = layers
@@ -89,19 +95,23 @@ class PeftAdapter:
         with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             warnings.simplefilter("ignore")
             wrapped: nn.Module = get_peft_model(model, config_class(**values))
-        if output is not None and kind != "causal-lm":
+        if output is not None:
             _train_head(wrapped, output[0])
         return wrapped
 
 
 def adaptable_layers(model: nn.Module) -> list[str]:
-    """Names of the linear and 1x1-convolution layers inside the model's blocks."""
-    return [
-        f"{name}.{inner}" if inner else name
-        for name, block in blocks(model)
+    """Names of the linear and 1x1-convolution layers inside the model's blocks; of all of them but the head where
+    one block is used again and again."""
+    found = blocks(model)
+    output = head(model)
+    names = [
+        ".".join(part for part in (name, inner) if part)
+        for name, block in found or [("", model)]
         for inner, layer in block.named_modules()
         if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1))
     ]
+    return [name for name in names if found or output is None or not name.startswith(output[0])]
 
 
 def norm_layers(model: nn.Module) -> list[str]:
