@@ -222,8 +222,10 @@ def _differences(groups: Mapping[str, Sequence[Row]]) -> list[str]:
         if f"{way} select=random" in without_rate
     ]
     said += _told("the same by chance", [(label, scores[label], scores[other]) for label, other in chosen])
-    plain = [(label, label.replace("mobile-tl", "last-blocks")) for label in groups if label.startswith("mobile-tl")]
-    pairs = [(label, scores[label], scores[other]) for label, other in plain if other in groups]
+    plain = {
+        way.replace("mobile-tl", "last-blocks"): label for way, label in without_rate.items() if "mobile-tl" in way
+    }
+    pairs = [(label, scores[label], scores[without_rate[w]]) for w, label in plain.items() if w in without_rate]
     said += _told("as many of torch's own blocks, norms kept", pairs)
     if any("statistics=moving" in label for label in groups):
         said.append(f"\n{_BELOW_THE_HEAD}")
