@@ -182,21 +182,24 @@ def part_scores(bench: Bench, stored: bool) -> dict[str, Any]:
 
 
 def part_norms(bench: Bench) -> list[dict[str, Any]]:
-    """Score of ways that move every norm, as they were trained and with all statistics held still."""
+    """Score of ways that move every norm, as they were trained, and with all statistics held still: at the same rate,
+    and, as nothing is normalised then, GreenTrainer at smaller ones."""
     known, rows = results()["models"][bench.model]["trained"], []
     for way in (w for w in arms(bench).trained if w.startswith(("full", "green-trainer"))):
         method, settings = parsed_way(way)
         told = _told(bench.case(method, **settings).config.model_dump())
-        for row in known:
-            if (row["method"], row["settings"]) == (method, told):
-                one = {"way": way, "seed": row["seed"]}
-                rows.append(one | {"statistics": "moving", "score": row["score"]})
-                rows.append(one | {"statistics": "held still", "score": _held_still(bench, way, row["seed"])})
+        same = {r["seed"]: r["score"] for r in known if (r["method"], r["settings"]) == (method, told)}
+        rows += [{"way": way, "seed": seed, "statistics": "moving", "score": score} for seed, score in same.items()]
+        smaller = (0.0003, 0.001) if way.startswith("green-trainer") and "select" not in way else ()
+        for rate in (*smaller, settings["lr"]):
+            for seed in same:
+                score = _held_still(bench, method, {**settings, "lr": rate}, seed)
+                rows.append({"way": way, "seed": seed, "statistics": f"{rate:g}", "score": score})
+                print(rows[-1], flush=True)
     return rows
 
 
-def _held_still(bench: Bench, way: str, seed: int) -> float:
-    method, settings = parsed_way(way)
+def _held_still(bench: Bench, method: str, settings: dict[str, Any], seed: int) -> float:
     session = Session(bench.case(method, **settings), seed, None, bench.schedule, bench.sizes)
     session.prepare()
     for module in session.model.modules():

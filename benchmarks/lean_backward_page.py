@@ -100,17 +100,14 @@ def _activations(rows: Sequence[Row]) -> list[str]:
 
 
 def _norms(rows: Sequence[Row]) -> list[str]:
-    lines = ["\n### What moving statistics cost\n", "| way | moving | all held still | difference, paired |"]
-    lines += ["|---|---:|---:|---:|"]
+    lines = ["\n### Is it the statistics that move?\n", "| way | moving | all held still, by rate |", "|---|---:|---|"]
     for way in dict.fromkeys(row["way"] for row in rows):
-        moving, still = (
-            {r["seed"]: r["score"] for r in rows if (r["way"], r["statistics"]) == (way, what)}
-            for what in ("moving", "held still")
-        )
-        gap = paired_difference(still, moving)
-        assert gap is not None
-        said = f"{100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
-        lines.append(f"| {way} | {_spread(list(moving.values()))} | {_spread(list(still.values()))} | {said} |")
+        found: dict[str, list[float]] = {}
+        for row in rows:
+            if row["way"] == way:
+                found.setdefault(row["statistics"], []).append(row["score"])
+        moving = _spread(found.pop("moving"))
+        lines.append(f"| {way} | {moving} | {'; '.join(f'{rate}: {_spread(s)}' for rate, s in found.items())} |")
     return lines
 
 
