@@ -75,7 +75,7 @@ class Bench(Reproducible):
         return fit_table(self._cases(methods), self.device, progress=progress)
 
     def validating(self, examples: int) -> Bench:
-        """The same bench, scored on training examples (of whole groups) set aside, so that the test set stays unseen."""
+        """The same bench, scored on training examples (of whole groups) set aside: the test set stays unseen."""
         return replace(self, sizes=replace(self.sizes, validation=examples))
 
     def _cases(self, methods: Sequence[str]) -> list[Case]:
