@@ -100,17 +100,14 @@ def _activations(rows: Sequence[Row]) -> list[str]:
 
 
 def _norms(rows: Sequence[Row]) -> list[str]:
-    lines = ["\n### What moving statistics cost\n", "| way | moving | all held still | difference, paired |"]
-    lines += ["|---|---:|---:|---:|"]
+    lines = ["\n### Is it the statistics that move?\n", "| way | moving | all held still, by rate |", "|---|---:|---|"]
     for way in dict.fromkeys(row["way"] for row in rows):
-        moving, still = (
-            {r["seed"]: r["score"] for r in rows if (r["way"], r["statistics"]) == (way, what)}
-            for what in ("moving", "held still")
-        )
-        gap = paired_difference(still, moving)
-        assert gap is not None
-        said = f"{100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
-        lines.append(f"| {way} | {_spread(list(moving.values()))} | {_spread(list(still.values()))} | {said} |")
+        found: dict[str, list[float]] = {}
+        for row in rows:
+            if row["way"] == way:
+                found.setdefault(row["statistics"], []).append(row["score"])
+        moving = _spread(found.pop("moving"))
+        lines.append(f"| {way} | {moving} | {'; '.join(f'{rate}: {_spread(s)}' for rate, s in found.items())} |")
     return lines
 
 
@@ -167,7 +164,7 @@ def _rates(rows: Sequence[Row]) -> list[str]:
     lines = [
         "\n### Learning rates\n",
         "Accuracy on 200 further training examples set aside, on a seed that no result uses; the test set played no "
-        "part. Each arm takes the best of its row.\n",
+        "part. Each arm takes the best of its row; a single example (0.5 %) does not move a rate.\n",
         "| way | accuracy by rate | best |",
         "|---|---|---:|",
     ]
@@ -222,8 +219,10 @@ def _differences(groups: Mapping[str, Sequence[Row]]) -> list[str]:
         if f"{way} select=random" in without_rate
     ]
     said += _told("the same by chance", [(label, scores[label], scores[other]) for label, other in chosen])
-    plain = [(label, label.replace("mobile-tl", "last-blocks")) for label in groups if label.startswith("mobile-tl")]
-    pairs = [(label, scores[label], scores[other]) for label, other in plain if other in groups]
+    plain = {
+        way.replace("mobile-tl", "last-blocks"): label for way, label in without_rate.items() if "mobile-tl" in way
+    }
+    pairs = [(label, scores[label], scores[without_rate[w]]) for w, label in plain.items() if w in without_rate]
     said += _told("as many of torch's own blocks, norms kept", pairs)
     if any("statistics=moving" in label for label in groups):
         said.append(f"\n{_BELOW_THE_HEAD}")

@@ -130,13 +130,18 @@ def sweep(
     store = store or RunStore()
     cancel = cancel or threading.Event()
     total, patience = len(cells), PATIENCE
+    searched: set[str] = set()  # the ways out of a case are the same with every seed
     for done, cell in enumerate(cells):
         stopped = f"stopped after {done} of {total} runs; finished runs are kept and the same command resumes"
         if cancel.is_set():  # a cell may end, refused or from the store, without ever looking
             raise Interrupted(stopped)
         told = partial(_tell, observe, done, total, cell)
-        record, stored = settle(cell, store, cancel, told, min(SECONDS, patience))
-        patience -= SECONDS if not stored and record.ways is not None else 0.0
+        question = content_key(cell.case.identity() | {"budget": cell.budget})
+        left = 0.0 if question in searched else min(SECONDS, patience)
+        record, stored = settle(cell, store, cancel, told, left)
+        if record.ways is not None:
+            searched.add(question)
+            patience -= 0.0 if stored else SECONDS
         if record.state is State.CANCELLED:
             if observe is not None:
                 observe(Progress(done, total, cell, record=record))

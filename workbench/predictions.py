@@ -243,13 +243,8 @@ def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], Asked]) -
 
 
 def known(case: Case, tier: Tier = Tier.PROBE) -> bool:
-    """Whether the profile and the work of ``case`` can be had without tracing it."""
-    if case.refusal() is not None:
-        return True
-    profile = _key(case, f"profile {tier}", _code())
-    if not answer_file(profile).exists():
-        return False
-    return is_kept(case, "work") or "refused" in (read_answer(profile) or {})  # what is refused has no work
+    """Whether the profile of ``case``, or the refusal that a trace ended in, can be had without tracing it."""
+    return case.refusal() is not None or answer_file(_key(case, f"profile {tier}", _code())).exists()
 
 
 def is_kept(case: Case, what: str) -> bool:

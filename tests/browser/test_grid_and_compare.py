@@ -126,6 +126,10 @@ def test_gradients_move_by_keys_and_say_what_is_frozen(visit):
     page.locator("svg[role=application]").focus()
     page.keyboard.press("ArrowLeft")
     assert "update over weights" in page.locator("[aria-live]").text_content()
+    page.keyboard.press("Home")
+    said = page.locator("[aria-live]").text_content()
+    assert ", step 1: update over weights 0.00" in said, "steps count from 1, as in the run panel; plain numbers"
+    assert page.locator("text=step 0").count() == 0
     page.evaluate("(info) => model.set('info', info)", figures.gradients([]).data())
     assert page.locator("p").count() == 1
     gone(visit)
@@ -153,7 +157,7 @@ def test_gradients_show_the_cosine_where_the_method_has_one(visit):
     for _ in info.layers:
         page.keyboard.press("ArrowDown")
     said = page.locator("[aria-live]").text_content()
-    assert "cosine to the true gradient -2.00e-2, all layers together 1.00e-2" in said
+    assert "cosine to the true gradient -0.02, all layers together 0.01" in said
     page.get_by_label("Method").select_option(str(1 - place))
     assert "No cosine: backpropagation, no estimate along noise." in page.locator("[aria-live]").text_content()
     gone(visit)

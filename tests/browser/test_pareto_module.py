@@ -126,6 +126,7 @@ def test_before_the_first_run_there_is_the_button_and_without_a_kernel_the_comma
     nothing = [replace(p, record=None) for p in planned()]
     host(page, "pareto", info(nothing, live=True))
     assert page.locator(".pp-mark").count() == 0 and page.get_by_role("listitem").count() == 4
+    assert page.locator(".pp-verdict").first.text_content() == "", "of nothing nothing is said"
     assert page.get_by_role("button", name="Run the 11 missing runs").is_visible()
     page.evaluate("(i) => model.set('info', i)", info(nothing, command="pintpot ablate method=lora").data())
     assert page.locator("code").text_content() == "pintpot ablate method=lora"

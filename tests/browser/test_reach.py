@@ -57,7 +57,11 @@ def visited():
 
 
 EXAMPLES = {
-    "pareto": lambda: [figures.pareto(synthetic.comparison())],
+    "pareto": lambda: [
+        figures.pareto(synthetic.comparison()),
+        figures.pareto(synthetic.comparison()[:3], 200 * MIB, planned=points(), live=True, problem="The disk is full."),
+        figures.pareto(synthetic.comparison()[:3], 200 * MIB, planned=points(), live=True, doing="Run 1 of 3"),
+    ],
     "timeline": lambda: [figures.timeline(synthetic.comparison())],
     "fit": lambda: [figures.fit(synthetic.comparison())],
     "visited": lambda: [visited()],

@@ -68,7 +68,7 @@ def test_every_state_is_drawn_and_said(panel):
 def test_chart_bar_and_readings_follow_the_data(panel):
     assert panel.locator("svg[role=img]:visible").count() == 0, "nothing is known yet"
     show(panel, info())
-    assert panel.locator(".pp-run-peak").count() == len(info()["steps"]) == 30
+    assert panel.locator(".pp-run-peak").count() == len(info()["steps"]) == 60
     assert panel.locator(".pp-run-over").count() == 0 and panel.locator(".pp-budget").count() == 2
     assert panel.get_by_role("progressbar", name="Steps done").get_attribute("value") == "60"
     show(panel, info(budget=175 * MIB))
@@ -78,9 +78,14 @@ def test_chart_bar_and_readings_follow_the_data(panel):
     assert slider.get_attribute("aria-valuetext").startswith("step 60: loss ")
     slider.focus()
     panel.keyboard.press("Home")
-    assert panel.locator(".pp-reading").text_content().startswith("step 2: loss ")
+    assert panel.locator(".pp-reading").text_content().startswith("step 1: loss ")
+    for _ in range(9):
+        panel.keyboard.press("ArrowRight")
     show(panel, info(steps=90))
-    assert panel.locator(".pp-reading").text_content().startswith("step 2: "), "a chosen step stays chosen"
+    assert panel.locator(".pp-reading").text_content().startswith("step 10: "), "a chosen step stays chosen"
+    show(panel, info(steps=150))
+    said = panel.locator(".pp-reading").text_content()
+    assert said.startswith("steps 9 to 10: ") and " in the mean" in said, "also where two and two become one"
     panel.keyboard.press("End")
     show(panel, info(steps=120))
     assert panel.locator(".pp-reading").text_content().startswith("step 120: "), "at the end it follows the run"
@@ -138,7 +143,7 @@ def test_a_kernel_that_is_gone_leaves_no_dead_controls(panel):
     panel.get_by_role("button", name="Cancel").click(force=True)
     assert panel.evaluate("window.sent ?? []") == []
     panel.get_by_label("Step", exact=True).press("Home")
-    assert panel.locator(".pp-reading").text_content().startswith("step 2: "), "what is here can be looked at"
+    assert panel.locator(".pp-reading").text_content().startswith("step 1: "), "what is here can be looked at"
 
 
 def test_a_kernel_that_does_not_answer_is_named(panel):

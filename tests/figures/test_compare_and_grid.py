@@ -8,10 +8,11 @@ from synthetic import run
 
 from workbench import figures
 from workbench.figures.groups import group
+from workbench.figures.measures import measures, spread
 from workbench.figures.mpl import to_svg
 from workbench.figures.plotly_ import to_plotly
 from workbench.records.grid import GridPoint
-from workbench.records.schema import State
+from workbench.records.schema import Quantity, State
 
 
 def points(missing=()):
@@ -121,3 +122,12 @@ def test_a_grid_of_one_seed_says_that_its_intervals_are_not_over_seeds():
     assert figures.grid(points()).caption.startswith("Means over seeds with 95")
     alone = figures.grid([point for point in points() if point.seed == 0])
     assert alone.caption.startswith("One seed") and "not over seeds" in alone.caption
+
+
+def test_no_interval_of_times_goes_below_none():
+    times = [
+        replace(run("lora", seed, State.DONE), step_time=Quantity(t, "measured")) for seed, t in enumerate((0.01, 0.05))
+    ]
+    ((measure, read),) = [(m, r) for m, r in measures(times) if m.key == "step_time"]
+    found = spread(times, measure, read)
+    assert found.low == 0 and found.mean == pytest.approx(0.03) and found.high > 0.05

@@ -64,10 +64,12 @@ def test_a_run_under_way_says_what_is_left():
     to_plotly(bare)
 
 
-def test_points_stay_where_they_are_as_a_run_grows():
+def test_a_run_shows_every_step_until_there_are_too_many():
     record = with_peaks(State.RUNNING)
     early = figures.run(replace(record, steps=record.steps[:40]))
-    assert figures.run(record).steps[: len(early.steps)] == early.steps
+    assert early.steps == tuple(range(1, 41)) and early.losses[9] == record.steps[9].loss, "however many are planned"
+    grown = figures.run(record)
+    assert set(grown.steps) <= set(range(2, 151, 2)), "two and two are one; what is left stays where it was"
 
 
 def test_the_inside_of_the_step_and_what_is_held_follow_the_record():

@@ -72,6 +72,12 @@ def test_a_decoder_is_given_its_labels_one_place_later(tmp_path):
     assert made["decoder_input_ids"][:, 1:].equal(made["labels"][:, :-1]) and made.keys() == batch.keys()
 
 
+def test_positions_are_those_behind_the_row_for_padding(tmp_path):
+    assert _case(tmp_path, "longformer", "full").spec.shape == (64,)
+    with pytest.raises(BadInput, match="4 to 64 tokens"):
+        Case("tokens", f"path:{tmp_path}", "full", 2, 65).predict()
+
+
 def test_what_is_not_served_is_said(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
     with pytest.raises(BadInput, match="sound"):

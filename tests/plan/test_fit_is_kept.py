@@ -20,7 +20,7 @@ from workbench.core.profile import Tier
 from workbench.devices import get
 from workbench.plan.fit_table import fit
 cases = [Case("tokens", "tiny-bert", name, 8, 16) for name in ("full", "checkpointing", "head")]
-found = fit(cases, get("raspberry-pi-4"), int(sys.argv[1]), tier=Tier.FAKE)
+found = fit(cases, get("raspberry-pi-4"), int(sys.argv[1]), tier=Tier.FAKE, patience=600)
 assert "torch" not in sys.modules
 print(*(f"{one.method} {one.fits} {[c.sentence for c in one.changes]}" for one in found), sep="\\n")
 """
@@ -29,7 +29,7 @@ print(*(f"{one.method} {one.fits} {[c.sentence for c in one.changes]}" for one i
 def test_a_second_fit_needs_neither_torch_nor_another_trace(board):
     cases = [Case("tokens", "tiny-bert", name, 8, 16) for name in ("full", "checkpointing", "head")]
     budget = cases[1].predict(Tier.FAKE).peak - 1
-    first = fit(cases, board, budget, tier=Tier.FAKE)
+    first = fit(cases, board, budget, tier=Tier.FAKE, patience=600)
     assert {one.fits for one in first} >= {"fits if"}
     words = [sys.executable, "-W", "ignore", "-c", AGAIN, str(budget)]
     second = subprocess.run(words, capture_output=True, text=True, env=os.environ, timeout=60)

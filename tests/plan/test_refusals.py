@@ -10,6 +10,7 @@ from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, UnknownName
 from workbench.memory import ledger
 from workbench.plan.fit_table import fit
+from workbench.plan.refusal import SECONDS
 from workbench.predictions import recent_log, traced
 from workbench.records.schema import RunRecord, State
 
@@ -92,3 +93,17 @@ def test_a_cell_that_a_sweep_refused_gets_its_ways_out_when_it_is_asked_for(tmp_
     assert record.id == swept.id and record.ways and "Cheapest ways out" in record.sentence
     assert bench.store.get(record.id).ways == record.ways
     assert record.ways[0] in record._repr_html_()
+
+
+def test_a_sweep_looks_for_the_ways_out_of_a_case_once_whatever_the_seeds(tmp_path, monkeypatch):
+    import workbench
+    from workbench.records.store import RunStore
+
+    bench = workbench.open(
+        task="docstring-topic", model="tiny-bert", budget="3 MiB", batch=4, length=16, train=16, test=4, steps=1
+    )
+    bench = replace(bench, store=RunStore(tmp_path))
+    monkeypatch.setattr("workbench.ablate.PATIENCE", 2 * SECONDS)
+    records = bench.ablate(method=["full"], lr=[1e-3, 1e-4], seed=[0, 1])
+    assert [r.state for r in records] == [State.REFUSED] * 4
+    assert [bool(r.ways) for r in records] == [True, False, True, False], "two seeds of one case ask the same"

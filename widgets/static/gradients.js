@@ -25,7 +25,15 @@ const ANGLES = ["#a13d00", "#d55e00", "#eda36b", "#b9b9b9", "#b9b9b9", "#7fb4da"
 const kept = new WeakMap();
 let serial = Math.floor(Math.random() * 1e9); // every panel of a notebook may load a module of its own: no name may come twice
 
-const told = (v) => (v == null ? "not recorded" : v === 0 ? "0" : v.toExponential(2));
+const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+function told(v) {
+  if (v == null) return "not recorded";
+  const size = Math.abs(v);
+  if (size === 0 || (size >= 1e-3 && size < 1e4)) return `${+v.toPrecision(3)}`;
+  const [digits, power] = v.toExponential(2).split("e");
+  return `${digits}·10${power.replace("+", "").replace("-", "⁻").replace(/\d/g, (d) => RAISED[d])}`;
+}
 
 function draw({ model, el }) {
   const info = model.get("info");

@@ -269,7 +269,7 @@ function draw({ model, el }, gone) {
     slider.setAttribute("aria-valuetext", shown.textContent);
     const fitting = sized.filter(fits), scored = fitting.filter((p) => p.values[up.key]);
     const best = [...scored].sort((a, b) => (up.lower_is_better ? 1 : -1) * (a.values[up.key].at - b.values[up.key].at))[0];
-    verdict.textContent = `${fitting.length} of ${sized.length} fit` + (best ? `; best mean: ${best.label}, ${PRINT[up.unit](best.values[up.key].at)}` : `; none with a ${up.key === "score" ? "score" : up.title}`);
+    verdict.textContent = !sized.length ? "" : `${fitting.length} of ${sized.length} fit` + (best ? `; best mean: ${best.label}, ${PRINT[up.unit](best.values[up.key].at)}` : `; none with a ${up.key === "score" ? "score" : up.title}`);
     front = unbeaten(scored, across, up);
     stairs.setAttribute("d", front.map((p, i) => (i ? `H${at(p)[0]}V${at(p)[1]}` : `M${at(p).join()}`)).join(""));
     for (const { p, g, shape, text } of marks) {

@@ -245,11 +245,12 @@ function render({ model, el }) {
   let info = model.get("info"), at = null, asked = false, spoken = "", drawn = "", silent = 0, gone = false;
 
   function point() {
-    const i = Math.min(at ?? Infinity, info.steps.length - 1);
+    const found = at == null ? -1 : info.steps.findIndex((step) => step >= at), i = found < 0 ? info.steps.length - 1 : found;
     chart(info, parts.chart, i, parts.fill(info.colours));
     const peak = info.peaks[i];
     parts.slider.value = i;
-    parts.reading.textContent = `step ${info.steps[i]}: loss ${info.losses[i].toPrecision(4)}${peak == null ? "" : `, peak ${size(peak)}`}`;
+    const first = i ? info.steps[i - 1] + 1 : 1, several = first < info.steps[i];
+    parts.reading.textContent = `step${several ? `s ${first} to` : ""} ${info.steps[i]}: loss ${info.losses[i].toPrecision(4)}${several ? " in the mean" : ""}${peak == null ? "" : `, peak ${size(peak)}`}`;
     parts.slider.setAttribute("aria-valuetext", parts.reading.textContent);
   }
 
@@ -303,8 +304,8 @@ function render({ model, el }) {
   press(parts.command, () => copy(info.command, parts.command, "Copy as command"));
   press(parts.python, () => copy(info.python, parts.python, "Copy as Python"));
   parts.slider.addEventListener("input", () => {
-    at = +parts.slider.value;
-    if (at === info.steps.length - 1) at = null; // at the end it follows the run
+    const i = +parts.slider.value;
+    at = i === info.steps.length - 1 ? null : info.steps[i]; // at the end it follows the run
     point();
   });
   model.on("change:info", told);

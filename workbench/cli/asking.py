@@ -251,6 +251,12 @@ def measure(
         measured = measure_step(step, case.example(), budget=limit, log=recent_log(case))
     except BudgetExceeded as error:
         raise with_ways_out(error, case) from None
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        if predicted is not None or "allocate memory" in str(error):
+            raise
+        words = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = f"its step fails on this model and shape: {words}"
+        raise Incompatible("method", method, reason) from error
     if predicted is not None:
         keep(new_id(), now(), _named(case), predicted, measured)
     if as_json:

@@ -12,6 +12,7 @@ from workbench.figures.groups import Metric, budget_of, group, metric_of
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS
 from workbench.figures.style import looks as style_looks
+from workbench.figures.table import AT_BEST
 from workbench.records.schema import RunRecord, State
 
 if TYPE_CHECKING:
@@ -249,6 +250,7 @@ def fit_info(
     known = sum(m.peak is not None for m in methods)
     what = "budget" if shape is None else "budget, the device, the batch or the length"
     text = f"Move the {what}: every method is judged anew by its highest known peak, without running anything."
+    text += f" {AT_BEST}" if any(m.step_time_kind == "extrapolated" for m in methods) else ""
     return FitInfo(
         title="What fits",
         caption=caption_of(text, runs) if runs else text,

@@ -26,7 +26,7 @@ class GradientMap:
 
     label: str
     method: str
-    steps: tuple[int, ...]
+    steps: tuple[int, ...]  #: counted from 1
     norms: tuple[tuple[float | None, ...], ...]
     updates: tuple[tuple[float | None, ...], ...]
     frozen: tuple[bool, ...]
@@ -124,7 +124,15 @@ def _map(group: Group, layers: Sequence[str]) -> GradientMap:
     else:
         why = "not recorded (cosines=0)" if _estimated(group.runs[0]) else "backpropagation, no estimate along noise"
     return GradientMap(
-        group.label, group.method, steps, norms, updates if known else (), frozen, cosines, together, why
+        group.label,
+        group.method,
+        tuple(s + 1 for s in steps),
+        norms,
+        updates if known else (),
+        frozen,
+        cosines,
+        together,
+        why,
     )
 
 

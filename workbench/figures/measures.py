@@ -69,7 +69,10 @@ def spread(records: Sequence[RunRecord], measure: Measure, read: Read) -> Spread
     numbers = [number for _, (number, _) in usable]
     count = usable[0][0].score.get("count")
     interval = score_interval(numbers, count) if measure.unit == "score" else t_interval(numbers)
-    return Spread(interval.mean, interval.low, interval.high, tuple(numbers), kinds([v for _, v in usable]))
+    low = interval.low
+    if low is not None and measure.unit not in ("score", "number"):
+        low = max(0.0, low)  # no step takes less than no time, and nothing holds less than no bytes
+    return Spread(interval.mean, low, interval.high, tuple(numbers), kinds([v for _, v in usable]))
 
 
 def kinds(numbers: Sequence[Number]) -> str:

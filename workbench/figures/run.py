@@ -126,7 +126,7 @@ def run(
     state = record.state.value if over else stage or "running"
     profile = record.measured or record.predicted
     moments = [profile.timeline[i] for i in thinned(profile.timeline, MAX_MOMENTS)] if profile else []
-    blocks = _blocks(record.steps, record.planned_steps)
+    blocks = _blocks(record.steps)
     left = None if over else _left(record)
     sentence = _sentence(record, state, left, note)
     return RunInfo(
@@ -175,7 +175,7 @@ def pins(record: RunRecord, pinned: Sequence[RunRecord]) -> tuple[PinnedRun, ...
     for other in pinned:
         if not other.steps or other.id == record.id:
             continue
-        blocks = _blocks(other.steps, other.planned_steps, MAX_PINNED_POINTS)
+        blocks = _blocks(other.steps, MAX_PINNED_POINTS)
         steps = tuple(block[-1].step + 1 for block in blocks)
         state, partial = other.state.value, other.state is not State.DONE
         state += f" after {len(other.steps)} of {other.planned_steps} steps" if partial else ""
@@ -215,10 +215,12 @@ def _highest(steps: Sequence[StepRecord]) -> int | None:
     return max((s.peak for s in steps if s.peak is not None), default=None)
 
 
-def _blocks(steps: Sequence[StepRecord], planned: int, most: int = MAX_POINTS) -> list[Sequence[StepRecord]]:
-    """Blocks of steps as wide as the whole run will need, so that points stay where they are as it grows."""
+def _blocks(steps: Sequence[StepRecord], most: int = MAX_POINTS) -> list[Sequence[StepRecord]]:
+    """At most so many blocks of the steps that were done. Their width doubles, so that points rarely move."""
     finite = [s for s in steps if math.isfinite(s.loss)]
-    width = max(1, math.ceil(max(len(finite), planned) / most))
+    width = 1
+    while len(finite) > width * most:
+        width *= 2
     return [finite[i : i + width] for i in range(0, len(finite), width)]
 
 

@@ -91,7 +91,7 @@ def table(records: Sequence[RunRecord], budget: int | None = None) -> Table:
 
 def split(records: Sequence[RunRecord], budget: int | None = None) -> Table:
     """The peak of each method by category, and what a step takes on the chosen device."""
-    text = f"The categories add up to the peak of one step. {_EMPTY}"
+    text = f"The categories add up to the peak of one step. {_EMPTY} {AT_BEST}"
     return Table(_split_columns(), tuple(_row(g, budget_of(records, budget)) for g in group(records)), text)
 
 
@@ -106,6 +106,11 @@ def _split_columns() -> tuple[Column, ...]:
 
 
 _EMPTY = "A dash is not known. Times and energies carry their kind."
+#: Said wherever extrapolated times stand beside measured ones.
+AT_BEST = (
+    "A time extrapolated from counted work is one at best: a net of many small operators, such as depthwise "
+    "convolutions, takes several times as long."
+)
 
 
 def _caption(records: Sequence[RunRecord]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from workbench.models.base import ModelSpec
     from workbench.parts.base import Parts, Storage
 
+_BATCH_NORMED = ("efficientnet-lite", "convolution-1d")  #: of others it is seen when the model is there
 _VISION_TRANSFORMERS = ("vit", "deit", "dinov2", "swin", "beit", "denoiser")
 
 
@@ -90,7 +91,7 @@ class Levers(Config):
 def refusal(levers: Levers, model: ModelSpec) -> str | None:
     """One sentence if a lever that is on cannot serve this model, from what the model declares."""
     convolutional = model.modality != "text" and model.config.get("model_type") not in _VISION_TRANSFORMERS
-    if (levers.recompute or levers.recompute_first) and convolutional:
+    if (levers.recompute or levers.recompute_first) and model.config.get("model_type") in _BATCH_NORMED:
         return (
             f"recomputing a block of {model.name} would update its batch-norm statistics twice, "
             "so the result would not be the method's own"

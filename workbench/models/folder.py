@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import BadInput, ResourceMissing
 from workbench.models.base import Kind, ModelSpec
 from workbench.models.bounds import objection
 from workbench.models.kinds import kind_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LARGEST_CONFIGURATION = 2**20  #: bytes
 
@@ -89,8 +92,17 @@ def _spec(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
         raise BadInput(
             "model", name, f"a configuration transformers can build ({type(error).__name__}: {words})"
         ) from error
+    if spec.modality == "text":
+        spec = replace(spec, shape=(_positions(model, shape[0]),))
     head = 0 if spec.writes else sum(p.numel() for p in model.classifier.parameters())
     return replace(spec, parameters=sum(p.numel() for p in model.parameters()) - head)
+
+
+def _positions(model: nn.Module, stated: int) -> int:
+    """Tokens that it has positions for: a table with a row for padding counts from behind that row."""
+    tables = [m for n, m in model.named_modules() if n.endswith("position_embeddings") and hasattr(m, "padding_idx")]
+    rows = [m.num_embeddings - m.padding_idx - 1 for m in tables if m.padding_idx is not None]
+    return min([stated, *rows])
 
 
 def _check_type(name: str, config: dict[str, Any]) -> None:

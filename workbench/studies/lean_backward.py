@@ -41,7 +41,7 @@ CONVOLUTIONAL = {
     "last-blocks blocks=5": 0.001,
     "checkpointing": 0.003,
     "green-trainer": 0.003,
-    "green-trainer select=random": 0.03,
+    "green-trainer select=random": 0.01,
 }
 
 

@@ -1,0 +1,57 @@
+"""What `pintpot measure` says beside its two profiles, and what it keeps."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from workbench.memory import ledger
+from workbench.records.measurements import compared
+
+pytestmark = pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")
+WORDS = ("measure", "--model", "tiny-bert", "--method", "head", "--batch", "2", "--length", "8")
+
+
+def test_accumulation_is_spelled_out_and_the_pair_is_kept(pintpot):
+    outcome = pintpot(*WORDS, "--accumulate", "2")
+    assert outcome.code == 0, outcome.err
+    assert "batch 2, 2 micro-batches a step" in outcome.out
+    assert "Predicted minus measured: +0 bytes." in outcome.err
+    (record,) = compared()
+    assert (record.model, record.batch, record.peak_error) == ("tiny-bert", 2, 0.0)
+
+
+def test_a_prediction_without_the_probe_is_not_compared_to_the_byte(pintpot):
+    data = json.loads(pintpot(*WORDS, "--tier", "fake", "--json").out)
+    assert data["comparable"] is False and data["remarks"] == []
+    assert "need not agree to the byte" in pintpot(*WORDS, "--tier", "fake").err
+    assert compared() == []
+
+
+def test_a_later_step_that_takes_more_stands_in_the_difference_and_the_remarks(pintpot, monkeypatch):
+    import torch
+
+    from workbench.parts.base import TrainingStep
+
+    calls, plain = [], TrainingStep.__call__
+
+    def growing(self, batch):
+        calls.append(1)
+        if len(calls) > 4:  # two fake steps, then the third real one
+            self.model.more = [torch.zeros(10**6)]
+        return plain(self, batch)
+
+    monkeypatch.setattr(TrainingStep, "__call__", growing)
+    data = json.loads(pintpot(*WORDS, "--json").out)
+    assert data["difference"] <= -4 * 10**6 and "steps differ" in data["remarks"][0]
+
+
+def test_a_step_that_fails_on_a_shape_is_said_in_a_sentence(pintpot, folders):
+    folder = folders.root / "model"
+    folder.mkdir()
+    sizes = {"embed_dim": 16, "depths": [1, 1], "num_heads": [2, 4], "window_size": 4}
+    config = {"model_type": "swin", "image_size": 64, **sizes}
+    (folder / "config.json").write_text(json.dumps(config))
+    outcome = pintpot("measure", "--model", f"path:{folder}", "--batch", "1", "--length", "20")
+    assert outcome.code == 2 and "its step fails on this model and shape" in outcome.err
