@@ -47,20 +47,24 @@ class FitExplorer(FitPanel):
         super().__init__(self._figure(bench))
         self.on_msg(self._heard)
 
-    def choose(self, task: str = "", model: str = "") -> None:
+    def choose(self, task: str = "", model: str = "", **set_: Any) -> None:
         """Ask for another task, with its default model, or another model; a name that is unknown is said in
-        ``problem``."""
-        wanted = {"task": task or self.bench.task, "model": model if model or task else self.bench.model}
+        ``problem``.
+
+        ``batch``, ``length``, ``budget`` and ``device`` are what the reader has set meanwhile; absent, they are the
+        bench's. A length is left to the task where the new one cannot have it.
+        """
+        names = {"task": task or self.bench.task, "model": model if model or task else self.bench.model}
         with self._changing:
             if self._job is not None:
                 QUEUE.withdraw(self._job)
 
             def job() -> None:
-                self._work(job, wanted)
+                self._work(job, {**names, **set_})
 
             self._job = job
             self._over.clear()
-            self._say(doing=f"Waiting to predict {wanted['model'] or wanted['task']}.")
+            self._say(doing=f"Waiting to predict {names['model'] or names['task']}.")
             QUEUE.put(job)
 
     def wait(self, seconds: float | None = None) -> FitInfo:
@@ -90,13 +94,11 @@ class FitExplorer(FitPanel):
         found = bench.fit(self.methods, patience=PATIENCE, progress=told)
         return figures.fit_table(found.table, bench.budget, found, choices())
 
-    def _work(self, job: Job, wanted: dict[str, str]) -> None:
+    def _work(self, job: Job, wanted: dict[str, Any]) -> None:
         """Answer one choice, in the queue's thread; nothing escapes it."""
-        from workbench.bench import open as opened
-
         figure, problem, bench = None, "", self.bench
         try:
-            bench = opened(**wanted, device=bench.device.name, budget=bench.budget, profile=bench.profile.name)
+            bench = _another(bench, **wanted)
             figure = self._figure(bench, job)
         except _Superseded:
             return
@@ -128,7 +130,27 @@ class FitExplorer(FitPanel):
 
     def _heard(self, _: Any, content: Any, buffers: Any) -> None:
         if content.get("do") == "choose":
-            self.choose(str(content.get("task", "")), str(content.get("model", "")))
+            set_ = {name: content[name] for name in ("batch", "length", "budget", "device") if content.get(name)}
+            assert isinstance(self.figure, FitInfo)
+            if self.figure.shape and set_.get("length") == self.figure.shape[1]:
+                del set_["length"]  # not the reader's wish, but what the bench or the task says
+            self.choose(str(content.get("task", "")), str(content.get("model", "")), **set_)
+
+
+def _another(bench: Bench, task: str, model: str, **set_: Any) -> Bench:
+    """The bench with another task or model: what stands in the panel stays, and within one task the schedule too."""
+    from workbench.bench import open as opened
+
+    given = {"device": bench.device.name, "budget": bench.budget, "batch": bench.batch, **set_}
+    length = given.pop("length", bench.length)
+    new = opened(task, model, profile=bench.profile.name, **given)
+    case, same = new.case("full"), new.task == bench.task
+    limits = case.task.lengths(case.spec)
+    if length is not None and not (limits[0] <= length <= limits[1] if limits else same):
+        length = None
+    sizes = replace(bench.sizes if same else new.sizes, length=length)
+    new = replace(new, length=length, sizes=sizes, store=bench.store)
+    return replace(new, schedule=bench.schedule, held_out=bench.held_out) if same else new
 
 
 def explore(bench: Bench, methods: Sequence[str] = ()) -> FitExplorer:

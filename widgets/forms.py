@@ -35,6 +35,17 @@ class Form(ipywidgets.VBox):
     def value(self) -> Config:
         return validated(self.config, self.values(), self.name)
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The settings that differ from their defaults, as a run takes them; raises ``BadInput``."""
+        value = self.value
+        return {s.name: getattr(value, s.name) for s in self.settings.values() if getattr(value, s.name) != s.default}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Each setting with its value and meaning, for a page without controls."""
+        now = self.values()
+        return [{"setting": s.name, "value": now[s.name], "meaning": s.doc} for s in self.settings.values()]
+
     def on_change(self, callback: Callable[[Config], None]) -> None:
         """Call with the validated config after each change that leaves the form valid."""
 

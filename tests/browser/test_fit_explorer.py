@@ -153,6 +153,45 @@ def test_devices_are_changed_without_a_kernel_and_memory_stays(visit, table):
     assert visit.complaints == []
 
 
+def test_a_device_with_less_memory_lowers_the_budget_and_says_so(visit, table):
+    page = opened(visit, table, 2**24)
+    assert "lowered" not in summary(page) and "free there" not in summary(page)
+    free = get("stm32f746").budget
+    page.get_by_label("Device").select_option("stm32f746")
+    said = f"fit under {format_size(free)} on stm32f746"
+    assert said in summary(page) and "The budget was lowered from 16.0 MiB to what is free there." in summary(page)
+    for v in table.at(free):
+        assert (v.peak is not None and v.peak <= free) == ("✓" in shown(page)[v.method][0])
+    page.get_by_label("Mark").select_option(label="320 KiB (whole memory)")
+    assert "under 320 KiB on stm32f746" in summary(page)
+    assert f"That is more than the {format_size(free)} which are free there." in summary(page)
+    page.get_by_label("Device").select_option("raspberry-pi-4")
+    assert "under 320 KiB on raspberry-pi-4" in summary(page), "what the reader chose last stays"
+    page = opened(visit, table, 2**24)
+    for name in ("stm32f746", "raspberry-pi-4"):
+        page.get_by_label("Device").select_option(name)
+    assert "under 16.0 MiB" in summary(page) and "lowered" not in summary(page)
+    assert visit.complaints == []
+
+
+def test_a_smaller_batch_makes_the_same_step(visit, table):
+    sizes = table.methods["full"]
+    budget = sizes.accumulated_peak(10, 16, 2)
+    page = opened(visit, table, budget)
+    page.get_by_label("Batch").fill("16")
+    assert "fits if batch 8 accumulated 2 times (fitted; " in shown(page)["full"][0]
+    assert "batch 8 accumulated 2 times" in {v.method: v for v in table.at(budget, 16)}["full"].changes[0].sentence
+    page.get_by_label("Batch").fill("1000000")
+    assert page.evaluate(QUICK) < 100, "milliseconds"
+
+
+QUICK = """() => {
+    const slider = host.querySelector('input[type=range]'), began = performance.now();
+    slider.dispatchEvent(new Event('input'));
+    return performance.now() - began;
+}"""
+
+
 def test_a_choice_is_asked_for_shown_as_busy_and_taken_back_when_it_fails(visit, table):
     page = visit.page
     page.set_content(f"<!doctype html><title>host</title><style>{assets.style()}</style>")
@@ -164,7 +203,8 @@ def test_a_choice_is_asked_for_shown_as_busy_and_taken_back_when_it_fails(visit,
     model = page.get_by_label("Model")
     model.focus()
     model.select_option("tiny-vit")
-    assert page.evaluate("sent.at(-1)") == {"do": "choose", "task": "tokens", "model": "tiny-vit"}
+    set_ = {"batch": 8, "length": 16, "budget": 2**24, "device": "raspberry-pi-4"}
+    assert page.evaluate("sent.at(-1)") == {"do": "choose", "task": "tokens", "model": "tiny-vit", **set_}
     page.evaluate("model.set('doing', 'Predicting full on tiny-vit.')")
     assert page.locator("p[role=status]").text_content() == "… Predicting full on tiny-vit."
     assert page.locator(".pp-scroll").get_attribute("aria-busy") == "true"
@@ -173,8 +213,17 @@ def test_a_choice_is_asked_for_shown_as_busy_and_taken_back_when_it_fails(visit,
     page.evaluate("model.set('doing', ''), model.set('problem', 'It cannot.')")
     assert page.locator("p[role=alert]").text_content() == "It cannot." and model.input_value() == "tiny-bert"
     page.get_by_label("Task").select_option("digits")
-    assert page.evaluate("sent.at(-1)") == {"do": "choose", "task": "digits"}
-    page.evaluate("(info) => { model.set('problem', ''); model.set('info', info); }", {**info, "model": "tiny-vit"})
+    assert page.evaluate("sent.at(-1)") == {"do": "choose", "task": "digits", **set_}
+    page.get_by_label("Batch").fill("12")
+    page.get_by_label("Device").select_option("stm32f746")
+    model.select_option("tiny-vit")
+    free = get("stm32f746").budget
+    sent = page.evaluate("sent.at(-1)")
+    assert (sent["budget"], sent["batch"], sent["device"]) == (free, 12, "stm32f746")
+    page.evaluate("(info) => model.set('info', info)", {**info, "budget": free})
+    assert "on stm32f746" in summary(page) and "lowered from 16.0 MiB" in summary(page), "an answer keeps what was set"
+    told = {**info, "budget": free, "model": "tiny-vit"}
+    page.evaluate("(info) => { model.set('problem', ''); model.set('info', info); }", told)
     assert page.get_by_label("Filter").input_value() == "full" and model.input_value() == "tiny-vit"
     page.evaluate("stop()")
     assert page.evaluate("Object.values(listeners).every((l) => l.length === 0)")

@@ -19,6 +19,8 @@ def test_toggles_are_set_by_keyboard_and_said(visit, info):
     host(page, "saved_map", info)
     said = page.get_by_role("status")
     assert said.text_content().startswith("full: 36.0 MiB kept for backward in 6 of 6 layers. Beside it: weights 3.00")
+    text = page.evaluate("host.textContent")
+    assert "All that" not in text and "Inputs and workspace are left out" in text, "a sum of four parts is not all"
     assert [g.get_attribute("role") or "group" for g in page.locator("fieldset").all()] == ["group"] * 3
     page.get_by_role("group", name="Recomputed").get_by_role("radio", name="nothing").focus()
     page.keyboard.press("ArrowDown")

@@ -18,6 +18,7 @@ from workbench.devices.model import HOST
 from workbench.devices.record import CLASSES
 from workbench.plan.fit_table import FitTable, fit, fit_table
 from workbench.plan.fitting import sizes_of
+from workbench.plan.sizes import divisors
 from workbench.plan.verdict import on_device
 
 METHODS = ("full", "head", "mezo", "p-tuning", "whimsical", "prefix-tuning")
@@ -67,10 +68,18 @@ def test_fits_if_names_a_batch_that_really_fits_with_as_many_examples(table):
     [change] = full.changes
     assert full.fits == "fits if" and change.source == "fitted"
     batch, times = (int(word) for word in change.sentence.split() if word.isdigit())
-    assert batch * times >= 8 and times == -(-8 // batch) > 1
+    assert batch * times == 8 and times > 1
     truth = Case("tokens", "tiny-bert", "full", batch, 16, accumulate=times).predict(Tier.FAKE).peak
     assert truth <= change.peak <= min(budget, 1.03 * truth)
     assert {line.method: line for line in table.at(1000)}["full"].fits == "does not fit"
+
+
+def test_a_smaller_batch_keeps_the_examples_of_a_step(table):
+    sizes = table.methods["full"]
+    assert divisors(12) == [6, 4, 3, 2, 1] and divisors(7) == [1] and divisors(1) == []
+    fits_ten = sizes.accumulated_peak(10, 16, 2)
+    assert sizes.accumulated_peak(8, 16, 2) <= fits_ten < sum(sizes.peak(16, 16)[1].values())
+    assert sizes.largest_batch(fits_ten, 16, 16) == 8 and sizes.largest_batch(1000, 16, 16) is None
 
 
 def test_impossible_batches_and_lengths_are_refused_as_a_prediction_refuses_them(table):

@@ -20,7 +20,7 @@ def test_every_way_fits_and_none_is_two_changes_where_one_is_enough(small):
         assert change.case.predict(Tier.FAKE).peak == change.peak <= int(peak * 0.9)
         assert " and " not in change.sentence
         assert change.case.method_name == small.method_name
-        assert change.case.batch * change.case.accumulate >= small.batch or change.case.config.update_in_backward
+        assert change.case.batch * change.case.accumulate == small.batch or change.case.config.update_in_backward
 
 
 def test_two_changes_where_no_single_one_is_enough(small):

@@ -1,5 +1,7 @@
 """The explorer with a kernel: another model or task is predicted, a later choice wins, a bad one is said."""
 
+from dataclasses import replace
+
 import pytest
 
 import widgets
@@ -30,6 +32,23 @@ def test_another_task_and_model_are_predicted_and_said(panel):
     assert figure.budget == first.budget and {m.method for m in figure.methods} == set(METHODS)
     assert any("Predicting" in words or "Waiting" in words for words in said)
     assert panel.doing == panel.problem == "" and panel.finished().choices == {}
+
+
+def test_what_was_set_stays_when_another_model_is_chosen():
+    bench = wb.open("tokens", "tiny-bert", batch=4, length=24, steps=7, train=40, budget="64MiB")
+    panel = widgets.FitExplorer(bench, ("head",))
+    panel.choose(model="tiny-llama")
+    figure = panel.wait(120)
+    assert (figure.model, figure.shape) == ("tiny-llama", (4, 24))
+    same = replace(bench, model="tiny-llama", device=panel.bench.device)  # what is free here has changed meanwhile
+    assert panel.bench == same, "the schedule, the examples and the store too"
+    panel._handle_custom_msg(
+        {"do": "choose", "task": "digits", "batch": 6, "length": 24, "budget": 2**20, "device": "raspberry-pi-4"}, []
+    )
+    figure = panel.wait(120)
+    assert (figure.task, figure.shape[0], figure.budget, figure.device) == ("digits", 6, 2**20, "raspberry-pi-4")
+    assert panel.bench.length is None, "pictures have no tokens"
+    assert panel.bench.sizes.train != 40
 
 
 def test_a_bad_name_is_a_sentence_and_what_was_shown_stays(panel):

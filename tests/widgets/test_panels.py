@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "figures"))
 import synthetic
 
 import widgets
+import workbench as wb
 from widgets.base import STATIC
 from workbench import figures
 from workbench.core.config import Config, setting
@@ -91,6 +92,25 @@ def test_a_form_has_a_control_for_each_setting_and_validates_as_one():
     made.controls["lr"].value = 0.5
     made.controls["layers"].value = "(3, 4)"
     assert seen[-1].lr == 0.5 and made.value.layers == (3, 4) and made.message.value == ""
+
+
+def test_what_a_form_says_is_run_and_a_report_keeps_its_table(monkeypatch):
+    from workbench.methods.base import methods
+
+    made = widgets.form(methods.get("lora").Config, "lora")
+    assert made.chosen == {}
+    made.controls["r"].value = 3
+    assert made.chosen == {"r": 3} and wb.open(profile="quick").case("lora", **made.chosen).config.r == 3
+    kept = []
+    monkeypatch.setattr("workbench.report.emit.table", lambda rows, caption: kept.append((rows, caption)))
+    monkeypatch.setenv("PINTPOT_HEADLESS", "1")
+    assert widgets.show(made) is None
+    [(rows, caption)] = kept
+    rank = next(row for row in rows if row["setting"] == "r")
+    assert rank["value"] == 3 and rank["meaning"]
+    assert "form of lora" in caption
+    monkeypatch.delenv("PINTPOT_HEADLESS")
+    assert widgets.show(made) is made
 
 
 def test_reading_the_static_modules_imports_no_notebook_library():

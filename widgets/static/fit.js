@@ -127,17 +127,14 @@ function reshaped(m, info, device, batch, length) {
   return { ...m, peak: sum(split), by_category: split, binding, layer, ways: [], source, ...costs };
 }
 
-// The largest smaller batch that fits, accumulated to as many examples: [in words, bytes, kind].
+// The largest divisor of the batch that fits, accumulated to as many examples: [in words, bytes, kind].
 function smaller(m, info, budget, batch, length) {
-  if (!m.sizes || batch < 2 || refusal(side(m.sizes, 1), 1, length)) return undefined;
-  const { least, below, adding } = m.sizes;
-  const times = (b) => (adding ? Math.ceil(batch / b) : 1);
-  const peak = (b) => accumulated(side(m.sizes, b), info.categories, b, length, times(b));
-  const upper = below && least < batch && !refusal(m.sizes, least, length) && peak(least) <= budget;
-  let low = upper ? least : 1, high = upper || !below ? batch : Math.min(batch, least);
-  if (peak(low) > budget) return undefined;
-  while (high - low > 1) { const middle = (low + high) >> 1; if (peak(middle) <= budget) low = middle; else high = middle; }
-  return [`batch ${low}${times(low) > 1 ? ` accumulated ${times(low)} times` : ""}`, peak(low), "fitted"];
+  for (let times = 2; m.sizes && times <= batch; times++) {
+    const b = batch / times, sizes = side(m.sizes, b), adds = sizes.adding ? times : 1;
+    if (batch % times || refusal(sizes, b, length)) continue;
+    const peak = accumulated(sizes, info.categories, b, length, adds);
+    if (peak <= budget) return [`batch ${b}${adds > 1 ? ` accumulated ${adds} times` : ""}`, peak, "fitted"];
+  }
 }
 
 function verdict(m, info, budget, batch, length) {
@@ -177,9 +174,11 @@ function draw({ model, el }) {
   const toBytes = (s) => Math.round(low * (high / low) ** (s / 500));
   const toSlider = (b) => (Math.log(b / low) / Math.log(high / low)) * 500;
   const before = kept.get(model);
-  const choice = before?.given === info.budget ? before : { given: info.budget, budget: info.budget ?? null, order: "peak memory", wanted: "", device: info.devices[0]?.name };
+  const mine = before && [before.given, before.budget].includes(info.budget);
+  const choice = mine ? before : { budget: info.budget ?? null, order: "peak memory", wanted: "", device: info.devices[0]?.name };
+  choice.given = info.budget;
   kept.set(model, choice);
-  let { budget, order, wanted } = choice;
+  let { budget, wish = budget, order, wanted } = choice; // a device may have less free than what the reader wishes
   let device = info.devices.find((d) => d.name === choice.device) ?? info.devices[0];
   let marked = device?.marks ?? info.marks;
   let [batch, length] = info.shape ?? [0, 0];
@@ -196,7 +195,7 @@ function draw({ model, el }) {
     return box;
   }
   if (info.task) {
-    const send = (wanted) => { choice.focus = document.activeElement?.dataset.choice; model.send({ do: "choose", ...wanted }); };
+    const send = (wanted) => { choice.focus = document.activeElement?.dataset.choice; model.send({ do: "choose", batch, length, budget, device: device.name, ...wanted }); };
     const models = [...new Set([...(info.choices[info.task] ?? []), info.model])];
     choose("Task", asks ? Object.keys(info.choices) : [info.task], info.task, (task) => send({ task }), asks);
     choose("Model", models, info.model, (name) => send({ task: info.task, model: name }), asks);
@@ -205,6 +204,7 @@ function draw({ model, el }) {
     device = info.devices.find((d) => d.name === name);
     choice.device = name;
     marked = device.marks;
+    if (wish != null) budget = Math.min(wish, device.free);
     mark();
     reshape();
   });
@@ -222,7 +222,7 @@ function draw({ model, el }) {
   if (marked.length) {
     html("label", { textContent: "Mark " }, bar).append(marks);
     mark();
-    marks.addEventListener("change", () => { if (marks.value) { budget = +marks.value; judge(); } });
+    marks.addEventListener("change", () => { if (marks.value) { budget = wish = +marks.value; judge(); } });
   }
   const asked = []; // fields with what they may hold
   function number(name, value, limits) {
@@ -246,8 +246,7 @@ function draw({ model, el }) {
     number("Batch", batch, info.batches ?? any);
     if (long) number("Length", length, info.lengths ?? any);
   }
-  const select = html("select", {}, html("label", { textContent: "Sort by " }, bar));
-  for (const name of Object.keys(ORDERS)) html("option", { value: name, textContent: name }, select);
+  choose("Sort by", Object.keys(ORDERS), order, (name) => { choice.order = order = name; arrange(); });
   const filter = html("input", { type: "search", size: 12 }, html("label", { textContent: "Filter " }, bar));
   const summary = html("p", { className: "pp-detail", "aria-live": "polite" }, el);
   const doing = html("p", { role: "status" }, el), problem = html("p", { className: "pp-refused", role: "alert" }, el);
@@ -326,9 +325,10 @@ function draw({ model, el }) {
     slider.value = toSlider(budget ?? high);
     marks.value = marked.some((m) => m[1] === budget) ? budget : "";
     slider.setAttribute("aria-valuetext", shown.textContent);
-    choice.budget = budget;
+    Object.assign(choice, { budget, wish });
     const what = info.task ? `${info.task} on ${info.model}: ` : "", where = device?.name ?? info.device;
-    summary.textContent = `${what}${fitting} of ${counted} ${wanted ? "methods shown" : "methods"} fit${budget == null ? "" : ` under ${size(budget)}`}${where ? ` on ${where}` : ""}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.`;
+    const told = device && budget > device.free ? ` That is more than the ${size(device.free)} which are free there.` : wish > budget ? ` The budget was lowered from ${size(wish)} to what is free there.` : "";
+    summary.textContent = `${what}${fitting} of ${counted} ${wanted ? "methods shown" : "methods"} fit${budget == null ? "" : ` under ${size(budget)}`}${where ? ` on ${where}` : ""}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.${told}`;
   }
 
   const matches = (m) => `${m.label} ${m.family}`.toLowerCase().includes(wanted);
@@ -340,10 +340,8 @@ function draw({ model, el }) {
     none.textContent = kept.length ? "" : `no method matches “${filter.value.trim()}”`;
   }
 
-  slider.addEventListener("input", () => { budget = toBytes(+slider.value); judge(); });
-  select.addEventListener("change", () => { choice.order = order = select.value; arrange(); });
+  slider.addEventListener("input", () => { budget = wish = toBytes(+slider.value); judge(); });
   filter.addEventListener("input", () => { choice.wanted = wanted = filter.value.trim().toLowerCase(); arrange(); judge(); });
-  select.value = order;
   filter.value = wanted;
   reshape();
   if (choice.focus) el.querySelector(`[data-choice=${choice.focus}]`)?.focus();

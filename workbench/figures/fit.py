@@ -53,6 +53,7 @@ class FitDevice:
     marks: tuple[tuple[str, int], ...]
     seconds: Mapping[str, float]
     watts: float | None
+    free: int  #: bytes that a step may take there: a budget is lowered to it when the device is chosen
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def fit_table(
     marks = {label: size for size, label in table.device.marks}
     info = fit_info(rows, budget, table.device.name, marks, None, shape=(table.batch, table.length))
     devices = tuple(
-        FitDevice(d["name"], _marks({label: size for size, label in d["marks"]}), d["seconds"], d["watts"])
+        FitDevice(d["name"], _marks({label: size for size, label in d["marks"]}), d["seconds"], d["watts"], d["free"])
         for d in table.speeds()
     )
     known = {task: tuple(models) for task, models in (choices or {}).items()}

@@ -145,7 +145,7 @@ def _speeds(device: Device, work: Iterable[Mapping[str, Mapping[str, Any]]]) -> 
     except ResourceMissing:
         seconds = {}
     watts = device.active.value if device.active else None
-    return {"name": device.name, "marks": device.marks, "seconds": seconds, "watts": watts}
+    return {"name": device.name, "marks": device.marks, "seconds": seconds, "watts": watts, "free": device.budget}
 
 
 class Verdicts(list["Verdict"]):
@@ -174,11 +174,8 @@ def arranged(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 
 def _smaller(sizes: Sizes, budget: int, batch: int, length: int) -> Change | None:
-    """The largest smaller batch that fits by the fitted sizes, accumulated to as many examples a step."""
-    try:
-        size = sizes.largest_batch(budget, length, batch)
-    except Incompatible:
-        return None
+    """The largest divisor of the batch that fits by the fitted sizes, accumulated to as many examples a step."""
+    size = sizes.largest_batch(budget, length, batch)
     if size is None:
         return None
     times = sizes.times(size, batch)

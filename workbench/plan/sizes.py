@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,17 +74,23 @@ class Sizes:
         """
         if self.side(batch) is not self:
             return self.side(batch).peak(batch, length)
-        if (batch, length) != self.held_out:
-            if self.reason:
-                raise Incompatible("shape", (batch, length), f"{self.reason}; predict this shape instead")
-            if length != self.held_out[1] and not self.lengths:
-                raise Incompatible("shape", (batch, length), "only the batch was fitted; predict this length instead")
+        if reason := self._refuses(batch, length):
+            raise Incompatible("shape", (batch, length), reason)
         live = np.rint(self._live(batch, length))
         top = int(live.sum(axis=1).argmax())
         if self.bounds[top]:
             reason = f"inside bytes of {self.rows[top][0]} are known as an upper bound only; predict this shape instead"
             raise Incompatible("shape", (batch, length), reason)
         return self.rows[top], {c: int(v) for c, v in zip(CATEGORIES, live[top])}
+
+    def _refuses(self, batch: int, length: int) -> str:
+        """Why this side of the sizes cannot answer a shape; empty where it can."""
+        if (batch, length) == self.held_out:
+            return ""
+        if self.reason:
+            return f"{self.reason}; predict this shape instead"
+        fitted = length == self.held_out[1] or self.lengths
+        return "" if fitted else "only the batch was fitted; predict this length instead"
 
     def by_phase(self, batch: int, length: int) -> dict[str, np.ndarray]:
         """The highest moment of each phase of this shape, in bytes by category; raises as :meth:`peak` does."""
@@ -121,26 +128,16 @@ class Sizes:
         return -(-examples // batch) if self.accumulates else 1
 
     def largest_batch(self, budget: int, length: int, below: int) -> int | None:
-        """The largest batch under ``below`` that fits ``budget`` bytes when accumulated to ``below`` examples.
+        """The largest divisor of ``below`` that fits ``budget`` bytes when accumulated to ``below`` examples.
 
-        ``None`` where not even a batch of one does.
+        ``None`` where not even a batch of one does, or nothing was fitted.
         """
-        if below <= 1:
-            return None
 
         def fits(batch: int) -> bool:
-            return self.accumulated_peak(batch, length, self.times(batch, below)) <= budget
+            known = not self.side(batch)._refuses(batch, length)
+            return known and self.accumulated_peak(batch, length, self.times(batch, below)) <= budget
 
-        above = self.below is not None and not self.reason and self.least < below
-        first = self.least if above and fits(self.least) else 1
-        self.peak(first, length)  # refuses where nothing was fitted
-        if not fits(first):
-            return None
-        low, high = first, below if first > 1 or self.below is None else min(below, self.least)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if fits(middle) else (low, middle)
-        return low
+        return next(filter(fits, divisors(below)), None)
 
     def source(self, batch: int, length: int) -> str:
         """What an answer for this shape rests on."""
@@ -182,6 +179,12 @@ class Sizes:
         values: dict[str, Any] = {**raw, "rows": tuple(map(tuple, raw["rows"]))}
         values |= {name: tuple(raw[name]) for name in ("terms", "bounds", "work_terms", "held_out")}
         return Sizes(**values | {"below": Sizes.from_dict(raw["below"]) if raw["below"] else None})
+
+
+def divisors(batch: int) -> list[int]:
+    """Batches that make up a step of ``batch`` examples exactly, smaller ones only, the largest first."""
+    small = [d for d in range(1, math.isqrt(batch) + 1) if batch % d == 0]
+    return sorted({*small, *(batch // d for d in small)} - {batch}, reverse=True)
 
 
 def powers(terms: tuple[str, ...], batch: int, length: int) -> np.ndarray:

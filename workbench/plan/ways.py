@@ -14,6 +14,7 @@ from workbench.case import Case
 from workbench.core.errors import PintpotError
 from workbench.core.profile import Category, MemoryProfile, Phase, Tier
 from workbench.plan.fitting import predicted_step, shape_of, sizes_known, sizes_of
+from workbench.plan.sizes import divisors
 
 _BATCH = frozenset({Category.SAVED, Category.WORKSPACE, Category.INPUTS})
 _STATE = frozenset({Category.OPTIMIZER, Category.WORKSPACE})
@@ -227,44 +228,43 @@ def _singles(case: Case) -> Iterator[_Single]:
 
 
 def _smaller_batch(case: Case, look: _Look, profile: MemoryProfile) -> Change | None:
-    """The largest batch that fits, begun where the fitted sizes say and verified by predictions."""
+    """The largest divisor of the batch that fits, so that a step keeps its examples.
+
+    Begun where the fitted sizes say and verified by predictions.
+    """
     if case.batch == 1 or _rest(profile, _BATCH) > look.budget or _between(case, profile) > look.budget:
         return None
-    size, slope = _likely_batch(case, look, profile)
-    if not size:
-        return None
-    for _ in range(4):
+    likely = _likely_batch(case, look, profile)
+    for size in [d for d in divisors(case.batch) if d <= likely][:4]:
         changed = with_batch(case, size)
         peak = look.peak(changed)
         if peak is None:
             return None
         if peak <= look.budget:
             return Change(batch_words(changed), changed, peak)
-        if size == 1:
-            return None
-        size = max(1, min(size - 1, size - math.ceil((peak - look.budget) / slope)))
     return None
 
 
-def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> tuple[int, float]:
-    """The largest batch that should fit, 0 if none can, and bytes at the peak for each example."""
+def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> int:
+    """The largest batch that should fit, 0 if none can."""
     per_example = max(1.0, sum(profile.by_category[c] for c in _BATCH) / case.batch)
     guess = max(1, case.batch - math.ceil((profile.peak - look.budget) / per_example))
     if not sizes_known(case, look.tier) and not look.patience.left():
-        return guess, per_example
+        return guess
     try:
         sizes, length = sizes_of(case, look.tier), shape_of(case)[1]
-        least = sum(sizes.peak(1, length)[1].values())
-        per_example = max(1.0, (profile.peak - least) / (case.batch - 1))
-        if least > look.budget:
-            return 0, per_example
-        return sizes.largest_batch(look.budget, length, case.batch) or 1, per_example
+        if sum(sizes.peak(1, length)[1].values()) > look.budget:
+            return 0
+        return sizes.largest_batch(look.budget, length, case.batch) or 1
     except PintpotError:
-        return guess, per_example
+        return guess
 
 
 def with_batch(case: Case, batch: int) -> Case:
-    """``case`` with a smaller micro-batch, accumulated to at least as many examples a step where that is possible."""
+    """``case`` with a smaller micro-batch, accumulated to as many examples a step where that is possible.
+
+    To more where ``batch`` is no divisor of them.
+    """
     if case.config.drops_gradients:
         return replace(case, batch=batch)
     return replace(case, batch=batch, accumulate=-(-case.batch * case.accumulate // batch))
