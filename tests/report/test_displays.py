@@ -27,6 +27,26 @@ def test_verdicts_are_a_picture_and_a_table_of_all(bench):
     assert isinstance(found, list) and found.table.at(2**30)
 
 
+@pytest.mark.parametrize(
+    ("cell", "count"),
+    [
+        ("assert 1\nassert 2, 'because'\nx = 3", 2),
+        ("assert 1\nassert 0", None),
+        ("assert 1\nx = 3", None),
+        ("print('assert ')\nassert 1", None),
+    ],
+)
+def test_a_cell_of_assertions_says_that_they_hold(cell, count, monkeypatch):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    said = []
+    monkeypatch.setattr("workbench.report.emit.held", said.append)
+    shell = InteractiveShell()
+    shell.events.register("post_run_cell", displays.held)
+    shell.run_cell(cell)
+    assert said == ([count] if count else [])
+
+
 def test_a_plan_shows_its_settings_and_its_command(bench):
     plan = bench.plan("head")
     shown = displays.plan_html(plan)
