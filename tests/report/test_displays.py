@@ -75,3 +75,22 @@ print("<svg" in data["text/html"], data["text/plain"].startswith("1 of 1 methods
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["True"] * 4, done.stderr
+
+
+def test_the_kernel_of_a_report_knows_how_answers_are_shown(tmp_path):
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import KernelManager
+
+    manager, said = KernelManager(), []
+    manager._kernel_spec = KernelSpec(argv=[sys.executable, "-m", "workbench.report.kernel", "-f", "{connection_file}"])
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(60)
+        client.execute_interactive("assert 1\nassert 2", output_hook=lambda m: said.append(m["content"]), timeout=60)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    shown = [one["data"]["text/plain"] for one in said if "data" in one]
+    assert shown == ["✓ All 2 lines hold."]
