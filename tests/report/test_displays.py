@@ -94,3 +94,14 @@ def test_the_kernel_of_a_report_knows_how_answers_are_shown(tmp_path):
         manager.shutdown_kernel(now=True)
     shown = [one["data"]["text/plain"] for one in said if "data" in one]
     assert shown == ["✓ All 2 lines hold."]
+
+
+def test_provenance_and_answer_are_set_off_in_a_notebook(monkeypatch):
+    from workbench.report import emit
+
+    shown = []
+    monkeypatch.setattr(emit, "_display", lambda bundle: shown.append(bundle["text/html"]))
+    emit.provenance({"versions": ["torch 2", "a <b>"], "cores": 2})
+    emit.answer("It fits.\nBarely.")
+    assert "<td>versions</td><td>torch 2, a &lt;b&gt;</td>" in shown[0] and "<td>2</td>" in shown[0]
+    assert shown[1] == "<blockquote><p><strong>It fits.</strong></p><p>Barely.</p></blockquote>"

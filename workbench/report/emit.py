@@ -93,7 +93,8 @@ def show(info: FigureInfo) -> None:
 def answer(text: str) -> None:
     """Put the answer at the head of the report: one sentence, and what else must be said in further lines."""
     first, _, rest = text.partition("\n")
-    shown = f"<p><strong>{html.escape(first)}</strong></p>" + (f"<p>{html.escape(rest)}</p>" if rest else "")
+    more = f"<p>{html.escape(rest)}</p>" if rest else ""
+    shown = f"<blockquote><p><strong>{html.escape(first)}</strong></p>{more}</blockquote>"
     _display({ANSWER: {"text": text}, "text/html": shown, "text/plain": text})
 
 
@@ -159,8 +160,10 @@ def table_payload(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") 
 
 def provenance(facts: Mapping[str, Any]) -> None:
     """Put the provenance block at the foot of the report; see :mod:`workbench.report.provenance`."""
-    text = "\n".join(f"{k}: {v}" for k, v in facts.items())
-    _display({PROVENANCE: dict(facts), "text/html": f"<pre>{html.escape(text)}</pre>", "text/plain": text})
+    said = {k: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for k, v in facts.items()}
+    shown = table_html({"columns": ["Provenance", ""], "rows": list(said.items())})
+    text = "\n".join(f"{k}: {v}" for k, v in said.items())
+    _display({PROVENANCE: dict(facts), "text/html": shown, "text/plain": text})
 
 
 def command(text: str) -> None:
