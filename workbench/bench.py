@@ -65,8 +65,7 @@ class Bench(Reproducible):
     ) -> Verdicts:
         """Every method (or the named ones): fits, fits if, cannot, does not apply; nothing is trained.
 
-        On a calibrated host ``step_times`` times every method's operators rather than using a roofline. ``patience``
-        is how many seconds the search for changes that would make methods fit may take in all.
+        ``step_times``: on a calibrated host, times of operators and no roofline. ``patience``: seconds of the search.
         """
         cases = self._cases(methods)
         return fit(cases, self.device, self.budget, step_times=step_times, patience=patience, progress=progress)
@@ -76,10 +75,7 @@ class Bench(Reproducible):
         return fit_table(self._cases(methods), self.device, progress=progress)
 
     def validating(self, examples: int) -> Bench:
-        """The same bench, scoring on training examples set aside: what is chosen by its scores never saw the test set.
-
-        As many examples of training are fewer; where data come in groups, as by person, whole groups are.
-        """
+        """The same bench, scored on training examples (of whole groups) set aside: the test set stays unseen."""
         return replace(self, sizes=replace(self.sizes, validation=examples))
 
     def _cases(self, methods: Sequence[str]) -> list[Case]:

@@ -178,7 +178,7 @@ def _in_one_sentence(case: Case) -> Iterator[None]:
         reason = f"its step does not run on fake tensors ({first}); measure it instead"
         raise Incompatible("prediction", case.method_name, reason) from error
     except Exception as error:  # a tuner that breaks inside its library
-        reason = f"it fails on this model: {type(error).__name__}: {error}"[:300]
+        reason = f"it fails on this model: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
         raise Incompatible("method", case.method_name, reason) from error
 
 

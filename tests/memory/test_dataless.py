@@ -196,6 +196,21 @@ def test_a_later_step_that_takes_more_is_measured_and_said():
     assert not measure(steady.make(steady.build("cpu")), steady.batch()).remarks
 
 
+def drops_at_random(share):
+    def step_with(step, loss):
+        if torch.rand([]) >= share:
+            step.model.kept = [torch.zeros(10**6), loss]
+
+    return step_with
+
+
+def test_what_is_dropped_at_random_is_predicted_as_kept_and_said():
+    always, sometimes = ask(stepping(drops_at_random(0.0))), ask(stepping(drops_at_random(0.999)))
+    assert sometimes.peak == always.peak >= ask(stepping(no_check)).peak + 4 * 10**6
+    assert any("drawn at random" in a for a in sometimes.assumptions)
+    assert not any("drawn at random" in a for a in always.assumptions)
+
+
 def goes_another_way(step, loss):
     if loss.isinf():
         step.model.kept = [torch.zeros(10**7), loss]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from memory_cases import PlainStep
+from torch import nn
 
 from workbench.case import Case
 from workbench.memory import ledger
 from workbench.memory.measure import measure
+from workbench.memory.predict import predict
 from workbench.memory.unwatched import lean_pooling
 
 needs_ledger = pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")
@@ -25,6 +28,30 @@ def test_convolutions_in_one_dimension_are_exact(method, batch, length):
     predicted = case.predict(fresh=True)
     assert predicted.by_category == measured.by_category
     assert predicted.peak == measured.peak
+
+
+PICKS = {
+    "gather": lambda x: x.gather(1, torch.arange(8).expand(2000, 8)),
+    "sort": lambda x: x.sort(1).values,
+    "topk": lambda x: x.topk(4, 1).values,
+    "max": lambda x: x.max(1, keepdim=True).values,
+}
+
+
+@needs_ledger
+@pytest.mark.parametrize("name", PICKS)
+def test_a_backward_pass_scatters_into_its_own_zeros_as_a_bare_one_does(name):
+    def step(model):
+        return PlainStep(model, lambda p: torch.optim.SGD(p), lambda m, b: PICKS[name](m(b["x"])).sum())
+
+    def build(device):
+        return nn.Linear(4, 1000, device=device)
+
+    batch = {"x": torch.ones(2000, 4)}
+    measured = measure(step(build("cpu")), batch)
+    predicted = predict(lambda: build("meta"), step, lambda: batch)
+    assert (predicted.peak, predicted.by_category) == (measured.peak, measured.by_category)
+    assert not any("rose" in a for a in measured.assumptions)
 
 
 @pytest.mark.parametrize("settings", [{}, {"stride": 1}, {"padding": 1}, {"stride": 2, "ceil_mode": True}])

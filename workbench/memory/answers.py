@@ -24,16 +24,19 @@ OFTEN = 10_000  #: questions at one place, after which a loop is taken to have n
 #: What a number computed from floating-point data is taken to be, and what it is taken to be in steps that show
 #: whether anything hangs on it.
 NUMBER, OTHER_NUMBERS = 1.0, (1e-3, 1e3, -1e3)
+LOWEST, HIGHEST = 0.0, 1 - 2**-24  #: that can be drawn; what is dropped at random is kept at the highest
 
 
 class Answers:
     """Answers by the place that asks: the Python calls that led there, our own left out.
 
-    ``number`` is what a floating-point number that is read is taken to be, ``numbers_read`` whether any was.
+    ``number`` is what a floating-point number that is read is taken to be, ``numbers_read`` whether any was;
+    ``draw`` and ``drawn`` are the same of a single number drawn at random, by which layers are dropped.
     """
 
-    def __init__(self, given: Mapping[Site, bool] | None = None, number: float = NUMBER) -> None:
+    def __init__(self, given: Mapping[Site, bool] | None = None, number: float = NUMBER, draw: float = HIGHEST) -> None:
         self.given: dict[Site, bool] = dict(given or {})
+        self.draw, self.drawn = draw, False
         self.number, self.numbers_read = number, False
         self.asked: dict[Site, int] = {}
         self.settled: set[Site] = set()  #: the contrary answer was seen to stop the step
@@ -59,6 +62,15 @@ class Answers:
         """The number; a reader is noted unless its bytes are tested: a part of this package, the 8-bit update rule."""
         self.numbers_read = self.numbers_read or not _asker().startswith(("workbench.", "bitsandbytes."))
         return self.number
+
+    def draws(self) -> float:
+        """A number drawn at random between 0 and 1."""
+        self.drawn = self.drawn or not _asker().startswith("workbench.")
+        return self.draw
+
+    def with_draw(self, draw: float) -> Answers:
+        """The same answers, but for numbers that are drawn."""
+        return Answers(self.given, self.number, draw)
 
     def with_number(self, number: float) -> Answers:
         """The same answers, but for numbers that are read."""

@@ -45,6 +45,7 @@ InsideBytes = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], tuple[int
 _CONSTANTS = frozenset(
     getattr(torch.ops.aten, name) for name in ("arange", "eye", "full", "linspace", "ones", "scalar_tensor", "zeros")
 )
+_DRAWS = (torch.ops.aten.rand.default, torch.ops.aten.rand.generator)
 FEW = 2**20  #: floats that follow from constants and integers and are computed for real
 
 
@@ -118,6 +119,8 @@ class FakeRunner:
             seen = self._seen[key] = _Seen()
         if numbers and (tensors or self._makes_exact(seen, func, args, kwargs)):
             result = func(*args, **kwargs)
+            if func in _DRAWS and not tensors:
+                result.fill_(self.answers.draws())
             if not kind.aten or all(map(_exact, tensors_in(result))):
                 return result, self._inside(seen, func, args, kwargs, result)
         elif any(t.layout is torch.sparse_coo for t in tensors):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from workbench.core.errors import BadInput, Incompatible
 from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
-from workbench.memory.answers import OTHER_NUMBERS, Answers, Site
+from workbench.memory.answers import LOWEST, OTHER_NUMBERS, Answers, Site
 from workbench.memory.dataless import asked_about
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.fake import Dry, FakeRunner
@@ -109,6 +109,8 @@ def traces(
         _check(asked, answers.contrary(site), site, first[0])
     for number in OTHER_NUMBERS if answers.numbers_read else ():
         _check_number(asked, answers.with_number(number), first[0])
+    if answers.drawn:
+        first = _at_most(asked, answers.with_draw(LOWEST), first[0]), first[1]
     yield first
     yield from running
 
@@ -139,6 +141,20 @@ def _check_number(asked: _Asked, answers: Answers, profile: MemoryProfile) -> No
         raise refused("a number computed from floating-point data") from error
     if not _same(other, profile):
         raise refused("a number computed from floating-point data")
+
+
+def _at_most(asked: _Asked, answers: Answers, profile: MemoryProfile) -> MemoryProfile:
+    """``profile``, which is of the highest draws, with a word where the lowest ones lead to other bytes."""
+    try:
+        other, _ = next(asked.runs(answers, None))
+    except Exception as error:
+        raise refused("a number drawn at random") from error
+    if _same(other, profile):
+        return profile
+    if other.peak > profile.peak:
+        raise refused("a number drawn at random")
+    said = "numbers drawn at random decide what a step does, such as which layers it drops; taken as if none is"
+    return replace(profile, assumptions=(*profile.assumptions, said))
 
 
 def _same(one: MemoryProfile, other: MemoryProfile) -> bool:

@@ -22,10 +22,9 @@ from workbench.core.profile import Category, Phase
 from workbench.memory.events import Allocation, EventLog, categories_of
 from workbench.memory.outside import Foreign
 from workbench.memory.step import Step, own_tensors, storages_of, tensors_in
-from workbench.memory.unwatched import known_random_state, lean_pooling
+from workbench.memory.unwatched import ADD, ADD_IN_PLACE, SCATTERS, accumulates, known_random_state, lean_pooling
 from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
 
-_ADD = torch.ops.aten.add.Tensor
 _SCALAR_OPERATORS = tuple(getattr(torch.ops.aten, name).Tensor for name in ("mul", "div", "mul_", "div_"))
 
 
@@ -130,8 +129,8 @@ class Tracker(TorchDispatchMode):
         for storage in inputs:
             self._know(storage)
         before = self.log.live_bytes
-        if func is _ADD and node is not None and called_by_engine() and self._accumulates(args, node):
-            func = torch.ops.aten.add_.Tensor
+        if node is not None and (func is ADD or func in SCATTERS) and called_by_engine():
+            func = self._unwatched(func, args, node)
         try:
             result, inside = self.run(func, args, kwargs)
         except torch.OutOfMemoryError:
@@ -192,21 +191,16 @@ class Tracker(TorchDispatchMode):
         if saved is not None and saved.ndim == 0:
             self._know(saved.untyped_storage())
 
-    def _accumulates(self, args: Any, node: Any) -> bool:
-        """Whether the engine is summing two gradients of one tensor and owns the first alone.
-
-        Without a dispatch mode it then adds in place; with one it never does, which would raise the peak.
-        """
-        first = args[0]
-        if first._use_count() > 4 or torch._C._storage_Use_Count(first.untyped_storage()._cdata) > 2:
-            return False
-        if not torch.ops.aten.is_non_overlapping_and_dense.default(first):
-            return False
-        index = self._index(first.untyped_storage())
-        if index is not None and self.log.allocations[index].node != self._node:
-            return True
-        nexts = [edge for edge in node.next_functions if edge[0] is not None]
-        return len(set(nexts)) < len(nexts)
+    def _unwatched(self, func: Any, args: Any, node: Any) -> Any:
+        """The operator that a bare backward pass would call in the place of ``func``."""
+        if args[0].layout is not torch.strided:
+            return func
+        index = self._index(args[0].untyped_storage())
+        allocation = None if index is None else self.log.allocations[index]
+        own = allocation is not None and allocation.node == self._node
+        if func is ADD:
+            return ADD_IN_PLACE if accumulates(args[0], node, index is not None and not own) else func
+        return SCATTERS[func] if own and allocation is not None and "zeros" in allocation.operator else func
 
     # -- what storages are for -----------------------------------------------------------------------
 

@@ -15,6 +15,31 @@ from workbench.core.operators import brought_by
 _bare_max_pool1d = torch.max_pool1d
 
 
+_aten = torch.ops.aten
+ADD, ADD_IN_PLACE = _aten.add.Tensor, _aten.add_.Tensor
+#: What backward formulas do out of place, into zeros of their own, only because a mode watches (of a gather, a sort).
+SCATTERS: dict[Any, Any] = {
+    _aten.scatter_add.default: _aten.scatter_add_.default,
+    _aten.scatter.src: _aten.scatter_.src,
+}
+
+
+def accumulates(first: Tensor, node: Any, older: bool) -> bool:
+    """Whether the engine is summing two gradients of one tensor and owns ``first`` alone.
+
+    Without a dispatch mode it then adds in place; with one it never does, which would raise the peak. ``older`` says
+    that ``first`` was made by another node than the one at work.
+    """
+    if first._use_count() > 4 or torch._C._storage_Use_Count(first.untyped_storage()._cdata) > 2:
+        return False
+    if not _aten.is_non_overlapping_and_dense.default(first):
+        return False
+    if older:
+        return True
+    nexts = [edge for edge in node.next_functions if edge[0] is not None]
+    return len(set(nexts)) < len(nexts)
+
+
 @torch.library.custom_op("pintpot::max_pool1d", mutates_args=())
 def _max_pool1d(
     input: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool

@@ -100,8 +100,8 @@ def _spec(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
 
 def _positions(model: nn.Module, stated: int) -> int:
     """Tokens that it has positions for: a table with a row for padding counts from behind that row."""
-    tables = [m for n, m in model.named_modules() if n.endswith("position_embeddings") and hasattr(m, "padding_idx")]
-    rows = [m.num_embeddings - m.padding_idx - 1 for m in tables if m.padding_idx is not None]
+    tables = [m for n, m in model.named_modules() if n.endswith("position_embeddings")]
+    rows = [m.weight.shape[0] - m.padding_idx - 1 for m in tables if getattr(m, "padding_idx", None) is not None]
     return min([stated, *rows])
 
 
@@ -125,7 +125,8 @@ def _read(name: str, config: dict[str, Any]) -> tuple[Kind, tuple[int, ...], dic
     kind = kind_of(config)
     assert kind is not None
     if kind != "image-classifier":
-        positions = int(getattr(whole, "max_position_embeddings", None) or config.get("n_positions") or 2048)
+        positions = int(getattr(whole, "max_position_embeddings", None) or config.get("n_positions") or 0)
+        positions = positions if positions > 0 else 2048  # no table of positions, so no limit
         stated = {"vocab_size": int(whole.get_text_config().vocab_size)}
         return kind, (positions,), stated
     side = _first(getattr(whole, "image_size", None) or 224)

@@ -20,6 +20,8 @@ class TextClassifier(nn.Module):
 
     def __init__(self, encoder: PreTrainedModel, classes: int) -> None:
         super().__init__()
+        if not hasattr(encoder.config, "hidden_size"):
+            raise ValueError("it does not say how wide its states are (hidden_size), so it takes no head")
         self.encoder = encoder
         self.classifier = nn.Linear(encoder.config.hidden_size, classes, dtype=encoder.dtype)
         self.config = encoder.config
