@@ -205,7 +205,7 @@ def test_what_a_failure_left_undone_says_so(visit, tmp_path):
         notebook.metadata["pintpot"] = {"command": "pintpot report x", "params": {"batch": 16, "batches": [4, 8]}}
         (tmp_path / f"{name}.html").write_text(to_html(notebook)[0], encoding="utf-8")
     page = visit.open(tmp_path / "good.html")
-    assert page.locator(".held").inner_text() == "✓ All 2 lines hold." and page.locator(".skipped").count() == 0
+    assert page.locator(".held").inner_text() == "✓ All 2 assertions hold." and page.locator(".skipped").count() == 0
     assert "Ways out. Nothing to list" in page.locator("main").inner_text() and page.locator("button.save").count() == 0
     assert "batches 4, 8" in page.locator(".meta").inner_text() and "batch 16" not in page.locator(".meta").inner_text()
     page = visit.open(tmp_path / "bad.html")

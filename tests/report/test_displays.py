@@ -93,7 +93,7 @@ def test_the_kernel_of_a_report_knows_how_answers_are_shown(tmp_path):
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     shown = [one["data"]["text/plain"] for one in said if "data" in one]
-    assert shown == ["✓ All 2 lines hold."]
+    assert shown == ["✓ All 2 assertions hold."]
 
 
 def test_provenance_and_answer_are_set_off_in_a_notebook(monkeypatch):

@@ -105,7 +105,7 @@ def note(text: str) -> None:
 
 def held(count: int) -> None:
     """Say that all of so many assertions hold."""
-    text = f"✓ All {count} lines hold."
+    text = f"✓ All {count} assertions hold."
     _display({HELD: {"count": count}, "text/html": f"<p><strong>{text}</strong></p>", "text/plain": text})
 
 

@@ -66,7 +66,7 @@ class Outputs:
         if emit.FIGURE in data:
             return self._figure(data[emit.FIGURE], data.get("image/svg+xml"))
         if emit.HELD in data:
-            return Markup('<p class="held">✓ All {} lines hold.</p>').format(int(data[emit.HELD]["count"]))
+            return Markup('<p class="held">✓ All {} assertions hold.</p>').format(int(data[emit.HELD]["count"]))
         if emit.TABLE in data:
             return self._table(data[emit.TABLE])
         return self._foreign(data)
