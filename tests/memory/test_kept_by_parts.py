@@ -1,4 +1,4 @@
-"""What the parts of a step keep between steps is predicted, measured and enforced; what cannot be followed is refused."""
+"""What the parts of a step keep between steps is predicted, measured and enforced; threads are refused."""
 
 from __future__ import annotations
 

@@ -85,13 +85,14 @@ def _bare_peak(tracker: Tracker, step: Step, batch: Any, grown: list[int]) -> in
 
     ``grown`` is told by how many bytes more are live after the step than before it.
     """
+    held = tracker.log.live_bytes
     with ledger.counting() as count:
         result = step(batch)
         del result
         peak = count.peak
         gc.collect(1)
         grown.append(count.live)
-    return tracker.log.live_bytes + peak
+    return held + peak
 
 
 def _joined(tracker: Tracker, step: Step, traced: MemoryProfile, peaks: list[int], grown: list[int]) -> MemoryProfile:
