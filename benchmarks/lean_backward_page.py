@@ -204,7 +204,8 @@ def _trained(rows: Sequence[Row]) -> list[str]:
 
 
 def _differences(groups: Mapping[str, Sequence[Row]]) -> list[str]:
-    """Paired differences over the seeds that both have: with full tuning, with the head alone, and with chance."""
+    """Paired differences over the seeds that both have: with full tuning, with the head alone, with chance, and with
+    torch's own blocks."""
     scores = {label: {r["seed"]: r["score"] for r in some if r["state"] == "done"} for label, some in groups.items()}
     said = []
     for what, begins in (("full tuning", "full "), ("the head alone", "head ")):
@@ -212,21 +213,53 @@ def _differences(groups: Mapping[str, Sequence[Row]]) -> list[str]:
         others = [label for label in groups if label != reference]
         if reference is not None:
             said += _told(what, [(label, scores[label], scores[reference]) for label in others])
-    without_rate = {" ".join(w for w in label.split() if not w.startswith("lr=")): label for label in groups}
-    chosen = [
-        (label, without_rate[f"{way} select=random"])
-        for way, label in without_rate.items()
-        if f"{way} select=random" in without_rate
+    by_arm = {_arm(some[0]): label for label, some in groups.items()}
+    chance = _counterparts(by_arm, "green-trainer", "slimfit")
+    by_chance = [(label, scores[label], scores[other]) for label, other in chance]
+    said += [*_told("the same by chance", by_chance), *_chance(by_chance)]
+    plain = [
+        (label, by_arm.get(("last-blocks", *rest))) for (name, *rest), label in by_arm.items() if name == "mobile-tl"
     ]
-    said += _told("the same by chance", [(label, scores[label], scores[other]) for label, other in chosen])
-    plain = {
-        way.replace("mobile-tl", "last-blocks"): label for way, label in without_rate.items() if "mobile-tl" in way
-    }
-    pairs = [(label, scores[label], scores[without_rate[w]]) for w, label in plain.items() if w in without_rate]
-    said += _told("as many of torch's own blocks, norms kept", pairs)
+    blocks = [(label, scores[label], scores[other]) for label, other in plain if other is not None]
+    said += _told("as many of torch's own blocks, norms kept", blocks)
     if any("statistics=moving" in label for label in groups):
         said.append(f"\n{_BELOW_THE_HEAD}")
     return said
+
+
+def _arm(row: Row) -> tuple[str, ...]:
+    """What names an arm whatever its rate and the order of its settings."""
+    kept = sorted((k, v) for k, v in row["settings"].items() if k != "lr" and (k, v) not in _USUAL)
+    return (row["method"], *(f"{k}={v}" for k, v in kept))
+
+
+def _counterparts(by_arm: Mapping[tuple[str, ...], str], *methods: str) -> list[tuple[str, str]]:
+    """Each arm chosen by chance behind the same arm chosen by its paper's rule, as labels. Raises ``LookupError`` where
+    one of ``methods`` is trained without its counterpart: a pair must not go missing unseen."""
+    found, names = [], {name for name, *_ in by_arm}
+    for arm, label in by_arm.items():
+        if arm[0] in methods and "select=random" in arm:
+            own = tuple(word for word in arm if word != "select=random")
+            if own not in by_arm:
+                raise LookupError(f"{label} has no counterpart that chooses by its paper's rule")
+            found.append((by_arm[own], label))
+    for name in names.intersection(methods):
+        if not any(label.startswith(f"{name} ") for _, label in found):
+            raise LookupError(f"{name} is trained, but nothing of it by chance")
+    return found
+
+
+def _chance(pairs: Sequence[tuple[str, Mapping[int, float], Mapping[int, float]]]) -> list[str]:
+    """What the differences with chance say together."""
+    if not pairs:
+        return []
+    gaps = [(label, paired_difference(one, other)) for label, one, other in pairs]
+    apart = [label for label, gap in gaps if gap is not None and gap.low is not None and gap.low > 0]
+    if apart:
+        return [f"\nBetter than chance: {', '.join(apart)}; the others are not told apart from it or lie below."]
+    rules = {"slimfit": "dynamics (SlimFit)", "green-trainer": "importance (GreenTrainer)"}
+    said = " or by ".join(dict.fromkeys(rules[label.split()[0]] for label, _ in gaps))
+    return [f"\nNo interval lies above zero: **that choosing by {said} is better than chance is not reproduced here.**"]
 
 
 _FROM_RANDOM = (
@@ -239,17 +272,19 @@ _BELOW_THE_HEAD = (
     "those of batches of 16 that they were not made for, and GreenTrainer, which may train any tensor at some time, "
     "moves all of them. Held still, at a rate of 0.001, its choice is 11.5 points higher (paired, +7.0 to +16.0) and "
     "not below the head alone any more (+4.8, -4.3 to +13.9); that rate was looked up in the table below, not chosen "
-    "by other data. At its own rate of 0.003 nothing that normalises is left and some runs fail, as full tuning does. "
-    "Chosen tensors and random ones are not told apart here: **that a choice by importance is better than chance is "
-    "not reproduced on this net.**"
+    "by other data. At its own rate of 0.003 nothing that normalises is left and some runs fail, as full tuning does."
 )
 
 
 def _told(what: str, pairs: Sequence[tuple[str, Mapping[int, float], Mapping[int, float]]]) -> list[str]:
+    """One line a pair; a pair without three common seeds says so."""
     lines = []
     for label, found, other in pairs:
-        if len(found.keys() & other.keys()) >= 3 and (gap := paired_difference(found, other)) is not None:
+        gap = paired_difference(found, other) if len(found.keys() & other.keys()) >= 3 else None
+        if gap is not None and gap.low is not None and gap.high is not None:
             lines.append(f"- {label}: {100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})")
+        else:
+            lines.append(f"- {label}: {len(found.keys() & other.keys())} seeds in common, three are needed")
     return [f"\nAgainst {what}, paired over seeds, 95 %:\n", *lines] if lines else []
 
 
