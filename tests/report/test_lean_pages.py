@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import json
 import sys
@@ -32,10 +31,10 @@ def test_the_page_is_what_the_renderer_makes_of_the_results(name):
 @pytest.mark.parametrize("method", ["slimfit", "green-trainer"])
 def test_every_rule_of_choosing_stands_beside_chance_or_the_page_fails(model, method):
     renderer, results = page_of("lean_backward"), stored("lean_backward")
-    (_, after) = "\n".join(renderer._trained(results["models"][model]["trained"])).split("Against the same by chance")
+    rows, predicted = (results["models"][model][part] for part in ("trained", "predicted"))
+    (_, after) = "\n".join(renderer._trained(rows, predicted)).split("Against the same by chance")
     assert f"- {method} " in after
     for taken in ("random", {"slimfit": "dynamics", "green-trainer": "importance"}[method]):
-        fewer = copy.deepcopy(results["models"][model]["trained"])
-        fewer = [r for r in fewer if r["method"] != method or r["settings"]["select"] != taken]
+        fewer = [r for r in rows if r["method"] != method or r["settings"]["select"] != taken]
         with pytest.raises(LookupError, match=method):
-            renderer._trained(fewer)
+            renderer._trained(fewer, predicted)
