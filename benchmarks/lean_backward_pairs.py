@@ -46,7 +46,8 @@ def _green_and_lora(scores: Mapping[str, Mapping[int, float]], gflop: Mapping[st
         shares[arm] = gflop[way] / next(n for other, n in gflop.items() if other.startswith("full "))
     (green, one), (lora, other) = shares.items()
     par = "on par" if abs(one - other) <= _ON_PAR else "not on par"
-    what = f"LoRA at {other:.3f} of full tuning's operations a step where GreenTrainer takes {one:.3f} and its choosing, {par}"
+    shared = f"LoRA at {other:.3f} of full tuning's operations a step where GreenTrainer takes {one:.3f}"
+    what = f"{shared} and its choosing, {par}"
     return told(what, [(green, scores[green], scores[lora])])
 
 
