@@ -38,9 +38,9 @@ def page(stored: Mapping[str, Any]) -> list[str]:
 
 _RATES = {
     "minilm": (
-        "Rates: one for each method, the best of the three on [the lean page](lean-backward.md) or within one example of "
-        "it, chosen there on examples set aside in trainings of 25 steps, shorter than these. Ways of choosing share "
-        "their method's."
+        "Rates: one for each method, the best of the three on [the lean page](lean-backward.md) or within one example "
+        "of it, chosen there on examples set aside in trainings of 25 steps, shorter than these. Ways of choosing "
+        "share their method's."
     ),
     "smollm2": (
         "Rates: **MiniLM's, for every method; none was tried on this model**, so a difference between methods here is "
