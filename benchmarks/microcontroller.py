@@ -80,6 +80,7 @@ def planned() -> list[str]:
     return [
         "## What fits\n",
         markdown(figures.plans_table(plans, refusals)),
+        "Heads are of 10 classes; the watch has 7.\n",
         "## Updated in place or at the end\n",
         in_place(order),
         "## The sparse step of mcu-net, line by line\n",

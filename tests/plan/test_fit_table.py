@@ -95,6 +95,22 @@ def test_impossible_batches_and_lengths_are_refused_as_a_prediction_refuses_them
     assert FitTable.from_dict(json.loads(json.dumps(table.to_dict()))).limits == table.limits
 
 
+def test_what_the_device_itself_needs_stands_beside_its_emulation(board):
+    cases = [Case("digits", "mcu-net", name, 1) for name in ("head", "int8-training")]
+    own, head = cases[1].device_bytes(), cases[1].device_bytes(least=True)
+    emulated = cases[1].predict(Tier.FAKE).peak
+    assert head < own < emulated
+    found = fit(cases, board, own, tier=Tier.FAKE)
+    lines = {v.method: v for v in found}
+    assert lines["int8-training"].fits != "fits" and "which is within the budget" in lines["int8-training"].summary
+    assert lines["int8-training"].to_dict()["on_device"]["own"] == own
+    assert "on the device itself, one example a step: int8-training" in found.sentence
+    assert lines["head"].need is None and "device" not in lines["head"].summary
+    kept = FitTable.from_dict(json.loads(json.dumps(found.table.to_dict())))
+    (short,) = (v for v in kept.at(head - 1) if v.method == "int8-training")
+    assert "the head alone over the int8 forward pass needs" in short.note and "1 B more than the budget" in short.note
+
+
 def test_batches_of_images_are_exact_on_both_sides_of_a_change_of_kernels(board):
     found = fit_table([Case("digits", "tiny-cnn", name, 16) for name in ("bias", "full")], board)
     assert all(line.peak is not None for line in found.at(2**30)), "its own shape is always answered"

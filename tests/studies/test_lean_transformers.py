@@ -7,7 +7,14 @@ import pytest
 import workbench as wb
 from workbench.core.errors import BadInput
 from workbench.core.spelling import parsed_way
-from workbench.studies.lean_transformers import arms, equal_channels, kept_and_computed, opened, trained_numbers
+from workbench.studies.lean_transformers import (
+    NOT_COUNTED,
+    arms,
+    equal_channels,
+    kept_and_computed,
+    opened,
+    trained_numbers,
+)
 
 
 @pytest.mark.parametrize(("task", "model"), [("digits", "tiny-vit"), ("tokens", "tiny-llama"), ("tokens", "tiny-bert")])
@@ -38,3 +45,11 @@ def test_lazy_arms_are_given_away_by_what_they_keep() -> None:
     assert slices["trained numbers"] == delta["trained numbers"] != mask["trained numbers"]
     assert float(delta["forward GFLOP"]) > float(slices["forward GFLOP"]) == float(mask["forward GFLOP"])
     assert float(mask["backward GFLOP"]) > float(slices["backward GFLOP"])
+
+
+def test_integers_that_train_are_counted_and_their_products_are_not_called_operations() -> None:
+    bench = wb.open("digits", "mcu-net", budget="4GiB", batch=2)
+    whole, lazy = kept_and_computed(bench, ["int8-training update=all", "int8-training update=all graph=fake"])
+    assert int(whole["trained numbers"].replace(",", "")) > trained_numbers(bench, "head") > 0
+    assert whole["forward GFLOP"] == whole["backward GFLOP"] == NOT_COUNTED
+    assert float(lazy["backward GFLOP"]) > 0

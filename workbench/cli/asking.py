@@ -74,7 +74,8 @@ def fit(
         return show_json([v.to_dict() for v in verdicts])
     say(
         f"{bench.task} on {bench.model}, {bench.device.title}, budget {format_size(bench.budget)}, "
-        f"batch {bench.batch}: {sum(v.fits == 'fits' for v in verdicts)} of {len(verdicts)} methods fit."
+        f"batch {bench.batch}: {sum(v.fits == 'fits' for v in verdicts)} of {len(verdicts)} methods fit"
+        f"{verdicts.on_the_device}."
     )
     rows = [
         (
@@ -84,7 +85,8 @@ def fit(
             v.binding or "–",
             format_time(v.step_time.value) if v.step_time else "–",
             format_energy(v.step_energy.value) if v.step_energy else "–",
-            "; ".join(f"{c.sentence} ({format_size(c.peak)})" for c in v.changes) or v.reason,
+            "; ".join([f"{c.sentence} ({format_size(c.peak)})" for c in v.changes] or [v.reason])
+            + (f"; {v.note}" if v.note else ""),
         )
         for v in verdicts
     ]

@@ -151,11 +151,18 @@ def contribution_table(found: Any, chosen: Any) -> Table:
         for (i, share), gain in found.weights.items()
     ]
     columns = (Column("what", "What trains"), Column("gain", "Gain in score", "share"), Column("chosen", "Chosen"))
+    shared = (
+        f" All at one rate of {found.lr:g}: what the head alone would gain at a rate of its own counts here as a gain "
+        "of tensors."
+        if found.lr
+        else ""
+    )
     text = (
         f"Measured in {found.runs} runs, each scored on {found.examples} training examples set aside and never on the "
         f"test set: biases over the head alone ({percent(found.base)}), weights over the last "
         f"{found.reference} biases. The chosen scheme needs {format_size(chosen.sram)} of SRAM; {chosen.tried} schemes "
         "were judged by their summed gain, which is an assumption, and by their planned bytes, which are exact."
+        f"{shared}"
     )
     return Table(columns, tuple(rows), text)
 

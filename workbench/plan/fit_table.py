@@ -12,6 +12,7 @@ from workbench.core.errors import BadInput, Incompatible, ResourceMissing
 from workbench.core.profile import Tier
 from workbench.core.units import format_size
 from workbench.devices.roofline import bandwidth, rate, roofline
+from workbench.plan.device_need import DeviceNeed, device_need
 from workbench.plan.fitting import shape_of, sizes_of
 from workbench.plan.sizes import Sizes
 from workbench.plan.verdict import Fits, Verdict, cost, timed_here, unanswered, verdict, with_changes
@@ -38,7 +39,8 @@ class FitTable:
 
     ``batch`` and ``length`` are the shape that every method was traced at; ``costs`` holds step times and energies
     there that are better than a roofline. ``limits`` are the lengths that task and model take, with the words for
-    them, where a length can be asked for. Serialisable; nothing here imports torch.
+    them, where a length can be asked for; ``needs`` what a device without torch needs. Serialisable;
+    nothing here imports torch.
     """
 
     task: str
@@ -51,6 +53,7 @@ class FitTable:
     refused: Mapping[str, Verdict]
     costs: Mapping[str, tuple[Quantity, Quantity]] = field(default_factory=dict)
     limits: Lengths | None = None
+    needs: Mapping[str, DeviceNeed] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<FitTable: {len(self.methods)} methods on {self.model}, {self.task}, {self.device.name}>"
@@ -83,6 +86,9 @@ class FitTable:
         found = verdict(names, where, split, budget, sizes.source(batch, length))
         time, energy = self._cost(name, sizes, batch, length)
         found = replace(found, step_time=time, step_energy=energy)
+        need = self.needs.get(name) if length == self.length else None
+        if need is not None:
+            found = replace(found, need=need, note=need.sentence(budget))
         if found.fits == "fits":
             return found
         smaller = _smaller(sizes, budget, batch, length)
@@ -115,6 +121,7 @@ class FitTable:
         data = {f: getattr(self, f) for f in ("task", "model", "batch", "length", "limits")}
         data |= {"families": dict(self.families), "refused": refused, "device": self.device.name}
         data |= {"costs": {n: [vars(q) for q in pair] for n, pair in self.costs.items()}}
+        data |= {"needs": {n: vars(need) for n, need in self.needs.items()}}
         return data | {"methods": {n: asdict(s) for n, s in self.methods.items()}}
 
     @classmethod
@@ -128,6 +135,7 @@ class FitTable:
             refused={n: Verdict(n, *said) for n, said in raw["refused"].items()},
             limits=tuple(raw["limits"]) if raw["limits"] else None,
             costs={n: (Quantity(**a), Quantity(**b)) for n, (a, b) in raw["costs"].items()},
+            needs={n: DeviceNeed(**need) for n, need in raw.get("needs", {}).items()},
         )
 
 
@@ -161,8 +169,14 @@ class Verdicts(list["Verdict"]):
         table, fitting = self.table, sum(v.fits == "fits" for v in self)
         return (
             f"{fitting} of {len(self)} methods fit {format_size(self.budget)}: {table.task} on {table.model}, "
-            f"{table.device.title}, batch {table.batch}. Nothing was run."
+            f"{table.device.title}, batch {table.batch}{self.on_the_device}. Nothing was run."
         )
+
+    @property
+    def on_the_device(self) -> str:
+        """What fits a device that runs the step without torch though its emulation here does not; empty for none."""
+        there = [v.method for v in self if v.need and v.fits != "fits" and v.need.own <= self.budget]
+        return f"; on the device itself, one example a step: {', '.join(there)}" if there else ""
 
     def __repr__(self) -> str:
         return "\n".join([self.sentence, *(f"  {v.method}: {v.fits}, {v.summary}" for v in self)])
@@ -228,8 +242,9 @@ def _table(
     served = [c for c in cases if c.method_name in methods]
     timed = timed_here(device) and (step_times or all(map(step_time_known, served)))
     costs = {c.method_name: cost(c, device) for c in served} if timed else {}
+    needs = {c.method_name: need for c in served if (need := device_need(c)) is not None}
     names, limits = (first.task_name, first.model_name), first.task.lengths(first.spec)
-    return FitTable(*names, device, *shape_of(first), methods, families, refused, costs, limits)
+    return FitTable(*names, device, *shape_of(first), methods, families, refused, costs, limits, needs)
 
 
 def fit(

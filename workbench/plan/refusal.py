@@ -9,6 +9,7 @@ from workbench.case import Case
 from workbench.core.errors import BudgetExceeded
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_size
+from workbench.plan.device_need import device_need
 from workbench.plan.ways import Patience, ways_out
 from workbench.records.schema import RunRecord
 
@@ -42,19 +43,8 @@ def ways_found(
 def on_a_device(case: Case, budget: int) -> str:
     """What a device that runs the step without torch would need of ``budget`` bytes, one example a step; empty where
     the step is torch's own. Below the head's own need the shortfall is named."""
-    head, own = case.device_bytes(least=True), case.device_bytes()
-    if head is None or own is None:
-        return ""
-    if head > budget:
-        return (
-            f"on the device itself, one example a step, the head alone over the int8 forward pass needs "
-            f"{format_size(head)} of SRAM, {format_size(head - budget)} more than the budget"
-        )
-    said = f"{format_size(own - budget)} more than the budget" if own > budget else "which is within the budget"
-    return (
-        f"on the device itself, one example a step, it needs {format_size(own)} of SRAM, {said}; the head alone "
-        f"{format_size(head)}; what is larger here is the emulation on this host"
-    )
+    need = device_need(case)
+    return "" if need is None else need.sentence(budget)
 
 
 def with_ways_out(

@@ -15,6 +15,7 @@ from workbench.records.schema import Quantity
 
 if TYPE_CHECKING:
     from workbench.devices.model import Device
+    from workbench.plan.device_need import DeviceNeed
 
 Fits = Literal["fits", "fits if", "cannot", "does not fit", "not predicted", "does not apply"]
 
@@ -24,7 +25,9 @@ class Verdict:
     """Whether one method fits. ``reason`` says what binds, ``source`` what ``peak`` (bytes) rests on.
 
     ``changes`` are ways out, cheapest first. "cannot" says that none was found, "does not fit" that not all have
-    been looked for. ``layer`` is the module at work at the peak; absent values are ``None`` with a reason.
+    been looked for. ``need`` is what a device that runs the step without torch needs, and ``note`` says so beside the
+    budget: the verdict itself is on this program's step, which emulates that one. ``layer`` is the module at work at
+    the peak; absent values are ``None`` with a reason.
     """
 
     method: str
@@ -38,6 +41,8 @@ class Verdict:
     step_time: Quantity | None = None
     step_energy: Quantity | None = None
     changes: tuple[Change, ...] = ()
+    need: DeviceNeed | None = None
+    note: str = ""
 
     @property
     def binding(self) -> str:
@@ -47,10 +52,11 @@ class Verdict:
     @property
     def summary(self) -> str:
         """Its peak with what to change, or why it has none, in a few words."""
-        if self.fits == "fits" or not self.changes:
-            return self.reason
-        ways = "; ".join(f"{c.sentence} ({format_size(c.peak)}, {c.source})" for c in self.changes)
-        return f"peak {format_size(self.peak or 0)}; {ways}"
+        said = self.reason
+        if self.fits != "fits" and self.changes:
+            ways = "; ".join(f"{c.sentence} ({format_size(c.peak)}, {c.source})" for c in self.changes)
+            said = f"peak {format_size(self.peak or 0)}; {ways}"
+        return f"{said}; {self.note}" if self.note else said
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``--json``; sizes are bytes, times seconds, energies joules."""
@@ -66,6 +72,7 @@ class Verdict:
             "binding_module": self.layer,
             "step_time": vars(self.step_time) if self.step_time else None,
             "step_energy": vars(self.step_energy) if self.step_energy else None,
+            "on_device": vars(self.need) | {"note": self.note} if self.need else None,
             "changes": [{"change": c.sentence, "peak": c.peak, "source": c.source} for c in self.changes],
         }
 

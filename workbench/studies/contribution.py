@@ -29,7 +29,7 @@ _NONE = "none"
 class Contributions:
     """Gains in score, means over seeds: ``biases[k]`` of the last k biases over the head alone; ``weights[i, share]``
     of one weight over the last ``reference`` biases. ``base`` is the head's own score, ``runs`` how many were made,
-    ``examples`` how many training examples they were scored on."""
+    ``examples`` how many training examples they were scored on, ``lr`` the one rate of all of them."""
 
     base: float
     biases: Mapping[int, float]
@@ -37,6 +37,7 @@ class Contributions:
     reference: int
     runs: int
     examples: int = 0
+    lr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def contributions(
 ) -> Contributions:
     """Measured gains. ``biases`` are the k that are tried, ``layers`` numbers of convolutions; each run is stored.
 
-    ``validation`` training examples are set aside to score on; the test set is not read.
+    ``validation`` training examples are set aside to score on; the test set is not read. All runs share the rate of
+    ``settings``: where it suits the head alone worse than what is compared with it, gains hold the rate's share too.
     """
     if not biases or min(biases) < 1:
         raise BadInput("biases", list(biases), "numbers of biases, each at least 1")
@@ -89,7 +91,7 @@ def contributions(
     by_weight = {
         (i, Fraction(share)): score(biases=reference, update=f"{i}:{share}") - over for i in layers for share in shares
     }
-    return Contributions(base, by_biases, by_weight, reference, count, validation)
+    return Contributions(base, by_biases, by_weight, reference, count, validation, settings.get("lr"))
 
 
 def search_bytes(

@@ -2,7 +2,7 @@
 
 Equal terms are as many trained numbers for slices and adapters, and as many operations for every way of choosing
 tensors. Learning rates of MiniLM were taken from a grid of three to four for each method and way of choosing, on a
-seed that no result uses; where a way is not named, it takes its method's.
+seed that no result uses; where a way is not named, it takes its method's. Every other pretrained model takes MiniLM's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.bench import Bench
     from workbench.records.schema import RunRecord
 
+NOT_COUNTED = "not counted: integers"
 QUICK = {"task": "digits", "model": "tiny-vit"}  #: needs no download
 #: Learning rates by kind of start: a pretrained model, or random weights that have further to go.
 PRETRAINED = {
@@ -107,9 +108,10 @@ def equal_channels(bench: Bench, rank: int) -> float:
 
 
 def trained_numbers(bench: Bench, method: str, **settings: Any) -> int:
-    """How many numbers train, from shapes alone."""
-    attached = bench.case(method, **settings).attached(device="meta", weights=False)
-    return sum(p.numel() for p in attached.parameters() if p.requires_grad)
+    """How many numbers train, integers of an integer net included, from shapes alone."""
+    case = bench.case(method, **settings)
+    trained = case.step(case.attached(device="meta", weights=False)).parameters
+    return sum(getattr(p, "stands_for", p.numel()) for p in trained)
 
 
 def trained(
@@ -132,7 +134,10 @@ def trained(
 
 
 def kept_and_computed(bench: Bench, ways: Sequence[str]) -> list[dict[str, Any]]:
-    """What a step of each way keeps and computes, predicted: rows of a table."""
+    """What a step of each way keeps and computes, predicted: rows of a table.
+
+    Products of integers are no floating-point operations; a way that has them says ``NOT_COUNTED`` instead.
+    """
     from workbench.core.profile import Category
     from workbench.core.units import format_size
     from workbench.lens.visited import visits
@@ -141,7 +146,7 @@ def kept_and_computed(bench: Bench, ways: Sequence[str]) -> list[dict[str, Any]]
     for way in ways:
         method, settings = parsed_way(way)
         case = bench.case(method, **settings)
-        profile, visited = case.predict(), visits(case)
+        profile, visited, integer = case.predict(), visits(case), case.device_bytes() is not None
         size = lambda category: format_size(profile.by_category.get(category, 0))  # noqa: B023, E731
         rows.append(
             {
@@ -151,8 +156,8 @@ def kept_and_computed(bench: Bench, ways: Sequence[str]) -> list[dict[str, Any]]
                 "gradients": size(Category.GRADIENTS),
                 "optimizer state": size(Category.OPTIMIZER),
                 "peak": format_size(profile.peak),
-                "forward GFLOP": f"{visited.total('forward_flops') / 1e9:.4g}",
-                "backward GFLOP": f"{visited.total('backward_flops') / 1e9:.4g}",
+                "forward GFLOP": NOT_COUNTED if integer else f"{visited.total('forward_flops') / 1e9:.4g}",
+                "backward GFLOP": NOT_COUNTED if integer else f"{visited.total('backward_flops') / 1e9:.4g}",
             }
         )
     return rows

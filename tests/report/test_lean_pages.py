@@ -1,0 +1,40 @@
+"""The pages of lean methods are what their renderers make of the stored results, and no comparison goes missing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+
+def page_of(name: str):
+    return importlib.import_module(f"{name}_page")
+
+
+def stored(name: str):
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["lean_backward", "lean_transformers"])
+def test_the_page_is_what_the_renderer_makes_of_the_results(name):
+    renderer = page_of(name)
+    assert renderer.PAGE.read_text(encoding="utf-8") == "\n".join(renderer.page(stored(name))) + "\n"
+
+
+@pytest.mark.parametrize("model", ["minilm", "tiny-vit"])
+@pytest.mark.parametrize("method", ["slimfit", "green-trainer"])
+def test_every_rule_of_choosing_stands_beside_chance_or_the_page_fails(model, method):
+    renderer, results = page_of("lean_backward"), stored("lean_backward")
+    rows, predicted = (results["models"][model][part] for part in ("trained", "predicted"))
+    (_, after) = "\n".join(renderer._trained(rows, predicted)).split("Against the same by chance")
+    assert f"- {method} " in after
+    for taken in ("random", {"slimfit": "dynamics", "green-trainer": "importance"}[method]):
+        fewer = [r for r in rows if r["method"] != method or r["settings"]["select"] != taken]
+        with pytest.raises(LookupError, match=method):
+            renderer._trained(fewer, predicted)
