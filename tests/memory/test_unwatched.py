@@ -54,6 +54,20 @@ def test_a_backward_pass_scatters_into_its_own_zeros_as_a_bare_one_does(name):
     assert not any("rose" in a for a in measured.assumptions)
 
 
+@needs_ledger
+@pytest.mark.parametrize(
+    "scaled", [lambda w: w * 3.0, lambda w: w / 3.0, lambda w: 3 * w], ids=["times", "over", "whole"]
+)
+def test_a_backward_pass_takes_the_number_that_forward_kept(scaled):
+    def step(model):
+        return PlainStep(model, lambda p: torch.optim.SGD(p), lambda m, b: (scaled(m.weight) * b["x"]).sum())
+
+    batch = {"x": torch.ones(300, 100)}
+    measured = measure(step(nn.Linear(100, 300, bias=False)), batch)
+    predicted = predict(lambda: nn.Linear(100, 300, bias=False, device="meta"), step, lambda: batch)
+    assert (predicted.peak, predicted.by_category) == (measured.peak, measured.by_category)
+
+
 @pytest.mark.parametrize("settings", [{}, {"stride": 1}, {"padding": 1}, {"stride": 2, "ceil_mode": True}])
 def test_lean_pooling_pools_alike(settings):
     values = torch.randn(2, 3, 17)

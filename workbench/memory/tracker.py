@@ -26,6 +26,7 @@ from workbench.memory.unwatched import ADD, ADD_IN_PLACE, SCATTERS, accumulates,
 from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
 
 _SCALAR_OPERATORS = tuple(getattr(torch.ops.aten, name).Tensor for name in ("mul", "div", "mul_", "div_"))
+_OF_A_NUMBER = frozenset({"MulBackward0", "DivBackward0"})  #: backward passes of what was done with one number
 
 
 class Runner(Protocol):
@@ -136,6 +137,9 @@ class Tracker(TorchDispatchMode):
         except torch.OutOfMemoryError:
             self.refused = self.asking(), self.ledger_now()
             raise
+        if node is not None and node.name() in _OF_A_NUMBER and func in _SCALAR_OPERATORS:
+            kept = 0 if isinstance(args[1], Tensor) else 8  # unwatched it takes the number that forward kept
+            inside = max(0, inside - kept)
         self._learn(func, args, result, inputs, inside)
         if node is not None and node.name() == ACCUMULATE and called_by_engine():
             self.label((args[0], result), Category.GRADIENTS)
