@@ -129,7 +129,7 @@ def test_devices_are_changed_without_a_kernel_and_memory_stays(visit, table):
     host = HOST.replace("MODULE", assets.as_expression(assets.modules()["fit"]))
     page.evaluate(host, json.loads(json.dumps(figures.fit_table(table, 2**24).data())))
     assert page.get_by_label("Task").is_disabled() and page.get_by_label("Model").is_disabled()
-    assert "needs a kernel" in page.text_content("body")
+    assert "in a notebook by widgets.explore" in page.text_content("body")
     summary = page.locator(".pp-detail")
     assert summary.text_content().startswith("tokens on tiny-bert: ")
     peaks = {name: row[1] for name, row in shown(page).items()}
@@ -149,7 +149,11 @@ def test_devices_are_changed_without_a_kernel_and_memory_stays(visit, table):
             assert kind == "(extrapolated)"
     row = page.locator("tbody tr").filter(has=page.get_by_role("rowheader", name="full"))
     layer = next(v.layer for v in table.at(2**24) if v.method == "full")
-    assert f"in {layer}" in row.locator(".pp-where").text_content(), "the binding layer is read, not hovered for"
+    where = row.locator(".pp-where")
+    assert f"in {layer}" in where.text_content(), "the binding layer is read, not hovered for"
+    page.set_viewport_size({"width": 768, "height": 900})
+    broken = where.evaluate(BROKEN)
+    assert all(line.endswith((".", "_")) for line in broken[:-1]), f"names break between parts: {broken}"
     assert visit.complaints == []
 
 
@@ -183,6 +187,18 @@ def test_a_smaller_batch_makes_the_same_step(visit, table):
     assert "batch 8 accumulated 2 times" in {v.method: v for v in table.at(budget, 16)}["full"].changes[0].sentence
     page.get_by_label("Batch").fill("1000000")
     assert page.evaluate(QUICK) < 100, "milliseconds"
+
+
+#: The lines on which a layer's name stands.
+BROKEN = """(where) => {
+    const lines = [], range = document.createRange();
+    for (const part of [...where.childNodes].filter((node) => node.nodeType === 3).slice(1)) {
+        range.selectNodeContents(part);
+        if (new Set([...range.getClientRects()].map((r) => Math.round(r.top))).size > 1) lines.push(part.data + '|');
+        lines.push(part.data);
+    }
+    return lines;
+}"""
 
 
 QUICK = """() => {

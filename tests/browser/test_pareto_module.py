@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 import synthetic
+from make_notebook import synthetic_notebook
 from synthetic import MIB, run
 from test_grid_and_compare import gone, host
 
 from workbench import figures
 from workbench.records.grid import GridPoint
 from workbench.records.schema import Quantity
+from workbench.report.exporter import to_html
 
 pytestmark = pytest.mark.browser
 
@@ -147,3 +149,20 @@ def test_refused_methods_stand_where_they_are_known(visit):
     assert page.locator(".pp-verdict").first.text_content().startswith("4 of 5 fit"), "all are judged, drawn or not"
     assert page.get_by_role("listitem").all_text_contents() == ["full: refused, no training loss at the end"]
     gone(visit)
+
+
+def test_the_title_of_a_report_follows_the_axes(visit, tmp_path):
+    notebook = synthetic_notebook(synthetic.comparison())
+    (tmp_path / "report.html").write_text(to_html(notebook)[0], encoding="utf-8")
+    page = visit.open(tmp_path / "report.html")
+    figure = page.locator("figure.kind-pareto").first
+    title = figure.locator(".figure-title")
+    first = title.text_content()
+    across = figure.get_by_label("Across")
+    other = next(name for name in across.locator("option").all_text_contents() if "peak" not in name)
+    across.select_option(label=other)
+    assert title.text_content().endswith(f"against {other}") and title.text_content() != first
+    for option in ("Up", "Across"):
+        figure.get_by_label(option).select_option(value={"Up": "score", "Across": "peak"}[option])
+    assert title.text_content() == first
+    assert visit.complaints == []

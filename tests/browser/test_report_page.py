@@ -6,11 +6,12 @@ from dataclasses import replace
 import hostile
 import pytest
 import synthetic
-from make_notebook import output, synthetic_notebook, table_output
-from nbformat.v4 import new_code_cell
+from make_notebook import figure_output, output, synthetic_notebook, table_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from workbench import figures
 from workbench.papers import papers
+from workbench.report import emit
 from workbench.report.exporter import to_html
 from workbench.report.gallery import build
 
@@ -164,8 +165,54 @@ def test_data_is_downloaded_without_a_network(visit, folder):
 def test_print_shows_the_static_twins(visit, folder):
     page = visit.open(folder / "clean" / "report.html")
     page.emulate_media(media="print")
-    assert page.locator(".static:visible").count() == 8
-    assert page.locator(".live:visible").count() == 0
+    assert page.locator(".static:visible").count() == 7
+    assert page.locator(".live:visible").count() == 1, "the explorer is a table, which paper takes as it is"
+    explorer = page.locator("figure.kind-fit").inner_text()
+    assert "over, " in explorer and "free" in explorer and "Sort by" not in explorer
+    opened = page.locator("td.verdict details").first
+    assert "predicted peak is above the budget" in opened.inner_text(), "folded reasons are open on paper"
+
+
+def test_paper_says_why_a_run_was_refused_and_what_would_let_it_run(visit, tmp_path):
+    ways = ("batch 8 accumulated 2 times (190 MiB, predicted)",)
+    refused = replace(next(r for r in synthetic.comparison() if r.state == "refused"), ways=ways)
+    cells = [
+        new_markdown_cell("## Refused"),
+        new_code_cell("x = 1"),
+        new_code_cell("await panel", outputs=[figure_output(figures.run(refused))]),
+    ]
+    (tmp_path / "report.html").write_text(to_html(new_notebook(cells=cells))[0], encoding="utf-8")
+    page = visit.open(tmp_path / "report.html")
+    assert page.locator(".on-paper:visible").count() == 0
+    assert "No step was done" in page.locator("figcaption").inner_text()
+    page.emulate_media(media="print")
+    text = page.locator("figure").inner_text()
+    assert "predicted peak is above the budget" in text and f"Way out: {ways[0]}." in text
+    assert page.locator(".bare:visible").count() == 0, "an empty cell would part a heading from what it heads"
+    quiet(visit)
+
+
+def test_what_a_failure_left_undone_says_so(visit, tmp_path):
+    lines = {"tags": ["keep-input"]}
+    ran = [
+        new_code_cell("assert 1\nassert 2", metadata=lines, outputs=[output(emit.HELD, {"count": 2})]),
+        new_code_cell("emit.table([])", outputs=[output(emit.TABLE, emit.table_payload([], "Ways out."))]),
+    ]
+    failed = new_code_cell("1 / 0", outputs=[new_output("error", ename="E", evalue="no", traceback=[])])
+    after = [new_code_cell("assert 3\nassert 4", metadata=lines), new_code_cell("emit.provenance(facts)")]
+    for name, cells in (("good", ran), ("bad", [*ran, failed, *after])):
+        notebook = new_notebook(cells=cells)
+        notebook.metadata["pintpot"] = {"command": "pintpot report x", "params": {"batch": 16, "batches": [4, 8]}}
+        (tmp_path / f"{name}.html").write_text(to_html(notebook)[0], encoding="utf-8")
+    page = visit.open(tmp_path / "good.html")
+    assert page.locator(".held").inner_text() == "✓ All 2 assertions hold." and page.locator(".skipped").count() == 0
+    assert "Ways out. Nothing to list" in page.locator("main").inner_text() and page.locator("button.save").count() == 0
+    assert "batches 4, 8" in page.locator(".meta").inner_text() and "batch 16" not in page.locator(".meta").inner_text()
+    page = visit.open(tmp_path / "bad.html")
+    assert page.locator(".held").count() == 1
+    assert page.locator("section.cell .skipped").count() == 2 and "assert 3" in page.locator("main").inner_text()
+    assert "Not known" in page.locator(".provenance").inner_text()
+    quiet(visit)
 
 
 def test_narrow_window_does_not_scroll_sideways(visit, folder):

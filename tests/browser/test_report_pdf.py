@@ -26,6 +26,14 @@ def test_a_page_is_printed_beside_itself(page):
     assert sorted(p.name for p in page.parent.iterdir()) == ["report.html", "report.pdf"], "nothing is left behind"
 
 
+def test_what_panels_draw_after_the_page_has_loaded_is_printed(page):
+    later = (
+        "setTimeout(() => document.body.insertAdjacentHTML('beforeend', '<p style=break-before:page>Three</p>'), 900)"
+    )
+    page.write_text(f"{page.read_text('utf-8')}<script>{later}</script>", "utf-8")
+    assert pdf.print_to_pdf(page).read_bytes().count(b"/Type /Page\n") == 3
+
+
 def test_without_a_browser_it_says_what_to_install(page, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ResourceMissing, match="chromium"):

@@ -14,7 +14,10 @@ from workbench.report.gallery import read_summary
     [
         ("adapters", ["Rank against memory and accuracy", "adapter_model.safetensors", "To do:"]),
         ("devices-and-calibration", ["extrapolated", "are assumed and say so", "To do:"]),
-        ("write-your-own-method", ["listing_needs_no_torch", "prediction_is_exact", "To do:"]),
+        (
+            "write-your-own-method",
+            ["listing_needs_no_torch", "prediction_is_exact", "To do:", "All 4 assertions hold."],
+        ),
     ],
 )
 def test_a_lesson_is_whole(name, words, tmp_path, monkeypatch) -> None:

@@ -27,6 +27,26 @@ def test_verdicts_are_a_picture_and_a_table_of_all(bench):
     assert isinstance(found, list) and found.table.at(2**30)
 
 
+@pytest.mark.parametrize(
+    ("cell", "count"),
+    [
+        ("assert 1\nassert 2, 'because'\nx = 3", 2),
+        ("assert 1\nassert 0", None),
+        ("assert 1\nx = 3", None),
+        ("print('assert ')\nassert 1", None),
+    ],
+)
+def test_a_cell_of_assertions_says_that_they_hold(cell, count, monkeypatch):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    said = []
+    monkeypatch.setattr("workbench.report.emit.held", said.append)
+    shell = InteractiveShell()
+    shell.events.register("post_run_cell", displays.held)
+    shell.run_cell(cell)
+    assert said == ([count] if count else [])
+
+
 def test_a_plan_shows_its_settings_and_its_command(bench):
     plan = bench.plan("head")
     shown = displays.plan_html(plan)
@@ -55,3 +75,33 @@ print("<svg" in data["text/html"], data["text/plain"].startswith("1 of 1 methods
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["True"] * 4, done.stderr
+
+
+def test_the_kernel_of_a_report_knows_how_answers_are_shown(tmp_path):
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import KernelManager
+
+    manager, said = KernelManager(), []
+    manager._kernel_spec = KernelSpec(argv=[sys.executable, "-m", "workbench.report.kernel", "-f", "{connection_file}"])
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(60)
+        client.execute_interactive("assert 1\nassert 2", output_hook=lambda m: said.append(m["content"]), timeout=60)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    shown = [one["data"]["text/plain"] for one in said if "data" in one]
+    assert shown == ["✓ All 2 assertions hold."]
+
+
+def test_provenance_and_answer_are_set_off_in_a_notebook(monkeypatch):
+    from workbench.report import emit
+
+    shown = []
+    monkeypatch.setattr(emit, "_display", lambda bundle: shown.append(bundle["text/html"]))
+    emit.provenance({"versions": ["torch 2", "a <b>"], "cores": 2})
+    emit.answer("It fits.\nBarely.")
+    assert "<td>versions</td><td>torch 2, a &lt;b&gt;</td>" in shown[0] and "<td>2</td>" in shown[0]
+    assert shown[1] == "<blockquote><p><strong>It fits.</strong></p><p>Barely.</p></blockquote>"

@@ -178,7 +178,7 @@ function draw({ model, el }) {
   const choice = mine ? before : { budget: info.budget ?? null, order: "peak memory", wanted: "", device: info.devices[0]?.name };
   choice.given = info.budget;
   kept.set(model, choice);
-  let { budget, wish = budget, order, wanted } = choice; // a device may have less free than what the reader wishes
+  let { budget, wish = budget, order, wanted } = choice; // a device may have less free
   let device = info.devices.find((d) => d.name === choice.device) ?? info.devices[0];
   let marked = device?.marks ?? info.marks;
   let [batch, length] = info.shape ?? [0, 0];
@@ -250,7 +250,7 @@ function draw({ model, el }) {
   const filter = html("input", { type: "search", size: 12 }, html("label", { textContent: "Filter " }, bar));
   const summary = html("p", { className: "pp-detail", "aria-live": "polite" }, el);
   const doing = html("p", { role: "status" }, el), problem = html("p", { className: "pp-refused", role: "alert" }, el);
-  if (info.task && !asks) html("p", { textContent: "Another task or model needs a kernel (widgets.explore)." }, el);
+  if (info.task && !asks) html("p", { textContent: "Another task or model is predicted in a notebook by widgets.explore." }, el);
 
   const known = (part) => info.methods.some((m) => m[part] != null) || info.devices.some((d) => (part === "energy" ? d.watts != null : true) && "calls" in d.seconds);
   const timed = known("step_time"), powered = known("energy");
@@ -316,7 +316,7 @@ function draw({ model, el }) {
       fitting += here && state === "fits";
       row.dataset.state = state;
       said.textContent = `${SIGNS[state]} ${text}`;
-      if (m.layer && m.peak != null) html("span", { className: "pp-where", textContent: ` peak${state === "fits" ? `: ${m.binding}` : ""} in ${m.layer}` }, said);
+      if (m.layer && m.peak != null) html("span", { className: "pp-where" }, said).append(` peak${state === "fits" ? `: ${m.binding}` : ""} in `, ...m.layer.split(/(?<=[._])/).flatMap((s) => [s, html("wbr", {})]));
       const x = budget == null ? -5 : Math.min(BAR + 5, (budget / widest) * BAR);
       line.setAttribute("x1", x);
       line.setAttribute("x2", x);

@@ -1,6 +1,6 @@
-// Any two measures against each other, with a budget of memory that the reader moves. Draws model.get("info"); imports nothing.
+// Any two measures against each other, with a budget that the reader moves. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
-const MAX_NAMES = 16; // with more points only those on the front carry their name
+const MAX_NAMES = 16; // beyond it only the front is named
 const W = 900, H = 446, L = 82, R = 24, T = 50, B = 62;
 
 function svg(tag, attributes, parent, text) {
@@ -164,6 +164,8 @@ function draw({ model, el }, gone) {
   verdict.setAttribute("aria-live", "polite");
   const words = points.filter((p) => p.values[up.key]).map((p) => `${p.label} ${PRINT[up.unit](p.values[up.key].at)} at ${PRINT[across.unit](p.values[across.key].at)}`);
   const alt = up.key === "score" && across.key === "peak" ? info.alt : `${up.title} against ${across.title}: ${words.join("; ") || "no run knows both"}.`;
+  const title = el.closest("figure")?.firstChild;
+  if (title) title.textContent = alt === info.alt ? info.title : `${up.title} against ${across.title}`;
   const root = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": alt }, el);
   const said = html("p", { className: "pp-detail" }, el);
   said.setAttribute("aria-live", "polite");
@@ -281,7 +283,7 @@ function draw({ model, el }, gone) {
       g.setAttribute("aria-label", describe(p, budget, up, across));
     }
     const beyond = [up.key, across.key].includes("peak") || budget == null ? "" : " Open marks do not keep the budget.";
-    said.textContent = marks.length ? `Point at a method, or move through them with the arrow keys.${beyond}` : `No run has a known ${across.key === "peak" ? "peak" : across.title}.`;
+    said.textContent = marks.length ? `Point at a method, or move through them with the arrow keys.${beyond}` : `No run has a known ${across.title}.`;
     labels();
   }
 

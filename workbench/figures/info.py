@@ -22,6 +22,10 @@ class FigureInfo:
     alt: str
     runs: tuple[str, ...]
 
+    def printed(self) -> tuple[str, ...]:
+        """What the panel says beside its picture, which paper could not show otherwise; one text a paragraph."""
+        return ()
+
     def rows(self) -> list[dict[str, Any]]:
         """The figure's numbers as a table, for the data view and the CSV file."""
         raise NotImplementedError

@@ -40,6 +40,8 @@ ENDS = {
     State.DIVERGED: "stopped because the loss was no longer finite",
     State.FAILED: "stopped by an error",
 }
+_DRAWN = "Loss and peak memory of each step of one run (measured), and"
+_NOT_STARTED = "No step was done:"
 BAD = (State.OVER_BUDGET, State.OUT_OF_MEMORY, State.REFUSED, State.DIVERGED, State.FAILED)
 
 
@@ -100,8 +102,17 @@ class RunInfo(FigureInfo):
     command: str
     python: str
 
+    def printed(self) -> tuple[str, ...]:
+        return tuple(text for text in (self.sentence, self.reason, *(f"Way out: {way}." for way in self.ways)) if text)
+
     def rows(self) -> list[dict[str, Any]]:
-        """One row for each point that is drawn."""
+        """One row for each point that is drawn; of a run without a step, one for each moment of the one predicted."""
+        if not self.steps:
+            return [
+                {"method": self.method, "moment": i, "phase": phase, **{f"{c} bytes": s[i] for c, s in named}}
+                for named in [tuple(zip(self.categories, self.inside))]
+                for i, phase in enumerate(self.phases)
+            ]
         return [
             {"method": self.method, "step": step, "loss": loss, "peak bytes": peak, "budget bytes": self.budget}
             for step, loss, peak in zip(self.steps, self.losses, self.peaks)
@@ -132,7 +143,8 @@ def run(
     return RunInfo(
         title=f"{record.method} on {record.task}, seed {record.seed}",
         caption=caption_of(
-            "Loss and peak memory of each step of one run (measured), and the memory inside one step by category.",
+            f"{_DRAWN if blocks else _NOT_STARTED} the memory inside one step by category"
+            f"{f' ({profile.source.value})' if profile else ''}.",
             [record.id] if record.id else [],
         ),
         alt=sentence,

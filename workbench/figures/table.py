@@ -18,13 +18,21 @@ from workbench.stats import mean
 class Column:
     """``kind`` says how a cell is printed: text, verdict, bytes, seconds, joules, count, score or share, difference.
 
-    ``detail`` is the key of a longer text for the same cell, shown on demand.
+    ``detail`` is the key of a longer text for the same cell, shown on demand. ``data`` are (key, heading) of the plain
+    values that stand in the file of data in place of words which were prepared for a page.
     """
 
     key: str
     title: str
     kind: str = "text"
     detail: str = ""
+    data: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def in_file(self) -> tuple[tuple[str, str], ...]:
+        """Keys and headings of this column in the file of data."""
+        unit = self.kind if self.kind in ("bytes", "seconds", "joules") else {"difference": "bytes"}.get(self.kind, "")
+        return self.data or ((self.key, f"{self.title}, {unit}" if unit else self.title),)
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,11 @@ class Table:
     caption: str = ""
     data_only: tuple[Column, ...] = ()
     filterable: bool = False
+
+    def plain(self) -> list[dict[str, Any]]:
+        """Rows of the file of data: plain values under readable headings."""
+        named = [pair for column in (*self.columns, *self.data_only) for pair in column.in_file]
+        return [{heading: row.get(key) for key, heading in named} for row in self.rows]
 
     def shown(self, row: dict[str, Any], column: Column) -> str:
         return show_value(row.get(column.key), column.kind)
@@ -76,17 +89,28 @@ def table(records: Sequence[RunRecord], budget: int | None = None) -> Table:
     columns = (
         Column("method", "Method"),
         Column("verdict", "Fits", "verdict", "why"),
-        Column("score_text", f"{metric.capitalize()} (95 %)"),
+        score_column(metric),
         Column("predicted", "Predicted peak", "bytes"),
         Column("measured", "Measured peak", "bytes"),
         Column("difference", "Error of prediction", "difference"),
-        Column("step_time_text", "Step time"),
+        _quantity_column("step_time", "Step time", "seconds"),
         Column("trainable", "Trainable", "count"),
         Column("adapter_bytes", "Saved adapter", "bytes"),
     )
-    others = ("family", "state", "why", "seeds", "error", "score", "score_low", "score_high", "reference")
-    hidden = (*(Column(key, key) for key in others), *_split_columns()[1:])
+    others = ("family", "state", "why", "seeds", "error", "reference")
+    hidden = (*(Column(key, key.capitalize()) for key in others), *_split_columns()[1:])
     return Table(columns, tuple(_row(g, budget) for g in group(records)), _caption(records), hidden)
+
+
+def score_column(metric: str) -> Column:
+    """Mean score with its interval, for rows with ``score_text``, ``score``, ``score_low`` and ``score_high``."""
+    name = metric.capitalize()
+    ends = (("score_low", f"{name}, low end of 95 %"), ("score_high", f"{name}, high end of 95 %"))
+    return Column("score_text", f"{name} (95 %)", data=(("score", name), *ends))
+
+
+def _quantity_column(key: str, title: str, unit: str) -> Column:
+    return Column(f"{key}_text", title, data=((key, f"{title}, {unit}"), (f"{key}_kind", f"{title} is")))
 
 
 def split(records: Sequence[RunRecord], budget: int | None = None) -> Table:
@@ -100,8 +124,8 @@ def _split_columns() -> tuple[Column, ...]:
         Column("method", "Method"),
         *(Column(f"category:{c}", c.value.capitalize(), "bytes") for c in Category),
         Column("split_source", "Split is"),
-        Column("device_time_text", "Step on device"),
-        Column("device_energy_text", "Energy on device"),
+        _quantity_column("device_time", "Step on device", "seconds"),
+        _quantity_column("device_energy", "Energy on device", "joules"),
     )
 
 
@@ -164,9 +188,9 @@ def _row(group: Group, budget: int | None) -> dict[str, Any]:
         "difference": off,
         "error": off / measured if off is not None and measured else None,
         "split_source": group.profile.source.value.partition(":")[0] if group.profile else None,
-        "step_time_text": _quantity([r.step_time for r in group.runs], "seconds"),
-        "device_time_text": _quantity([r.device_step_time for r in group.runs], "seconds"),
-        "device_energy_text": _quantity([r.device_step_energy for r in group.runs], "joules"),
+        **_quantity("step_time", [r.step_time for r in group.runs], "seconds"),
+        **_quantity("device_time", [r.device_step_time for r in group.runs], "seconds"),
+        **_quantity("device_energy", [r.device_step_energy for r in group.runs], "joules"),
         "trainable": first.trainable or None,
         "adapter_bytes": next((r.adapter_bytes for r in group.runs if r.adapter_bytes is not None), None),
         "score": interval.mean if interval else None,
@@ -192,10 +216,11 @@ def score_text(group: Group) -> str | None:
     return f"{mean} ({low} to {high})"
 
 
-def _quantity(found: Sequence[Quantity | None], kind: str) -> str | None:
-    """The mean of what is there with its kind in words; None when nothing is known."""
+def _quantity(key: str, found: Sequence[Quantity | None], unit: str) -> dict[str, Any]:
+    """The mean of what is there, its kind, and both in words; nothing where nothing is known."""
     known = [q for q in found if q is not None and q.value is not None]
     if not known:
-        return None
+        return {}
     kinds = "/".join(dict.fromkeys(q.kind for q in known))
-    return f"{show_value(mean([float(q.value) for q in known if q.value is not None]), kind)} ({kinds})"
+    value = mean([float(q.value) for q in known if q.value is not None])
+    return {key: value, f"{key}_kind": kinds, f"{key}_text": f"{show_value(value, unit)} ({kinds})"}

@@ -24,7 +24,9 @@ OFTEN = 10_000  #: questions at one place, after which a loop is taken to have n
 #: What a number computed from floating-point data is taken to be, and what it is taken to be in steps that show
 #: whether anything hangs on it.
 NUMBER, OTHER_NUMBERS = 1.0, (1e-3, 1e3, -1e3)
-LOWEST, HIGHEST = 0.0, 1 - 2**-24  #: that can be drawn; what is dropped at random is kept at the highest
+#: That are drawn (nought is, once in 16 million times: a chance of nought drops nothing); what is dropped at random is
+#: kept at the highest.
+LOWEST, HIGHEST = 2**-24, 1 - 2**-24
 
 
 class Answers:

@@ -18,6 +18,9 @@ from workbench.memory.outside import outside
 from workbench.memory.step import Step, storages_of, tensors_in
 from workbench.memory.tracker import Tracker, run_plainly
 
+#: Bytes by which a step may leave more behind than it found before that is said: logs of single numbers are less.
+GROWTH = 1 << 12
+
 
 class MeasuredRunner:
     """Executes an operator under the ledger and reads what it needed beyond its new outputs."""
@@ -57,19 +60,19 @@ def measure(
             return measure(step, batch, warm=warm)
     exact = ledger.available()
     tracker = Tracker(step.model, MeasuredRunner() if exact else run_plainly)
-    peaks: list[int] = []
+    peaks, grown = list[int](), list[int]()
     with uncollected(), at_its_most():
         for _ in range(max(warm, 1)):
             with tracker.tracing():
                 tracker.step(step, batch)
         if exact:
-            peaks.append(_bare_peak(tracker, step, batch))
+            peaks.append(_bare_peak(tracker, step, batch, grown))
         with tracker.tracing():
             tracker.step(step, batch)
         traced = _profile(tracker, step)
         if exact and traced.peak > peaks[0]:
-            peaks.append(_bare_peak(tracker, step, batch))
-    return _joined(tracker, step, traced, peaks)
+            peaks.append(_bare_peak(tracker, step, batch, grown))
+    return _joined(tracker, step, traced, peaks, grown)
 
 
 def _profile(tracker: Tracker, step: Step, source: Tier = Tier.TRACKED, extra: int = 0) -> MemoryProfile:
@@ -77,21 +80,22 @@ def _profile(tracker: Tracker, step: Step, source: Tier = Tier.TRACKED, extra: i
     return profile_of(tracker.log, source, saved=tracker.saved, outside=outer, assumptions=(), extra=extra)
 
 
-def _bare_peak(tracker: Tracker, step: Step, batch: Any) -> int:
-    """Highest live bytes of one undisturbed step after a tracked one, which knows what is held before it."""
-    return tracker.log.live_bytes + _bare_rise(step, batch)
+def _bare_peak(tracker: Tracker, step: Step, batch: Any, grown: list[int]) -> int:
+    """Highest live bytes of one undisturbed step after a tracked one, which knows what is held before it.
 
-
-def _bare_rise(step: Step, batch: Any) -> int:
-    """Bytes by which one undisturbed step rises above what was live before it."""
+    ``grown`` is told by how many bytes more are live after the step than before it.
+    """
+    held = tracker.log.live_bytes
     with ledger.counting() as count:
         result = step(batch)
         del result
-    gc.collect(1)
-    return count.peak
+        peak = count.peak
+        gc.collect(1)
+        grown.append(count.live)
+    return held + peak
 
 
-def _joined(tracker: Tracker, step: Step, traced: MemoryProfile, peaks: list[int]) -> MemoryProfile:
+def _joined(tracker: Tracker, step: Step, traced: MemoryProfile, peaks: list[int], grown: list[int]) -> MemoryProfile:
     """The tracked step, with the bytes of the highest bare one."""
     threads = f"{torch.get_num_threads()} threads"
     if not peaks:
@@ -102,6 +106,8 @@ def _joined(tracker: Tracker, step: Step, traced: MemoryProfile, peaks: list[int
             f"steps differ: a later one rose {max(peaks) - peaks[0]:,} bytes above the one measured first, and the "
             "next may rise higher still"
         )
+    elif grown[-1] >= GROWTH:
+        remarks.append(f"the step keeps {grown[-1]:,} bytes more than it found, so later steps may rise higher")
     elif len(peaks) > 1:
         assumptions.append(f"the tracked step rose {traced.peak - peaks[0]} bytes above the bare one")
     whole = _profile(tracker, step, Tier.MEASURED, max(peaks) - traced.peak)

@@ -26,6 +26,7 @@ from workbench.memory.probe import LIMIT, Probe
 from workbench.memory.shapes import mapped, refused
 from workbench.memory.step import Step
 from workbench.memory.swapped import swap
+from workbench.memory.threads import no_threads
 from workbench.memory.tracker import Runner, Tracker
 
 #: Called as ``tell(operator, args, kwargs, result)``.
@@ -189,7 +190,8 @@ class _Asked:
                         step.silent = True
                     for _ in range(self.warm):
                         tracker.step(step, batch)
-                tracker.step(step, batch)
+                with no_threads():
+                    tracker.step(step, batch)
             if probe is not None:
                 probe.book.save()
             notes = [*self._said(probe), *_shapes(batch), *_kinds(model), *runner.assumptions]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -63,6 +64,36 @@ def own_tensors(module: nn.Module) -> list[Tensor]:
     return tensors_in([v for n, v in vars(module).items() if n not in ("_parameters", "_buffers", "_modules")])
 
 
+def kept_by_parts(step: Step) -> list[Tensor]:
+    """What the parts of a step keep in their attributes: earlier values, a history, another copy of the model.
+
+    Parts are plain objects, some of them written by users, so whatever of ours or theirs they refer to is looked at.
+    """
+    found: list[Tensor] = []
+    seen: set[int] = {id(step), id(step.model)}
+    waiting = [getattr(step, "parts", None)]
+    while waiting:
+        value = waiting.pop()
+        if value.__class__ in _PLAIN or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, nn.Module):
+            found += [*value.parameters(), *value.buffers()]
+        elif isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            waiting += value
+        elif not isinstance(value, type) and value.__class__.__module__.partition(".")[0] not in _LIBRARIES:
+            waiting += getattr(value, "__dict__", {}).values()
+    return found
+
+
+#: Whose objects hold no memory of a step's own: to look into theirs would lead anywhere.
+_LIBRARIES = frozenset({"builtins", "torch", "numpy", "transformers", "peft", "threading", "logging", "functools"})
+
+
 def held_storages(step: Step, batch: Any = None) -> dict[int, tuple[int, Category]]:
     """Bytes and category by storage address of everything a step holds between steps, each storage once."""
     model = step.model
@@ -70,6 +101,7 @@ def held_storages(step: Step, batch: Any = None) -> dict[int, tuple[int, Categor
     own = [tensor for module in model.modules() for tensor in own_tensors(module)]
     grads = [p.grad for p in parameters if p.grad is not None]
     everything = (
+        (Category.OPTIMIZER, kept_by_parts(step)),  # first: what is known as something else is that
         (Category.INPUTS, batch),
         (Category.OPTIMIZER, list(step.optimizer_state())),
         (Category.GRADIENTS, grads),

@@ -21,7 +21,7 @@ from workbench.core import attribution
 from workbench.core.profile import Category, Phase
 from workbench.memory.events import Allocation, EventLog, categories_of
 from workbench.memory.outside import Foreign
-from workbench.memory.step import Step, own_tensors, storages_of, tensors_in
+from workbench.memory.step import Step, kept_by_parts, own_tensors, storages_of, tensors_in
 from workbench.memory.unwatched import ADD, ADD_IN_PLACE, SCATTERS, accumulates, known_random_state, lean_pooling
 from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
 
@@ -297,6 +297,9 @@ class Tracker(TorchDispatchMode):
         self.label_model()
         self.label_optimizer(step)
         self.label(batch, Category.INPUTS, "(batch)")
+        for storage in (s for tensor in kept_by_parts(step) for s in storages_of(tensor)):
+            allocation = self.log.allocations[self._know(storage)]
+            allocation.category = allocation.category or Category.OPTIMIZER
         self.log.begin()
         self.foreign.begin()
         self.saved = {}

@@ -27,6 +27,24 @@ def register() -> None:
     formatter.for_type_by_name("workbench.core.profile", "MemoryProfile", profile_html)
     formatter.for_type_by_name("workbench.plan.fit_table", "Verdicts", fits_html)
     formatter.for_type_by_name("workbench.plan.planned", "Plan", plan_html)
+    shell.events.register("post_run_cell", held)
+
+
+def held(result: Any) -> None:
+    """Say of a cell that is mostly assertions that they hold, once it ended well; silence could mean it was not run."""
+    import ast
+
+    if not result.success or "assert " not in result.info.raw_cell:
+        return
+    try:
+        lines = ast.parse(result.info.raw_cell).body
+    except SyntaxError:  # a magic
+        return
+    count = sum(isinstance(line, ast.Assert) for line in lines)
+    if count > 1 and 2 * count >= len(lines):
+        from workbench.report.emit import held as said
+
+        said(count)
 
 
 def profile_html(profile: MemoryProfile) -> str:

@@ -16,7 +16,9 @@ ANSWER = "application/vnd.pintpot.answer+json"
 TABLE = "application/vnd.pintpot.table+json"
 PROVENANCE = "application/vnd.pintpot.provenance+json"
 COMMAND = "application/vnd.pintpot.command+json"
+HELD = "application/vnd.pintpot.held+json"
 PARAMETERS = "application/vnd.pintpot.parameters+json"
+NOTHING = "Nothing to list: no row was found."  #: in place of an empty table
 MIMES = (FIGURE, ANSWER, TABLE, PROVENANCE, COMMAND, PARAMETERS)
 
 
@@ -55,6 +57,7 @@ def figure_payload(info: FigureInfo) -> dict[str, Any]:
         "caption": info.caption,
         "alt": info.alt,
         "runs": list(info.runs),
+        "printed": info.printed(),
         "info": info.data(),
         "csv": to_csv(info.rows()),
     }
@@ -90,13 +93,20 @@ def show(info: FigureInfo) -> None:
 def answer(text: str) -> None:
     """Put the answer at the head of the report: one sentence, and what else must be said in further lines."""
     first, _, rest = text.partition("\n")
-    shown = f"<p><strong>{html.escape(first)}</strong></p>" + (f"<p>{html.escape(rest)}</p>" if rest else "")
+    more = f"<p>{html.escape(rest)}</p>" if rest else ""
+    shown = f"<blockquote><p><strong>{html.escape(first)}</strong></p>{more}</blockquote>"
     _display({ANSWER: {"text": text}, "text/html": shown, "text/plain": text})
 
 
 def note(text: str) -> None:
     """Put one sentence into the report where the cell stands."""
     _display({"text/html": f"<p>{html.escape(text)}</p>", "text/plain": text})
+
+
+def held(count: int) -> None:
+    """Say that all of so many assertions hold."""
+    text = f"✓ All {count} assertions hold."
+    _display({HELD: {"count": count}, "text/html": f"<p><strong>{text}</strong></p>", "text/plain": text})
 
 
 def parameters(values: Mapping[str, Any]) -> None:
@@ -115,6 +125,8 @@ def table(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") -> None:
 
 def table_html(payload: Mapping[str, Any]) -> str:
     """A table for a live notebook, from the payload of the report's."""
+    if not payload["rows"]:
+        return f"<p>{NOTHING}</p>"
     head = "".join(f"<th scope='col'>{html.escape(h)}</th>" for h in payload["columns"])
     body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in payload["rows"])
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -123,7 +135,6 @@ def table_html(payload: Mapping[str, Any]) -> str:
 def table_payload(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") -> dict[str, Any]:
     """Printed cells, which columns are numbers, the verdict of each row, and the raw values as CSV."""
     if isinstance(rows, Table):
-        data = [c.key for c in (*rows.columns, *rows.data_only)]
         return {
             "caption": caption or rows.caption,
             "columns": [c.title for c in rows.columns],
@@ -133,7 +144,7 @@ def table_payload(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") 
             "details": [[str(row.get(c.detail) or "") if c.detail else "" for c in rows.columns] for row in rows.rows],
             "fits": [row.get("fits") for row in rows.rows],
             "filterable": rows.filterable,
-            "csv": to_csv([{key: row.get(key) for key in data} for row in rows.rows]),
+            "csv": to_csv(rows.plain()),
         }  # fmt: skip
     header = list(dict.fromkeys(k for row in rows for k in row))
     numbers = [all(isinstance(r.get(k), int | float | None) for r in rows) for k in header]
@@ -149,8 +160,10 @@ def table_payload(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") 
 
 def provenance(facts: Mapping[str, Any]) -> None:
     """Put the provenance block at the foot of the report; see :mod:`workbench.report.provenance`."""
-    text = "\n".join(f"{k}: {v}" for k, v in facts.items())
-    _display({PROVENANCE: dict(facts), "text/html": f"<pre>{html.escape(text)}</pre>", "text/plain": text})
+    said = {k: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for k, v in facts.items()}
+    shown = table_html({"columns": ["Provenance", ""], "rows": list(said.items())})
+    text = "\n".join(f"{k}: {v}" for k, v in said.items())
+    _display({PROVENANCE: dict(facts), "text/html": shown, "text/plain": text})
 
 
 def command(text: str) -> None:

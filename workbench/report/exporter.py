@@ -50,7 +50,7 @@ def _facts(nb: NotebookNode, resolved: dict[str, Any]) -> dict[str, Any]:
     params = {**noted.get("params", {}), **resolved}
     return {
         "name": str(noted.get("name", "")),
-        "params": {str(k): _shown(str(k), v) for k, v in params.items() if not _left_open(str(k), v)},
+        "params": {str(k): _shown(str(k), v) for k, v in params.items() if not _left_open(str(k), v, params)},
         "created": str(noted.get("created", "")),
         "profile": str(noted.get("profile", "")),
         "seconds": noted.get("seconds"),
@@ -59,9 +59,14 @@ def _facts(nb: NotebookNode, resolved: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _left_open(name: str, value: Any) -> bool:
-    """Whether a parameter says nothing: empty, a size that zero leaves to the task, or an exercise nobody did."""
-    return value in ("", None, [], ()) or ((name in SIZES or name.startswith("my_")) and not value)
+def _left_open(name: str, value: Any, params: dict[str, Any]) -> bool:
+    """Whether a parameter says nothing: empty, a size that zero leaves to the task, an exercise nobody did, or one
+    value where all of them are listed."""
+    return (
+        bool(params.get(f"{name}s") or params.get(f"{name}es"))
+        or value in ("", None, [], ())
+        or ((name in SIZES or name.startswith("my_")) and not value)
+    )
 
 
 def _shown(name: str, value: Any) -> str:
@@ -79,11 +84,17 @@ def _cell(cell: NotebookNode, index: int, contents: Contents, outputs: Outputs) 
     if cell.cell_type != "code":
         return {}
     failed = any(o.output_type == "error" for o in cell.outputs)
+    skipped = bool(cell.metadata.get("pintpot_not_run"))
     if cell.source.startswith(FILE) and not failed:
-        return {"kind": "file", "anchor": anchor, "outputs": [_file(cell.source)]}
-    if "keep-input" in tags and not failed and not cell.outputs:
-        return {"kind": "file", "anchor": anchor, "outputs": [_lines(cell.source)]}
+        return {"kind": "file", "anchor": anchor, "skipped": skipped, "outputs": [_file(cell.source)]}
     shown = [html for html in (outputs.render(o) for o in cell.outputs) if html]
+    if "keep-input" in tags and not failed:
+        kept = [_lines(cell.source, "Lines that were not run" if skipped else "Lines that ran")]
+        return {"kind": "file", "anchor": anchor, "skipped": skipped, "outputs": kept + shown}
+    if skipped:
+        code = highlighted(cell.source)
+        number = cell.metadata.get("pintpot_number")
+        return {"kind": "code", "anchor": anchor, "number": number, "skipped": True, "outputs": [], "code": code}
     code = "" if "remove-input" in tags and not failed else highlighted(cell.source)
     if not shown and not code:
         return {}
@@ -97,7 +108,7 @@ def _file(source: str) -> Markup:
     return _lines(source.partition("\n")[2], "A file")
 
 
-def _lines(source: str, name: str = "Lines that ran") -> Markup:
+def _lines(source: str, name: str) -> Markup:
     """Source that is itself what there is to read: a file, or assertions that held."""
     shown = highlighted(source)
     return Markup('<pre class="file" tabindex="0" aria-label="{}"><code>{}</code></pre>').format(name, shown)

@@ -12,6 +12,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+_REGISTER = "__import__('workbench.report.displays', fromlist=['register']).register()"
 MEMORY = "PINTPOT_KERNEL_MEMORY"  #: bytes of private writable memory that the kernel may map; unlimited if not set
 
 
@@ -37,7 +38,8 @@ def main() -> None:
         del sys.path[0]
     from ipykernel import kernelapp
 
-    kernelapp.launch_new_instance()
+    # The package was imported before IPython was there, so it could not tell it yet how answers are shown.
+    kernelapp.launch_new_instance(exec_lines=[_REGISTER])
 
 
 if __name__ == "__main__":

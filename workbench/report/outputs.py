@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -65,6 +65,8 @@ class Outputs:
         data = output.get("data", {})
         if emit.FIGURE in data:
             return self._figure(data[emit.FIGURE], data.get("image/svg+xml"))
+        if emit.HELD in data:
+            return Markup('<p class="held">✓ All {} assertions hold.</p>').format(int(data[emit.HELD]["count"]))
         if emit.TABLE in data:
             return self._table(data[emit.TABLE])
         return self._foreign(data)
@@ -123,6 +125,7 @@ class Outputs:
             module,
             {"info": payload.get("info", {}) if module else {}, "csv": str(payload.get("csv", ""))},
             str(payload.get("kind", "figure")),
+            [str(text) for text in payload.get("printed", ())],
         )
 
     def _frame(
@@ -134,8 +137,9 @@ class Outputs:
         module: str = "",
         data: Mapping[str, Any] | None = None,
         kind: str = "figure",
+        printed: Sequence[str] = (),
     ) -> Markup:
-        """A captioned figure: live part (filled by its module), static twin, data and its download."""
+        """A captioned figure: live part (filled by its module), static twin, words for paper, data and its download."""
         self.figures += 1
         name = f"figure-{self.figures}"
         live = Markup('<div class="live" data-module="{}" data-source="{}-data" hidden></div>').format(module, name)
@@ -143,10 +147,10 @@ class Outputs:
         save = Markup(
             '<button type="button" class="save" data-source="{}-data" data-name="{}.csv" hidden>Data as CSV</button>'
         )
-        save = save.format(name, re.sub(r"[^a-z0-9-]", "", kind) or "figure")
+        save = save.format(name, f"{re.sub(r'[^a-z0-9-]', '', kind) or 'figure'}-{self.figures}")
         return Markup(
             '<figure id="{}" class="{}" aria-label="{}"><div class="figure-title">{}</div>{}'
-            '<div class="static" role="img" aria-label="{}">{}</div><figcaption>{} {}</figcaption>{}</figure>'
+            '<div class="static" role="img" aria-label="{}">{}</div>{}<figcaption>{} {}</figcaption>{}</figure>'
         ).format(
             name,
             f"kind-{re.sub(r'[^a-z]', '', kind)}",
@@ -155,6 +159,7 @@ class Outputs:
             live if module else "",
             alt,
             drawing,
+            Markup("").join(Markup('<p class="on-paper">{}</p>').format(text) for text in printed),
             caption,
             save if data and data.get("csv") else "",
             source,
@@ -162,6 +167,8 @@ class Outputs:
 
     def _table(self, payload: Mapping[str, Any]) -> Markup:
         self.tables += 1
+        if not payload.get("rows"):
+            return Markup('<p class="none">{} {}</p>').format(payload.get("caption", ""), emit.NOTHING)
         numeric = list(payload.get("numeric", []))
         fits = list(payload.get("fits", []))
         details = list(payload.get("details", []))
@@ -183,7 +190,7 @@ class Outputs:
         return Markup(
             '<figure id="{}" class="table">{}<div class="scroll" tabindex="0" role="region" aria-label="{}">'
             "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div><figcaption>{} "
-            '<button type="button" class="save" data-source="{}-data" data-name="table.csv" hidden>Data as CSV'
+            '<button type="button" class="save" data-source="{}-data" data-name="{}.csv" hidden>Data as CSV'
             "</button></figcaption>{}</figure>"
         ).format(
             name,
@@ -192,6 +199,7 @@ class Outputs:
             head,
             Markup("").join(rows),
             payload.get("caption", ""),
+            name,
             name,
             stored(f"{name}-data", {"csv": str(payload.get("csv", ""))}),
         )

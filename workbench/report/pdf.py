@@ -12,6 +12,7 @@ from workbench.core.errors import ResourceMissing
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 120  #: seconds
+STARTING = 10_000  #: milliseconds of the page's own clock in which its panels start; waiting does not take them
 
 
 def print_to_pdf(page: Path) -> Path:
@@ -33,6 +34,7 @@ def print_to_pdf(page: Path) -> Path:
             "--no-first-run",
             f"--user-data-dir={folder}/browser",
             "--no-pdf-header-footer",
+            f"--virtual-time-budget={STARTING}",
             f"--print-to-pdf={made}",
             page.resolve().as_uri(),
         ]

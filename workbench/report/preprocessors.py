@@ -36,7 +36,8 @@ class HidePersonal(Preprocessor):
 
 
 class MarkFailures(Preprocessor):
-    """Note the number (from 1, over code cells) of each failed cell in ``resources['failed']``."""
+    """Note the number (from 1, over code cells) of each failed cell in ``resources['failed']``, and mark every cell
+    behind the first of them that was not run."""
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         resources["failed"] = []
@@ -48,6 +49,8 @@ class MarkFailures(Preprocessor):
             cell.metadata["pintpot_number"] = number
             if any(o.output_type == "error" for o in cell.outputs):
                 resources["failed"].append(number)
+            elif resources["failed"] and not cell.get("execution_count") and not cell.outputs:
+                cell.metadata["pintpot_not_run"] = True
         return nb, resources
 
 

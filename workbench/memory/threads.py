@@ -1,0 +1,33 @@
+"""Threads that a step starts: what they allocate, no dispatch mode of the step's own thread sees."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from workbench.core.errors import Incompatible
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """Refuse afterwards, by an ``Incompatible`` naming ``prediction``, if the code inside started a thread.
+
+    The thread itself runs as ever, on real tensors. Threads of C++ libraries are not seen: they run inside an
+    operator, which is probed as a whole.
+    """
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def noted(self: threading.Thread) -> None:
+        started.append(self.name)
+        start(self)
+
+    threading.Thread.start = noted  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]
+    if started:
+        reason = "its step starts threads of its own, whose memory cannot be followed; measure it instead"
+        raise Incompatible("prediction", started[0], reason)
