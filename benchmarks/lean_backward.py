@@ -137,9 +137,6 @@ def _gradients(model: str, compute: str) -> dict[str, torch.Tensor]:
     Subject("full", model).trained(trained_net, 30)
     made = subject.attached()
     made.load_state_dict(trained_net.state_dict())
-    for module in made.modules():
-        if hasattr(module, "scale") and module.running_var is not None:
-            module.scale.copy_((module.running_var + module.eps).rsqrt() * module.weight.detach())
     made.double()
     batch = {n: t.double() if t.is_floating_point() else t for n, t in subject.examples()[0].items()}
     made(**batch).loss.backward()

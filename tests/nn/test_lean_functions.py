@@ -82,6 +82,21 @@ def test_shift_only_norm_equals_a_frozen_norm_and_keeps_nothing():
             freeze_norm(refused)
 
 
+@pytest.mark.parametrize(("assign", "device"), [(False, "cpu"), (True, "cpu"), (True, "meta")])
+def test_shift_only_norm_follows_the_statistics_that_are_loaded(assign, device):
+    other = nn.BatchNorm2d(5).double()
+    other(draw(4, 5, 3, 3, seed=3) * 3 + 1)
+    with torch.no_grad():
+        other.weight.uniform_(0.5, 2)
+    with torch.device(device):
+        lean = nn.Sequential(freeze_norm(nn.BatchNorm2d(5).double()))  # inside another module, as in a net
+    held = lean[0].scale
+    lean.load_state_dict({f"0.{name}": tensor for name, tensor in other.state_dict().items()}, assign=assign)
+    x = draw(2, 5, 6, 6)
+    torch.testing.assert_close(lean(x), other.eval()(x), rtol=1e-12, atol=1e-12)
+    assert device == "meta" or lean[0].scale is held
+
+
 def test_gated_hardswish_keeps_a_bit_and_points_the_right_way():
     x = draw(64, 33, dtype=torch.float32)
     x = (x.detach() * 1.5).requires_grad_()

@@ -24,10 +24,19 @@ from workbench.nn.deterministic import stay_evaluating
 class ShiftOnlyNorm(nn.BatchNorm2d):
     """A batch norm in evaluation mode: ``y = a x + (bias - a mean)``, ``a = weight / sqrt(running_var + eps)``.
 
-    Only ``bias`` may train. Keeps nothing but ``a``, one number per channel, which lives anyway.
+    Only ``bias`` may train. Keeps nothing but ``a``, one number per channel, which lives anyway, and follows the
+    statistics of a state dict that is loaded.
     """
 
     scale: Tensor
+
+    def _load_from_state_dict(self, *given: Any) -> None:
+        super()._load_from_state_dict(*given)
+        found = _scale(self)
+        if found.device == self.scale.device:
+            self.scale.copy_(found)  # in place: others may hold it
+        else:
+            self.scale = found
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes (batch, channels, height, width) to the same, in training as in evaluation."""
@@ -47,10 +56,14 @@ def freeze_norm(module: nn.BatchNorm2d, *, lean: bool = True) -> nn.BatchNorm2d:
     if not lean:
         stay_evaluating(module)
         return module
-    scale = (module.running_var + module.eps).rsqrt() * module.weight.detach()
-    module.register_buffer("scale", scale, persistent=False)
+    module.register_buffer("scale", _scale(module), persistent=False)
     module.__class__ = ShiftOnlyNorm
     return module
+
+
+def _scale(module: nn.BatchNorm2d) -> Tensor:
+    assert module.running_var is not None
+    return (module.running_var + module.eps).rsqrt() * module.weight.detach()
 
 
 class FrozenConv2d(nn.Conv2d):
