@@ -130,8 +130,8 @@ def _fakes(rows: list[Row]) -> Iterator[str]:
         yield f"| {model} | {len(some)} | {exact} | {within} | {_error(worst):.2%} | {worst['key']} |"
     beyond = [r for r in fakes if r["model"] in TRANSFORMERS and _error(r) > TARGET]
     if beyond:
-        yield f"\nThe aim of 1 % is missed by {len(beyond)} cases. They, with what the formula tier says, which executes"
-        yield "nothing either:\n"
+        yield f"\nThe aim of 1 % is missed by {len(beyond)} cases. They, with what the formula tier says, which"
+        yield "executes nothing either:\n"
         yield "| case | fake tier | formula tier | what takes the workspace |\n|---|---|---|---|"
         for row in sorted(beyond, key=lambda r: r["key"]):
             yield f"| {row['key']} | {_signed(row, 'fake')} | {_signed(row, 'formula')} | {_cause(row)} |"
