@@ -123,6 +123,7 @@ def test_default_levers_leave_the_result_as_it_is(small):
     assert grid["batch"] == [8, 4, 2, 1] and grid["recompute_first"] == [0, 1, 2, 3]
     assert not {"saved", "weights", "channels_last", "chunked_loss"} & set(grid)
     assert "saved" in default_grid(small, approximate=True)
+    assert default_grid(replace(small, batch=14))["batch"] == [14, 7, 2, 1], "a step keeps its examples"
     checkpointing = Case("tokens", "tiny-bert", "checkpointing", 8, 16)
     assert "recompute_first" not in default_grid(checkpointing), "what the method is made of is left on"
 

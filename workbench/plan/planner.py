@@ -118,7 +118,7 @@ def plan(
 def default_grid(
     base: Case, *, approximate: bool = False, vary: Mapping[str, Sequence[Any]] | None = None
 ) -> dict[str, Sequence[Any]]:
-    """Batches by halves from the base's own, and each lever the config has that keeps the result as it is.
+    """Batches that divide the base's own, by halves or less, and each lever the config has that keeps the result as it is.
 
     ``approximate`` adds the levers that do not. ``vary`` adds settings of the method, such as a rank, with the values
     to try. Raises ``BadInput`` for a setting that the method has not, or a value it refuses.
@@ -130,7 +130,7 @@ def default_grid(
             base.method.configure(**{**base.settings, name: value})
     batches = [base.batch]
     while batches[-1] > 1:
-        batches.append(batches[-1] // 2)
+        batches.append(next(b for b in range(batches[-1] // 2, 0, -1) if base.batch % b == 0))
     grid: dict[str, Sequence[Any]] = {"batch": batches}
     for name, values in ({"recompute_first": _blocks(base)} | dict(LEVERS)).items():
         if name in type(base.config).model_fields and name not in base.settings:
