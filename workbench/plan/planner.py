@@ -118,7 +118,7 @@ def plan(
 def default_grid(
     base: Case, *, approximate: bool = False, vary: Mapping[str, Sequence[Any]] | None = None
 ) -> dict[str, Sequence[Any]]:
-    """Batches that divide the base's own, by halves or less, and each lever the config has that keeps the result as it is.
+    """Batches that divide the base's own, by halves or less, and each of its levers that keeps the result as it is.
 
     ``approximate`` adds the levers that do not. ``vary`` adds settings of the method, such as a rank, with the values
     to try. Raises ``BadInput`` for a setting that the method has not, or a value it refuses.
