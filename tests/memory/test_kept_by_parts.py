@@ -18,6 +18,7 @@ from workbench.memory.guard import guard
 from workbench.memory.measure import measure
 from workbench.memory.predict import predict
 from workbench.memory.step import kept_by_parts
+from workbench.memory.threads import no_threads
 
 needs_ledger = pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")
 BATCH = {"x": torch.ones(8, 64)}
@@ -57,8 +58,7 @@ def test_what_was_kept_before_the_first_step_counts(what):
 
     predicted = predict(lambda: build("meta"), made, lambda: BATCH)
     assert (predicted.peak, predicted.by_category) == (measured.peak, measured.by_category)
-    with pytest.raises(BudgetExceeded), guard(measured.peak - 1, step_of(model, kept=kept), BATCH) as watched:
-        watched  # noqa: B018
+    with pytest.raises(BudgetExceeded), guard(measured.peak - 1, step_of(model, kept=kept), BATCH):
         step_of(model, kept=kept)(BATCH)
 
 
@@ -98,3 +98,29 @@ def test_a_step_that_starts_threads_is_refused_and_not_taken_for_small():
     with pytest.raises(Incompatible, match="threads of its own"):
         predict(lambda: build("meta"), made, lambda: BATCH)
     assert threading.Thread.start is start
+
+
+def test_what_another_thread_starts_meanwhile_refuses_nothing():
+    go, gone = threading.Event(), threading.Event()
+
+    def starts_one_more():
+        go.wait(10)
+        threading.Thread(target=gone.set).start()
+
+    threading.Thread(target=starts_one_more).start()
+    with no_threads():
+        go.set()
+        assert gone.wait(10)
+
+
+@needs_ledger
+def test_growth_that_nothing_of_the_step_shows_is_said():
+    elsewhere = []
+
+    class Hoarding(PlainStep):
+        def __call__(self, batch):
+            elsewhere.append(torch.UntypedStorage(1 << 20))
+            return super().__call__(batch)
+
+    made = Hoarding(build(), lambda p: torch.optim.SGD(p), lambda m, b: m(b["x"]).square().mean())
+    assert any("keeps 1,048,576 bytes more" in remark for remark in measure(made, BATCH).remarks)

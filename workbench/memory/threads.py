@@ -13,14 +13,16 @@ from workbench.core.errors import Incompatible
 def no_threads() -> Iterator[None]:
     """Refuse afterwards, by an ``Incompatible`` naming ``prediction``, if the code inside started a thread.
 
-    The thread itself runs as ever, on real tensors. Threads of C++ libraries are not seen: they run inside an
+    The thread itself runs as ever, on real tensors; what other threads of the process start meanwhile (a notebook's
+    kernel, a queue of runs) is nobody's business here. Threads of C++ libraries are not seen: they run inside an
     operator, which is probed as a whole.
     """
     started: list[str] = []
-    start = threading.Thread.start
+    start, own = threading.Thread.start, threading.get_ident()
 
     def noted(self: threading.Thread) -> None:
-        started.append(self.name)
+        if threading.get_ident() == own:
+            started.append(self.name)
         start(self)
 
     threading.Thread.start = noted  # type: ignore[method-assign]
