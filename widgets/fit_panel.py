@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from widgets.awaiting import PERIOD
 from widgets.panels import FitPanel
-from widgets.run_panel import PERIOD
 from widgets.run_queue import QUEUE, Job, on_kernel_thread
 from workbench import figures
 from workbench.core.errors import PintpotError

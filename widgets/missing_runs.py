@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from widgets.awaiting import PERIOD, until
 from widgets.base import Panel
 from widgets.place import Placed
-from widgets.run_panel import PERIOD
 from widgets.run_queue import QUEUE, on_kernel_thread
 from workbench.core.errors import Interrupted, PintpotError
 
@@ -90,12 +89,7 @@ class RunsMissing(Panel, Placed):
 
     async def _awaited(self) -> Any:
         self.start()
-        try:
-            while not self._over.is_set():
-                await asyncio.sleep(PERIOD)
-        except asyncio.CancelledError:  # how a kernel passes an interrupt on
-            self.cancel()
-            raise
+        await until(self._over, self.cancel)
         self._refresh()
         return self._figure()
 

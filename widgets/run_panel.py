@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from widgets.awaiting import PERIOD, until
 from widgets.panels import RunView
 from widgets.pins import PINS
 from widgets.place import Placed
@@ -21,8 +21,6 @@ from workbench.records.schema import RunRecord, State, StepRecord
 if TYPE_CHECKING:
     from workbench.ablate import Progress
     from workbench.bench import Bench
-
-PERIOD = 0.2  #: seconds between two updates of the front end
 
 
 class RunPanel(RunView, Placed):
@@ -124,12 +122,7 @@ class RunPanel(RunView, Placed):
     async def _awaited(self) -> RunRecord | None:
         if self.record is None:
             self.start()
-        try:
-            while not self._over.is_set():
-                await asyncio.sleep(PERIOD)
-        except asyncio.CancelledError:  # how a kernel passes an interrupt on
-            self.cancel()
-            raise
+        await until(self._over, self.cancel)
         self._refresh()
         return self.record
 
