@@ -112,8 +112,8 @@ class FitExplorer(FitPanel):
             self._job = None
             if figure is not None:
                 self.bench, self.figure = bench, figure
-            self._over.set()
             on_kernel_thread(lambda: self._answer(figure, problem))
+            self._over.set()  # after the panel has the answer, where no kernel's loop has to bring it
 
     def _answer(self, figure: FitInfo | None, problem: str) -> None:
         with self._changing, self.hold_sync():
