@@ -43,14 +43,15 @@ SEEDS = (0, 1, 2)
 TUNING_SEED = 3
 RATES_SMALL = (0.001, 0.003, 0.01, 0.03, 0.1)  #: of small nets
 VALIDATION = 200  #: further training examples that rates are chosen by
-#: Rates that each way tries, by its method; without one, those of all.
+#: Rates that each way tries, by the way or by its method; without one, those of all.
 RATES: dict[str, dict[str, tuple[float, ...]]] = {
     "efficientnet-lite0": {"": (0.001, 0.003, 0.01, 0.03), "head": (0.003, 0.01, 0.03, 0.1)},
     "minilm": {
         "full": (3e-5, 1e-4, 3e-4), "lora": (1e-3, 3e-3, 1e-2), "s2ft": (1.5e-3, 5e-3, 1.5e-2),
         "green-trainer": (3e-4, 1e-3, 3e-3), "bias": (5e-4, 2e-3, 1e-2), "last-blocks": (1e-4, 3e-4, 1e-3),
+        "slimfit": (1e-4, 3e-4, 1e-3),
     },
-    "tiny-vit": {"": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)},
+    "tiny-vit": {"": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), "slimfit": (0.0003, 0.001, 0.003, 0.01)},
 }  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def main() -> None:
         bench = opened(model)
         for part in (p for p in asked.part if p in SETTINGS[model].parts):
             given = {"stored": asked.stored} if part in TRAINING else {}
-            if part == "trained" and asked.method:
+            if part in ("rates", "trained") and asked.method:
                 given |= {"methods": asked.method, "known": results()["models"].get(model, {}).get(part, [])}
             made = globals()[f"part_{part}"](bench, **given)
             stored = results()  # read anew: another part may have ended meanwhile
@@ -243,24 +244,28 @@ def part_bytes(bench: Bench) -> list[dict[str, Any]]:
     return rows
 
 
-def part_rates(bench: Bench, stored: bool) -> list[dict[str, Any]]:
-    """Score of each way at each rate on examples set aside, on the tuning seed."""
+def part_rates(
+    bench: Bench, stored: bool, methods: Sequence[str] = (), known: Sequence[Mapping[str, Any]] = ()
+) -> list[Mapping[str, Any]]:
+    """Score of each way at each rate on examples set aside, on the tuning seed; ``methods`` and ``known`` as below."""
     assert bench.sizes.train is not None
     more = replace(bench, sizes=replace(bench.sizes, train=bench.sizes.train + VALIDATION)).validating(VALIDATION)
     find, grids, rows = _stored if stored else trained, RATES[bench.model], []
     for way in rated(bench):
         method, *rest = way.split()
-        for rate in grids.get(method, grids.get("", ())):
+        old = [row for row in known if row["way"] == way] if method not in methods else []
+        for rate in () if old else next(grids[name] for name in (way, method, "") if name in grids):
             for record in find(more, [" ".join([method, f"lr={rate:g}", *rest])], (TUNING_SEED,)):
                 rows.append({"way": way, "rate": rate, "score": record.score.get("value")})
                 print(rows[-1], flush=True)
+        rows += old
     return rows
 
 
 def rated(bench: Bench) -> list[str]:
-    """Ways whose rate is chosen: not SlimFit's, which follows a rule, nor recomputing, which is full tuning."""
+    """Ways whose rate is chosen: all but recomputing, which is full tuning."""
     plain = (" ".join(w for w in way.split() if not w.startswith("lr=")) for way in arms(bench).trained)
-    return [way for way in dict.fromkeys(plain) if not way.startswith(("slimfit", "checkpointing"))]
+    return [way for way in dict.fromkeys(plain) if not way.startswith("checkpointing")]
 
 
 def part_trained(

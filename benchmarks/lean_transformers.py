@@ -1,15 +1,16 @@
 """Slices of channels (S2FT) and chosen tensors (GreenTrainer) beside adapters, on real models; writes a page.
 
-    OMP_NUM_THREADS=1 python benchmarks/lean_transformers.py [--part PART] [--model MODEL] [--stored] [--page]
+    OMP_NUM_THREADS=1 python benchmarks/lean_transformers.py [--part PART] [--model MODEL] [--method METHOD] [--page]
 
 Parts are ``exact``, ``bytes``, ``target`` and ``trained``. Trainings come from the run store where they are there, so
-the last part can be run in pieces; ``--stored`` trains nothing, ``--page`` only writes the page.
+the last part can be run in pieces; ``--method`` trains that one alone and keeps what is known of others, ``--stored``
+trains nothing, ``--page`` only writes the page. ``lazy`` are GreenTrainer's lazy arms: their operations and bytes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ from workbench.studies.operations import spent
 from workbench.tasks.classification import evaluating
 
 RESULTS = Path(__file__).resolve().parent / "results" / "lean_transformers.json"
-PARTS = ("exact", "bytes", "target", "trained")
+PARTS = ("exact", "bytes", "target", "lazy", "trained")
 SEEDS = (0, 1, 2)
 
 
@@ -62,8 +63,11 @@ def main() -> None:
     for model in asked.model if not asked.page else ():
         for part in asked.part:
             bench = opened(model)
-            given = (bench, SETTINGS[model], asked.stored) if part == "trained" else (bench, SETTINGS[model])
-            made = globals()[f"part_{part}"](*given)
+            more: dict[str, Any] = {}
+            if part == "trained":
+                known = stored["models"].get(model, {}).get(part, []) if asked.method else []
+                more = {"stored": asked.stored, "methods": asked.method or (), "known": known}
+            made = globals()[f"part_{part}"](bench, SETTINGS[model], **more)
             stored["models"].setdefault(model, {})[part] = made
             stored |= {"when": now(), "host": environment()}
             RESULTS.write_text(json.dumps(stored, indent=1, default=str) + "\n")
@@ -158,34 +162,89 @@ def part_target(bench: Bench, one: Setting) -> list[dict[str, Any]]:
     return rows
 
 
-def part_trained(bench: Bench, one: Setting, stored: bool) -> list[dict[str, Any]]:
-    """Every arm with every seed: score, what was forgotten, operations, peaks."""
-    made: Arms = arms(bench, rhos=[rho for rho in one.rhos if rho >= 0.5][:1])
-    ways = list(dict.fromkeys((*made.slices, *made.tensors)))
-    records = _stored(bench, ways) if stored else trained(bench, ways, SEEDS)
-    work = spent(records)
-    return [
-        {
-            "method": r.method,
-            "settings": {
-                k: r.config[k] for k in ("lr", "r", "channels", "rho", "select", "spare", "compute") if k in r.config
-            },
-            "seed": r.seed,
-            "state": r.state.value,
-            "score": r.score,
-            "held_out": r.held_out,
-            "trained": r.trainable,
-            "adapter": r.adapter_bytes,
-            "predicted": r.predicted.peak if r.predicted else None,
-            "measured": r.measured.peak if r.measured else None,
-            "highest": max((s.peak for s in r.steps if s.peak is not None), default=None),
-            "median": sorted(s.peak or 0 for s in r.steps)[len(r.steps) // 2] if r.steps else None,
-            "training": work[r.id].training if r.id in work else None,
-            "choosing": work[r.id].choosing if r.id in work else None,
-            "full": work[r.id].full if r.id in work else None,
-        }
-        for r in records
-    ]
+def part_lazy(bench: Bench, one: Setting) -> list[dict[str, Any]]:
+    """GreenTrainer at the first target that is trained, and its lazy arms: operations of a step after a choice on a
+    real batch, by torch's counter, and bytes of the worst step, predicted and measured."""
+    from workbench.session import Session
+
+    rows = []
+    for lazy in ({}, {"costs": "own"}, {"gradients": "all"}):
+        case = bench.case("green-trainer", rho=_first(one), **lazy)
+        predicted, measured = case.predict(), measure(case.step(case.attached()), case.example())
+        session = Session(case, 0, None, bench.schedule, bench.sizes)
+        session.prepare()
+        step, batch = session.training, next(session._batches())
+        step(batch, seed=0)
+        with FlopCounterMode(display=False) as flops:
+            step(batch, seed=1)
+        choice = step.parts.estimator.choices[0]  # type: ignore[attr-defined]
+        rows.append(
+            {
+                "arm": " ".join(f"{k}={v}" for k, v in lazy.items()),
+                "rho": _first(one),
+                "operations": flops.get_total_flops() / choice.full,
+                "kept": measured.saved,
+                "gradients": dict(predicted.by_category).get("gradients", 0),
+                "predicted": predicted.peak,
+                "measured": measured.peak,
+            }
+        )
+    return rows
+
+
+def _first(one: Setting) -> float:
+    """The target that is trained: the first one of half of full tuning's operations or more."""
+    return next(rho for rho in one.rhos if rho >= 0.5)
+
+
+def part_trained(
+    bench: Bench, one: Setting, stored: bool, methods: Sequence[str] = (), known: Sequence[Mapping[str, Any]] = ()
+) -> list[Mapping[str, Any]]:
+    """Every arm with every seed: score, what was forgotten, operations, peaks. Only ``methods`` are trained where some
+    are named (a name may bring its way of selecting, ``green-trainer select=importance``), others are as ``known``."""
+    made: Arms = arms(bench, rhos=[_first(one)])
+    rows: list[Mapping[str, Any]] = []
+    for way in dict.fromkeys((*made.slices, *made.tensors)):
+        method, settings = parsed_way(way)
+        told = _told(bench.case(method, **settings).config.model_dump())
+        names = (method, f"{method} select={told.get('select')}")
+        old = [] if set(names) & set(methods) else [r for r in known if (r["method"], r["settings"]) == (method, told)]
+        if old:
+            rows += old
+            continue
+        records = _stored(bench, [way]) if stored else trained(bench, [way], SEEDS)
+        work = spent(records)
+        rows += [_row(r, work.get(r.id)) for r in records]
+    return rows
+
+
+def _told(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that tell arms apart. What importance leaves unspent is filled by importance alone."""
+    keys = ("lr", "r", "channels", "rho", "select", "compute")
+    found = {k: config[k] for k in keys if k in config}
+    return found | ({"spare": config["spare"]} if config.get("select") == "importance" else {})
+
+
+def _row(r: RunRecord, work: Any) -> dict[str, Any]:
+    return {
+        "method": r.method,
+        "settings": _told(r.config),
+        "seed": r.seed,
+        "state": r.state.value,
+        "score": r.score,
+        "held_out": r.held_out,
+        "trained": r.trainable,
+        "adapter": r.adapter_bytes,
+        "predicted": r.predicted.peak if r.predicted else None,
+        "measured": r.measured.peak if r.measured else None,
+        "kept": r.measured.saved if r.measured else None,
+        "highest": max((s.peak for s in r.steps if s.peak is not None), default=None),
+        "median": sorted(s.peak or 0 for s in r.steps)[len(r.steps) // 2] if r.steps else None,
+        "seconds": r.step_time.value if r.step_time else None,
+        "training": work.training if work else None,
+        "choosing": work.choosing if work else None,
+        "full": work.full if work else None,
+    }
 
 
 def _stored(bench: Bench, ways: Sequence[str]) -> list[RunRecord]:

@@ -27,6 +27,17 @@ def test_the_page_is_what_the_renderer_makes_of_the_results(name):
     assert renderer.PAGE.read_text(encoding="utf-8") == "\n".join(renderer.page(stored(name))) + "\n"
 
 
+@pytest.mark.parametrize("name", ["lean_backward"])
+def test_the_charts_are_drawn_from_the_results_and_have_every_easy_baseline(name):
+    renderer = page_of(name)
+    for file, info in renderer.drawings(stored(name)).items():
+        assert (renderer.PAGE.parent / f"{file}.svg").read_text(encoding="utf-8") == renderer.charts.drawn(info)
+        drawn = {place.label.split()[0] for place in info.costs[0].places}
+        assert {"full", "lora", "bias", "last-blocks"} <= drawn
+        assert any("green-trainer" in p.label and "select=random" in p.label for p in info.costs[0].places)
+        assert all(len(place.seeds) == 3 and place.low is not None for cost in info.costs for place in cost.places)
+
+
 @pytest.mark.parametrize("model", ["minilm", "tiny-vit"])
 @pytest.mark.parametrize("method", ["slimfit", "green-trainer"])
 def test_every_rule_of_choosing_stands_beside_chance_or_the_page_fails(model, method):
