@@ -40,6 +40,7 @@ from workbench.testing import Subject
 
 RESULTS = Path(__file__).resolve().parent / "results" / "lean_backward.json"
 SEEDS = (0, 1, 2)
+FACTORY_NET = "mcu-net"
 TUNING_SEED = 3
 RATES_SMALL = (0.001, 0.003, 0.01, 0.03, 0.1)  #: of small nets
 VALIDATION = 200  #: further training examples that rates are chosen by
@@ -51,6 +52,9 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
         "green-trainer": (3e-4, 1e-3, 3e-3), "bias": (5e-4, 2e-3, 1e-2), "last-blocks": (1e-4, 3e-4, 1e-3),
         "slimfit": (1e-4, 3e-4, 1e-3),
     },
+    "mcu-net": {
+        "": (0.001, 0.003, 0.01, 0.03), "head": (0.003, 0.01, 0.03, 0.1), "int8-training": (0.01, 0.03, 0.1, 0.3),
+    },
     "tiny-vit": {"": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), "slimfit": (0.0003, 0.001, 0.003, 0.01)},
 }  # fmt: skip
 
@@ -59,7 +63,7 @@ class Setting(NamedTuple):
     """A task, a model and its shapes; ``parts`` are those that make sense of it."""
 
     task: str
-    length: int
+    length: int | None
     train: int
     test: int
     parts: tuple[str, ...]
@@ -76,6 +80,7 @@ SETTINGS = {
         500,
         ("blocks", "cosines", "activations", "predicted", "bytes", "rates", "trained", "norms"),
     ),
+    "mcu-net": Setting("fashion-mnist", None, 960, 500, ("predicted", "bytes", "rates", "trained")),
     "minilm": Setting("movie-sentiment", 32, 400, 400, _TRANSFORMER),
     "tiny-vit": Setting("digits", 16, 1000, 300, _TRANSFORMER, epochs=3),
 }
@@ -106,13 +111,23 @@ def results() -> dict[str, Any]:
 
 
 def opened(model: str) -> Bench:
+    """The bench of one section; the microcontroller's net leaves a factory where it has learned digits."""
     one = SETTINGS[model]
+    if model == FACTORY_NET:
+        school = wb.open("digits", model, budget="4GiB", batch=32, train=1000, test=300)
+        model = factory_model(school, epochs=4)
     shape = {"batch": one.batch, "length": one.length, "train": one.train, "test": one.test, "epochs": one.epochs}
     return wb.open(one.task, model, budget="4GiB", **shape)
 
 
+def section(bench: Bench) -> str:
+    """The name of the bench's model on the page."""
+    return bench.model if bench.model in SETTINGS else FACTORY_NET
+
+
 def arms(bench: Bench) -> Arms:
-    return convolution_arms(bench) if bench.model == "efficientnet-lite0" else transformer_arms(bench, FROZEN)
+    convolutional = section(bench) in ("efficientnet-lite0", FACTORY_NET)
+    return convolution_arms(bench) if convolutional else transformer_arms(bench, FROZEN)
 
 
 def part_blocks(bench: Bench) -> list[dict[str, Any]]:
@@ -250,7 +265,7 @@ def part_rates(
     """Score of each way at each rate on examples set aside, on the tuning seed; ``methods`` and ``known`` as below."""
     assert bench.sizes.train is not None
     more = replace(bench, sizes=replace(bench.sizes, train=bench.sizes.train + VALIDATION)).validating(VALIDATION)
-    find, grids, rows = _stored if stored else trained, RATES[bench.model], []
+    find, grids, rows = _stored if stored else trained, RATES[section(bench)], []
     for way in rated(bench):
         method, *rest = way.split()
         old = [row for row in known if row["way"] == way] if method not in methods else []
