@@ -27,7 +27,7 @@ def test_the_page_is_what_the_renderer_makes_of_the_results(name):
     assert renderer.PAGE.read_text(encoding="utf-8") == "\n".join(renderer.page(stored(name))) + "\n"
 
 
-@pytest.mark.parametrize("name", ["lean_backward", "microcontroller"])
+@pytest.mark.parametrize("name", ["lean_backward", "lean_transformers", "microcontroller"])
 def test_pictures_are_drawn_from_the_stored_results(name):
     renderer = page_of(name)
     for file, info in renderer.drawings(stored(name)).items():

@@ -157,8 +157,9 @@ def _alt(costs: Sequence[Cost], metric: Metric) -> str:
     if not costs[0].places:
         return "No run has a score and a measurement."
     kept, peaks = costs[0].places, {p.label: p.x for p in costs[1].places}
+    step = costs[1].label.split(",")[0]
     said = [
-        f"{p.label} {metric.shown(p.y)} keeps {format_size(int(p.x))}, highest step {format_size(int(peaks[p.label]))}"
+        f"{p.label} {metric.shown(p.y)} keeps {format_size(int(p.x))}, {step} {format_size(int(peaks[p.label]))}"
         for p in kept
         if p.label in peaks
     ]

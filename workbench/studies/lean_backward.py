@@ -43,8 +43,8 @@ CONVOLUTIONAL = {
     "green-trainer": 0.003,
     "green-trainer select=random": 0.01,
 }
-#: Of small nets that learned something else before.
-SMALL = CONVOLUTIONAL
+#: Of a small net that has left its factory.
+FROM_FACTORY = CONVOLUTIONAL
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def convolution_arms(bench: Bench, blocks: Sequence[int] = ()) -> Arms:
     """MobileTL, sparse updates, and int8 training beside adapters, biases, the last blocks and tensors by chance."""
     blocks = blocks or (BLOCKS if _pretrained(bench) else FEW_BLOCKS)
     middle, green = blocks[len(blocks) // 2], f"green-trainer rho={RHO:g}"
-    rated = partial(rated_way, CONVOLUTIONAL if _pretrained(bench) else SMALL)
+    rated = partial(rated_way, FROM_FACTORY if bench.model.startswith("path:") else CONVOLUTIONAL)
     papers = (*(f"mobile-tl blocks={count}" for count in blocks), "sparse-update", "int8-training", green)
     plain = (
         *("full", "lora", "bias", "head"),
