@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from workbench.figures.groups import combination, group
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.measures import Measure, Read, Spread, measures, peak_of, printed, spread
-from workbench.figures.style import PALETTE
+from workbench.figures.style import MARKERS, PALETTE
 from workbench.figures.table import show_value
 from workbench.records.grid import GridPoint
 from workbench.records.schema import RunRecord, State
 
 MISSING = "not run"
+Place = tuple[int, ...]  #: an index into the values of each axis
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class GridCell:
     planned: int
     over: bool  #: known not to keep the budget, by a run or by a prediction
     colour: str
+    marker: str
     values: dict[str, Spread]
 
 
@@ -97,8 +100,8 @@ def grid(
     records = [p.record for p in points if p.record is not None]
     metrics = measures(records)
     cells = tuple(
-        _cell(place, axes, found, metrics, budget, PALETTE[i % len(PALETTE)])
-        for i, (place, found) in enumerate(keyed.items())
+        _cell(place, found, metrics, budget, look)
+        for (place, found), look in zip(keyed.items(), _looks(axes, keyed), strict=True)
     )
     missing = sum(p.missing for p in points)
     runs = tuple(r.id for r in records)
@@ -139,21 +142,38 @@ def _said(value: Any) -> str:
     return ", ".join(map(_said, value)) if isinstance(value, list | tuple) else show_value(value)
 
 
+def _looks(axes: Sequence[GridAxis], keyed: Mapping[Place, Sequence[GridPoint]]) -> list[tuple[str, str, str]]:
+    """Label, colour and marker of every cell: those that its runs have in any other drawing.
+
+    A cell without a run, and one whose runs have the same settings as another's, is named by its place.
+    """
+    runs = [[p.record for p in points if p.record is not None] for points in keyed.values()]
+    of = {id(record): found for found in group([r for records in runs for r in records]) for record in found.runs}
+    own = [of[id(records[0])] if records else None for records in runs]
+    varied = [i for i, axis in enumerate(axes) if axis.name == "method" or len(axis.values) > 1]
+    found = []
+    for i, (place, drawn) in enumerate(zip(keyed, own, strict=True)):
+        if drawn is not None and sum(other is drawn for other in own) == 1:
+            found.append((drawn.label, drawn.colour, drawn.marker))
+            continue
+        name = combination({axes[j].name: axes[j].values[place[j]] for j in varied or range(len(axes))})
+        found.append((name, PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]))
+    return found
+
+
 def _cell(
-    place: tuple[int, ...],
-    axes: Sequence[GridAxis],
+    place: Place,
     points: Sequence[GridPoint],
     metrics: Sequence[tuple[Measure, Read]],
     budget: int | None,
-    colour: str,
+    look: tuple[str, str, str],
 ) -> GridCell:
     records = [p.record for p in points if p.record is not None]
     worst = next((r for r in records if r.state is not State.DONE), None)
-    chosen = [(axis.name, axis.values[i]) for axis, i in zip(axes, place)]
-    words = [value if name == "method" else f"{name} {value}" for name, value in chosen]
+    label, colour, marker = look
     values = {metric.key: found for metric, read in metrics if (found := spread(records, metric, read)) is not None}
     return GridCell(
-        label=", ".join(words),
+        label=label,
         place=place,
         state=worst.state.value if worst else ("done" if len(records) == len(points) else MISSING),
         reason=worst.reason if worst else "",
@@ -161,6 +181,7 @@ def _cell(
         planned=len(points),
         over=any(_over(r, budget) for r in records),
         colour=colour,
+        marker=marker,
         values=values,
     )
 
