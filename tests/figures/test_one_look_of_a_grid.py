@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from synthetic import run
 
 from workbench import figures
+from workbench.core.errors import BadInput
 from workbench.records.grid import GridPoint
 
 
@@ -37,3 +39,20 @@ def test_what_was_not_run_is_named_alike() -> None:
 def test_cells_whose_runs_have_the_same_settings_are_told_apart_by_their_place() -> None:
     points = [GridPoint({"method": "lora", "wish": w}, 0, run("lora", 0)) for w in (1, 2)]
     assert [c.label for c in figures.grid(points).cells] == ["lora (wish 1)", "lora (wish 2)"]
+
+
+def test_a_cell_is_found_by_its_place() -> None:
+    info = figures.grid(_points())
+    assert info.cell(method="bias", batch=8).label == "bias (batch 8)"
+    for wrong, field in (({"method": "bias", "batch": 5}, "batch"), ({"batch": 4}, "method")):
+        with pytest.raises(BadInput, match=field):
+            info.cell(**wrong)
+
+
+def test_of_many_exact_predictions_none_is_named_and_the_others_are_counted() -> None:
+    from workbench.figures.mpl import to_svg
+
+    records = [replace(run("lora", 0), batch=b) for b in range(1, 19)]
+    drawn = to_svg(figures.prediction(records))
+    named = sum(f"batch {b}" in drawn for b in range(1, 19))
+    assert named <= 16 and "without a name: within" in drawn

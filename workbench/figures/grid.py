@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from workbench.core.errors import BadInput
 from workbench.figures.groups import combination, group
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.measures import Measure, Read, Spread, measures, peak_of, printed, spread
@@ -58,6 +59,19 @@ class GridInfo(FigureInfo):
     doing: str  #: what is being run just now; empty when nothing is
     problem: str  #: why running it could not go on
     command: str
+
+    def cell(self, **at: Any) -> GridCell:
+        """The cell at a value of each axis; an axis of one value may be left out. Raises ``BadInput``."""
+        place = []
+        for axis in self.axes:
+            value = _said(at[axis.name]) if axis.name in at else axis.values[0]
+            if value not in axis.values or (axis.name not in at and len(axis.values) > 1):
+                raise BadInput(axis.name, at.get(axis.name), f"one of {', '.join(axis.values)}")
+            place.append(axis.values.index(value))
+        found = next((cell for cell in self.cells if cell.place == tuple(place)), None)
+        if found is None:
+            raise BadInput("cell", at, "a combination that the grid has")
+        return found
 
     def rows(self) -> list[dict[str, Any]]:
         return [
