@@ -1,6 +1,6 @@
 // A declared grid of runs as a table, or two of its metrics against each other. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
-const W = 900, H = 412, L = 92, R = 24, T = 18, B = 60;
+const W = 900, H = 446, L = 94, R = 24, T = 50, B = 60;
 
 function svg(tag, attributes, parent, text) {
   const node = document.createElementNS(NS, tag);
@@ -186,24 +186,26 @@ function draw({ model, el }, gone) {
       const x = X(limit);
       svg("rect", { class: "pp-over", x, y: T, width: W - R - x, height: H - T - B }, root);
       svg("line", { class: "pp-budget", x1: x, x2: x, y1: T, y2: H - B }, root);
+      svg("text", { class: "pp-budget-name", x: Math.min(W - 80, Math.max(L + 50, x)), y: T - 8, "text-anchor": "middle" }, root, `budget ${PRINT.bytes(limit)}`);
     }
     if (limit != null && up.key === "peak") {
       const y = Y(limit);
       svg("rect", { class: "pp-over", x: L, y: T, width: W - L - R, height: y - T }, root);
       svg("line", { class: "pp-budget", x1: L, x2: W - R, y1: y, y2: y }, root);
+      svg("text", { class: "pp-budget-name", x: W - R - 70, y: y - 8, "text-anchor": "middle" }, root, `budget ${PRINT.bytes(limit)}`);
     }
     for (const t of ticks(tall)) {
       svg("line", { class: "pp-grid", x1: L, x2: W - R, y1: Y(t), y2: Y(t) }, root);
-      svg("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, root, PRINT[up.unit](t));
+      svg("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, root, up.unit === "score" ? `${+(t * 100).toFixed(2)} %` : PRINT[up.unit](t));
     }
     for (const t of ticks(wide)) {
       svg("line", { class: "pp-tick", x1: X(t), x2: X(t), y1: H - B, y2: H - B + 4 }, root);
       svg("text", { x: X(t), y: H - B + 23, "text-anchor": "middle" }, root, PRINT[across.unit](t));
     }
-    const scale = ({ log }) => (log ? ", logarithmic" : "");
+    const scale = ({ log }) => (log ? ", logarithmic" : ""), aim = (m) => `${m.lower_is_better ? "lower" : "higher"} is better`;
     svg("path", { class: "pp-axis", d: `M${L},${T}V${H - B}H${W - R}` }, root);
-    svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, across.title + scale(wide));
-    svg("text", { x: 14, y: (T + H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${(T + H - B) / 2})` }, root, up.title + scale(tall));
+    svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, across.key === "peak" ? `peak memory of one step${scale(wide)}` : `${across.title} (${aim(across)})${scale(wide)}`);
+    svg("text", { x: 8, y: 16, class: "pp-strong" }, root, `${up.title} (${aim(up)})${scale(tall)}`);
     const better = (a, b, m) => (m.lower_is_better ? v(a, m).mean <= v(b, m).mean : v(a, m).mean >= v(b, m).mean);
     const beats = (a, b) => better(a, b, up) && better(a, b, across) && !(better(b, a, up) && better(b, a, across));
     const known = points.filter((p) => !p.over && p.values.peak?.kind === "measured"); // a prediction beats nobody

@@ -1,7 +1,7 @@
 // Any two measures against each other, with a budget that the reader moves. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
 const MAX_NAMES = 16; // beyond it only the front is named
-const W = 900, H = 446, L = 82, R = 24, T = 50, B = 62;
+const W = 900, H = 446, L = 94, R = 24, T = 50, B = 62;
 
 function svg(tag, attributes, parent, text) {
   const node = document.createElementNS(NS, tag);
