@@ -1,7 +1,7 @@
 // One training run: how it stands, its loss, the peak of each step under the budget, and the memory inside one step.
 // Draws model.get("info") and imports nothing. Start and Cancel are messages; without a kernel they are not shown.
 const NS = "http://www.w3.org/2000/svg";
-const W = 900, L = 78, R = 16, LOSS = [14, 150], PEAK = [186, 318], H = 372, INSIDE = [18, 158], INSIDE_H = 186;
+const W = 900, L = 94, R = 16, LOSS = [14, 150], PEAK = [186, 318], H = 372, INSIDE = [18, 158], INSIDE_H = 186;
 // Pinned runs: another colour, another dash and a letter at the end of the line.
 const PINS = [["#D55E00", "7 4"], ["#009E73", "2 3"], ["#CC79A7", "10 3 2 3"], ["#E69F00", "4 2"]];
 const SIGNS = { ready: "○", queued: "…", preparing: "…", running: "▶", cancelling: "■", done: "✓", cancelled: "■", diverged: "≁", gone: "∅" };
