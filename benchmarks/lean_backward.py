@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/lean_backward.py [--part PART] [--model MODEL] [--page]
 
-Parts are ``blocks``, ``cosines`` and ``activations`` (MobileTL), ``packing`` and ``scores`` (SlimFit), ``predicted``,
-``bytes``, ``rates`` (learning rates of every arm by training examples set aside, on a seed that no result uses) and
-``trained``.
+Parts are ``blocks``, ``cosines`` and ``activations`` (MobileTL), ``packing``, ``static`` and ``scores`` (SlimFit),
+``predicted``, ``bytes``, ``norms``, ``rates`` (learning rates of every arm by training examples set aside, on a seed
+that no result uses) and ``trained``.
 Trainings that are in the run store are not repeated, so the last part can be stopped and taken up; ``--stored`` trains
 nothing, ``--page`` only writes the page.
 """
@@ -71,7 +71,7 @@ class Setting(NamedTuple):
     epochs: float = 1
 
 
-_TRANSFORMER = ("packing", "predicted", "bytes", "rates", "trained", "scores")
+_TRANSFORMER = ("packing", "static", "predicted", "bytes", "rates", "trained", "scores")
 SETTINGS = {
     "efficientnet-lite0": Setting(
         "fashion-mnist",
@@ -84,7 +84,10 @@ SETTINGS = {
     "minilm": Setting("movie-sentiment", 32, 400, 400, _TRANSFORMER),
     "tiny-vit": Setting("digits", 16, 1000, 300, _TRANSFORMER, epochs=3),
 }
-PARTS = ("blocks", "cosines", "activations", "packing", "predicted", "bytes", "rates", "trained", "norms", "scores")
+PARTS = (
+    "blocks", "cosines", "activations", "packing", "static", "predicted", "bytes", "rates", "trained", "norms",
+    "scores",
+)  # fmt: skip
 TRAINING = ("rates", "trained", "activations", "scores")  #: parts that train, or read the store alone
 
 
@@ -246,6 +249,18 @@ def part_packing(bench: Bench) -> dict[str, Any]:
     exact, lean = (torch.cat([g.flatten() for g in found[p].values()]) for p in (False, True))
     error, cosine = (lean - exact).norm() / exact.norm(), torch.cosine_similarity(lean, exact, 0)
     return {"relative error": float(error), "cosine": float(cosine)}
+
+
+def part_static(bench: Bench) -> list[dict[str, Any]]:
+    """What SlimFit keeps for backward with each share of frozen layers, packed and not, predicted: all of it, and what
+    is left when nothing but the head and the biases train, which backward therefore reads whatever trains."""
+    rows = []
+    for packed in (False, True):
+        least = bench.case("slimfit", frozen=0.99, select="last", packed=packed).predict().saved
+        for share in FROZEN:
+            kept = bench.case("slimfit", frozen=share, packed=packed).predict().saved
+            rows.append({"packed": packed, "frozen": share, "static": least, "kept": kept})
+    return rows
 
 
 def part_bytes(bench: Bench) -> list[dict[str, Any]]:

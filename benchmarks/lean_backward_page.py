@@ -24,8 +24,13 @@ def write(stored: Mapping[str, Any]) -> None:
 
 
 def drawings(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The chart of every model by the name of its file."""
-    return {
+    """The chart of every model, and what SlimFit keeps, by the name of its file."""
+    bars = {
+        f"lean-static-{model}": charts.static_bars(model, parts["static"])
+        for model, parts in stored["models"].items()
+        if "static" in parts
+    }
+    return bars | {
         f"lean-chart-{model}": charts.chart(model, parts["trained"], arm_label, work(parts["predicted"]), "4 GiB")
         for model, parts in stored["models"].items()
         if "trained" in parts
@@ -49,6 +54,8 @@ def page(stored: Mapping[str, Any]) -> list[str]:
         lines.append(f"\n## {model}\n")
         if (info := drawn.get(f"lean-chart-{model}")) is not None:
             lines += [*charts.embedded(info, f"lean-chart-{model}"), ""]
+        if (info := drawn.get(f"lean-static-{model}")) is not None:
+            lines += [*charts.embedded(info, f"lean-static-{model}"), ""]
         for name, write_part in _PARTS.items():
             if parts.get(name):
                 lines += (
