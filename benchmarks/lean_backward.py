@@ -308,7 +308,7 @@ def part_trained(
         method, settings = parsed_way(way)
         told = _told(bench.case(method, **settings).config.model_dump())
         old = [r for r in known if r["method"] == method and r["settings"] == told] if method not in methods else []
-        rows += old or [_row(r) for r in find(bench, [way], SEEDS)]
+        rows += old or [_row(r, bench) for r in find(bench, [way], SEEDS)]
     return rows
 
 
@@ -327,13 +327,13 @@ def _told(config: Mapping[str, Any]) -> dict[str, Any]:
     return found | {k: v for k, v in config.items() if (k, v) == ("statistics", "moving")}
 
 
-def _row(record: RunRecord) -> Mapping[str, Any]:
+def _row(record: RunRecord, bench: Bench) -> Mapping[str, Any]:
     return {
         "method": record.method,
         "settings": _told(record.config),
         "seed": record.seed,
         "state": record.state.value,
-        "reason": record.reason,
+        "reason": record.reason.replace(bench.model, section(bench)),
         "score": record.score.get("value"),
         "steps": len(record.steps),
         "kept": record.measured.saved if record.measured else None,

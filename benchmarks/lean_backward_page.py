@@ -52,6 +52,7 @@ def page(stored: Mapping[str, Any]) -> list[str]:
     ]
     for model, parts in stored["models"].items():
         lines.append(f"\n## {model}\n")
+        lines += _FIRST_WORDS.get(model, ())
         if (info := drawn.get(f"lean-chart-{model}")) is not None:
             lines += [*charts.embedded(info, f"lean-chart-{model}"), ""]
         if (info := drawn.get(f"lean-static-{model}")) is not None:
@@ -283,6 +284,12 @@ _FROM_RANDOM = (
     "\nFrom random weights SlimFit is not reproduced: accuracy falls as more layers are frozen, at the best rate of "
     "each share as well. Its paper tunes pretrained models; what is frozen here has never been trained."
 )
+_FACTORY = (
+    "A net for a microcontroller that has learned digits in its factory and learns clothing here; all arms "
+    "run on this host. What its int8 step needs on the device itself: "
+    "[the microcontroller page](microcontroller.md)."
+)
+_FIRST_WORDS = {"mcu-net": (_FACTORY,)}
 _LAST_WORDS = {"efficientnet-lite0": (_WORST_STEP,), "tiny-vit": (_FROM_RANDOM,)}
 
 
