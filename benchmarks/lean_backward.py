@@ -283,12 +283,13 @@ def part_rates(
     find, grids, rows = _stored if stored else trained, RATES[section(bench)], []
     for way in rated(bench):
         method, *rest = way.split()
-        old = [row for row in known if row["way"] == way] if method not in methods else []
-        for rate in () if old else next(grids[name] for name in (way, method, "") if name in grids):
+        if methods and not {method, way} & set(methods):
+            rows += [row for row in known if row["way"] == way]
+            continue
+        for rate in next(grids[name] for name in (way, method, "") if name in grids):
             for record in find(more, [" ".join([method, f"lr={rate:g}", *rest])], (TUNING_SEED,)):
                 rows.append({"way": way, "rate": rate, "score": record.score.get("value")})
                 print(rows[-1], flush=True)
-        rows += old
     return rows
 
 
@@ -301,13 +302,14 @@ def rated(bench: Bench) -> list[str]:
 def part_trained(
     bench: Bench, stored: bool, methods: Sequence[str] = (), known: Sequence[Mapping[str, Any]] = ()
 ) -> list[Mapping[str, Any]]:
-    """Every arm with every seed; a way that was refused stands with its reason. Only ``methods`` are trained where some
-    are named, the others are as they are ``known``."""
+    """Every arm with every seed; a way that was refused stands with its reason. Only ``methods`` (or ways without their
+    rate) are trained where some are named, the others are as they are ``known``."""
     find, rows = _stored if stored else trained, []
     for way in arms(bench).trained:
         method, settings = parsed_way(way)
         told = _told(bench.case(method, **settings).config.model_dump())
-        old = [r for r in known if r["method"] == method and r["settings"] == told] if method not in methods else []
+        names = {method, " ".join(w for w in way.split() if not w.startswith("lr="))}
+        old = [] if names & set(methods) else [r for r in known if (r["method"], r["settings"]) == (method, told)]
         rows += old or [_row(r, bench) for r in find(bench, [way], SEEDS)]
     return rows
 

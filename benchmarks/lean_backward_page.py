@@ -219,9 +219,13 @@ def _rates(rows: Sequence[Row], predicted: Sequence[Row]) -> list[str]:
             f"\nThe best rate lies at an end of what was tried, so a better one may lie beyond: {', '.join(edges)}. "
             "What these arms score below may be less than they can."
         )
-    if any(r["way"].startswith("slimfit") for r in predicted):
-        rated = any(row["way"].startswith("slimfit") for row in rows)
-        lines.append(f"\n{_SLIMFIT_RATES if rated else _SLIMFIT_RULE}")
+    rated = {row["way"] for row in rows}
+    slim = [way for r in predicted if (way := _without_rate(r["way"])).startswith("slimfit") and "=" in way]
+    without = [way for way in slim if way not in rated and not any(lazy in way for lazy in ("packed=", "gradients="))]
+    if slim and rated.intersection(slim):
+        lines.append(f"\n{_SLIMFIT_RATES}")
+    if without:
+        lines.append(f"\n{_SLIMFIT_RULE.format(ways=', '.join(without))}")
     return lines
 
 
@@ -230,9 +234,8 @@ _SLIMFIT_RATES = (
     "rule, decides here."
 )
 _SLIMFIT_RULE = (
-    "**SlimFit has no row.** Its rate is full tuning's times (1 - F)^-0.75 for a share F of frozen layers. Nobody "
-    "tuned it, neither where dynamics choose nor where chance does: a score of SlimFit is that of the method with this "
-    "rule."
+    "**Without a row: {ways}.** There the rate is full tuning's times (1 - F)^-0.75 for a share F of frozen layers, "
+    "which nobody tuned."
 )
 
 
