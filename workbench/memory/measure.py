@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -56,21 +56,30 @@ def measure(
     if budget is not None:
         from workbench.memory.guard import guard
 
-        with guard(budget, step, batch, log=log):
-            return measure(step, batch, warm=warm)
+        with guard(budget, step, batch, log=log) as guarded:
+            return _measured(step, batch, warm, guarded.next_step)
+    return _measured(step, batch, warm, lambda _: None)
+
+
+def _measured(step: Step, batch: Any, warm: int, begins: Callable[[Tracker | None], None]) -> MemoryProfile:
+    """See :func:`measure`; ``begins`` is called before each step with the tracker that watches it."""
     exact = ledger.available()
     tracker = Tracker(step.model, MeasuredRunner() if exact else run_plainly)
     peaks, grown = list[int](), list[int]()
     with uncollected(), at_its_most():
         for _ in range(max(warm, 1)):
+            begins(tracker)
             with tracker.tracing():
                 tracker.step(step, batch)
         if exact:
+            begins(None)
             peaks.append(_bare_peak(tracker, step, batch, grown))
+        begins(tracker)
         with tracker.tracing():
             tracker.step(step, batch)
         traced = _profile(tracker, step)
         if exact and traced.peak > peaks[0]:
+            begins(None)
             peaks.append(_bare_peak(tracker, step, batch, grown))
     return _joined(tracker, step, traced, peaks, grown)
 

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from workbench.core import attribution
 from workbench.core.profile import Category, Phase
 from workbench.memory.events import Allocation, EventLog, categories_of
+from workbench.memory.ledger import Refusal
 from workbench.memory.outside import Foreign
 from workbench.memory.step import Step, kept_by_parts, own_tensors, storages_of, tensors_in
 from workbench.memory.unwatched import ADD, ADD_IN_PLACE, SCATTERS, accumulates, known_random_state, lean_pooling
@@ -43,10 +44,6 @@ def run_plainly(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
 class OverBudget(RuntimeError):
     """The tracker itself saw the limit passed (only where the ledger is not available)."""
 
-    def __init__(self, asked: int, live: int) -> None:
-        super().__init__(f"{asked} bytes asked while {live} were live")
-        self.asked, self.live = asked, live
-
 
 class Tracker(TorchDispatchMode):
     """Logs when every storage begins and ends, which operator, module and phase made it, and what for."""
@@ -62,6 +59,7 @@ class Tracker(TorchDispatchMode):
         self.limit: int | None = None  #: bytes; enforced after each operator when set
         self.highest = 0
         self.refused: tuple[tuple[str, str, Category], dict[Category, int]] | None = None
+        self.over: Refusal | None = None  #: what passed ``limit``
         self._known: dict[int, tuple[int, weakref.ref[Any]]] = {}
         self._pending: weakref.ref[Tensor] | None = None
         self._was_backward = False
@@ -146,7 +144,8 @@ class Tracker(TorchDispatchMode):
         self.highest = max(self.highest, self.log.live_bytes + inside)
         if self.limit is not None and self.log.live_bytes > self.limit:
             self.refused = self.asking(), self.ledger_now()
-            raise OverBudget(self.log.live_bytes - before, before)
+            self.over = Refusal(self.log.live_bytes - before, before, self.limit)
+            raise OverBudget(f"{self.over.asked} bytes asked while {before} were live")
         return result
 
     def _locate(self, func: Any, node: Any) -> None:
