@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 
 import numpy as np
 import pytest
@@ -250,3 +251,32 @@ def test_a_tape_copies_only_whole_numbers_that_are_known():
     tape.add(torch.ops.aten.add.Tensor, (ids, 1), {}, None, "forward", 0)
     unknown, known = tape.program.given
     assert unknown.values is None and torch.equal(known.values, ids)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: random.randrange(1, 10**6),
+        lambda: np.random.randint(1, 10**6),
+        lambda: int(torch.randint(1, 10**6, ())),
+    ],
+)
+def test_sizes_drawn_at_random_are_said_whoever_draws_them(draw):
+    def sized(step, loss):
+        step.model.kept = torch.zeros(10**7 + draw())
+
+    torch.manual_seed(3)
+    np.random.seed(3)
+    random.seed(3)
+    before = random.getstate(), torch.get_rng_state()
+    profile = ask(stepping(sized))
+    assert [r for r in profile.remarks if r.startswith("numbers drawn at random decide")]
+    assert random.getstate() == before[0] and torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_numbers_drawn_at_random_that_change_no_byte_are_not_said():
+    def shuffled(step, loss):
+        step.model.kept = torch.zeros(16)[torch.randperm(16)]
+        random.random()
+
+    assert not ask(stepping(shuffled)).remarks

@@ -21,6 +21,13 @@ def set_random_states(states: tuple[Any, ...]) -> None:
     random.setstate(states[2])
 
 
+def same_states(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Whether nothing was drawn between the two."""
+    (torch_one, numpy_one, python_one), (torch_other, numpy_other, python_other) = one, other
+    same = python_one == python_other and all(map(np.array_equal, numpy_one, numpy_other))
+    return same and torch.equal(torch_one.get_state(), torch_other.get_state())
+
+
 def seed_all(seed: int) -> None:
     """Begin all three at ``seed`` (32 bits)."""
     torch.manual_seed(seed)
