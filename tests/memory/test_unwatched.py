@@ -34,6 +34,8 @@ PICKS = {
     "gather": lambda x: x.gather(1, torch.arange(8).expand(2000, 8)),
     "sort": lambda x: x.sort(1).values,
     "topk": lambda x: x.topk(4, 1).values,
+    "mask": lambda x: x[torch.arange(2000) % 4 > 0],
+    "rows": lambda x: x[torch.arange(1500)],
     "max": lambda x: x.max(1, keepdim=True).values,
 }
 

@@ -17,10 +17,12 @@ _bare_max_pool1d = torch.max_pool1d
 
 _aten = torch.ops.aten
 ADD, ADD_IN_PLACE = _aten.add.Tensor, _aten.add_.Tensor
-#: What backward formulas do out of place, into zeros of their own, only because a mode watches (of a gather, a sort).
+#: What backward formulas do out of place, into zeros of their own, only because a mode watches (of a gather, a sort, a mask).
 SCATTERS: dict[Any, Any] = {
     _aten.scatter_add.default: _aten.scatter_add_.default,
     _aten.scatter.src: _aten.scatter_.src,
+    _aten.index_put.default: _aten.index_put_.default,
+    _aten._index_put_impl.default: _aten._index_put_impl_.default,
 }
 
 
