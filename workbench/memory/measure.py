@@ -50,6 +50,7 @@ def measure(
     One step runs bare under the ledger: its peak is the truth. The next runs under the tracker for category,
     module and time. Bytes of the peak that the tracker cannot place are workspace. Where the tracked step rose
     higher, a further bare one tells whether steps differ; the highest peak then counts, and ``remarks`` say so.
+    What begins at a later step is not seen here: a run's notes say when its steps grow.
     ``budget`` (bytes, with weights, state and inputs) is enforced during all of them; then ``BudgetExceeded`` is
     raised, explained from the ``log`` of the step's prediction where one is given.
     """
@@ -104,6 +105,11 @@ def _bare_peak(tracker: Tracker, step: Step, batch: Any, grown: list[int]) -> in
     return held + peak
 
 
+def growing(kept: int) -> str:
+    """What is said of a step that leaves more behind than it found."""
+    return f"the step keeps {kept:,} bytes more than it found, so later steps may rise higher"
+
+
 def _joined(tracker: Tracker, step: Step, traced: MemoryProfile, peaks: list[int], grown: list[int]) -> MemoryProfile:
     """The tracked step, with the bytes of the highest bare one."""
     threads = f"{torch.get_num_threads()} threads"
@@ -116,7 +122,7 @@ def _joined(tracker: Tracker, step: Step, traced: MemoryProfile, peaks: list[int
             "next may rise higher still"
         )
     elif grown[-1] >= GROWTH:
-        remarks.append(f"the step keeps {grown[-1]:,} bytes more than it found, so later steps may rise higher")
+        remarks.append(growing(grown[-1]))
     elif len(peaks) > 1:
         assumptions.append(f"the tracked step rose {traced.peak - peaks[0]} bytes above the bare one")
     whole = _profile(tracker, step, Tier.MEASURED, max(peaks) - traced.peak)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from workbench.memory.dataless import asked_about
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.formula import NOTE, inside_by_formula
+from workbench.memory.measure import GROWTH, growing
 from workbench.memory.outside import outside
 from workbench.memory.probe import LIMIT, Probe
 from workbench.memory.randomness import random_states, same_states, seed_all, set_random_states
@@ -153,7 +154,9 @@ class _Asked:
             if answers.asked:
                 notes.append("where the step asks for a truth value, the other one would stop it or change no byte")
             log, outer = tracker.log, outside(step.model) | tracker.foreign.told()
-            yield profile_of(log, self.tier, saved=tracker.saved, outside=outer, assumptions=notes), log
+            profile = profile_of(log, self.tier, saved=tracker.saved, outside=outer, assumptions=notes)
+            kept = log.live_bytes - sum(log.allocations[i].size for i in log.baseline)
+            yield (replace(profile, remarks=(growing(kept),)) if kept >= GROWTH else profile), log
             del batch  # the next one is made before this name is bound anew, and must not find this one live
 
     def _said(self, probe: Probe | None) -> Iterator[str]:

@@ -17,7 +17,7 @@ _bare_max_pool1d = torch.max_pool1d
 
 _aten = torch.ops.aten
 ADD, ADD_IN_PLACE = _aten.add.Tensor, _aten.add_.Tensor
-#: What backward formulas do out of place, into zeros of their own, only because a mode watches (of a gather, a sort, a mask).
+#: What backward formulas do out of place, into zeros of their own, only because a mode watches (of a gather, a mask).
 SCATTERS: dict[Any, Any] = {
     _aten.scatter_add.default: _aten.scatter_add_.default,
     _aten.scatter.src: _aten.scatter_.src,
