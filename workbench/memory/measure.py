@@ -15,8 +15,9 @@ from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.outside import outside
+from workbench.memory.runner import run_plainly
 from workbench.memory.step import Step, storages_of, tensors_in
-from workbench.memory.tracker import Tracker, run_plainly
+from workbench.memory.tracker import Tracker
 
 #: Bytes by which a step may leave more behind than it found before that is said: logs of single numbers are less.
 GROWTH = 1 << 12

@@ -37,8 +37,8 @@ class Foreign:
 
     def takes(self, storage: torch.UntypedStorage) -> bool:
         """Whether this storage is one; then it is counted here until :meth:`ended`."""
-        if storage.resizable() or "unknown" in storage.__dict__:  # torch's own, or one without data
-            return False
+        if "shared" not in storage.__dict__ and (storage.resizable() or "unknown" in storage.__dict__):
+            return False  # torch's own, or one without data
         self._live[storage._cdata] = storage.nbytes()
         self._highest = max(self._highest, sum(self._live.values()))
         return True

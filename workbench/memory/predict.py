@@ -25,11 +25,12 @@ from workbench.memory.measure import GROWTH, growing
 from workbench.memory.outside import outside
 from workbench.memory.probe import LIMIT, Probe
 from workbench.memory.randomness import random_states, same_states, seed_all, set_random_states
+from workbench.memory.runner import Runner
 from workbench.memory.shapes import mapped
 from workbench.memory.step import Step
 from workbench.memory.swapped import swap
 from workbench.memory.threads import no_threads
-from workbench.memory.tracker import Runner, Tracker
+from workbench.memory.tracker import Tracker
 from workbench.memory.variants import checked
 
 #: Called as ``tell(operator, args, kwargs, result)``.
