@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import mmap
 import random
+import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from workbench.core.profile import Tier
 from workbench.memory.dataless import asked_about, dataless, known
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.measure import measure
+from workbench.memory.outside import PYTHON
 from workbench.memory.predict import predict
 
 aten = torch.ops.aten
@@ -167,6 +171,28 @@ def test_memory_of_others_has_a_line_of_its_own():
     case = stepping(uses_numpy)
     measured = measure(case.make(case.build("cpu")), case.batch())
     assert measured.outside == found.outside
+
+
+def _mapped():
+    made = mmap.mmap(-1, 4 << 20)
+    made.write(b"1" * (4 << 20))
+
+
+BESIDE = {"numpy": lambda: np.ones(1 << 19), "bytes": lambda: bytearray(4 << 20), "mmap": _mapped}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_memory_that_torch_never_touches_has_a_line_too(name):
+    case = stepping(lambda step, loss: BESIDE[name]())
+    step = case.make(case.build("cpu"))
+    measured = measure(step, case.batch())
+    assert 4 << 20 <= measured.outside[PYTHON] < 4.5 * (1 << 20)
+    case = stepping(no_check)
+    step = case.make(case.build("cpu"))
+    assert not measure(step, case.batch()).outside
+    step.parts = SimpleNamespace(history=[np.ones(1 << 19)])
+    assert 4 << 20 <= measure(step, case.batch()).outside[PYTHON] < 4.5 * (1 << 20)
+    assert not tracemalloc.is_tracing()
 
 
 def copies_weights(step, loss):

@@ -14,7 +14,7 @@ from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.events import EventLog, profile_of
-from workbench.memory.outside import outside
+from workbench.memory.outside import LEAST, PYTHON, outside, python_memory
 from workbench.memory.runner import run_plainly
 from workbench.memory.step import Step, storages_of, tensors_in
 from workbench.memory.tracker import Tracker
@@ -46,9 +46,10 @@ def fresh_bytes(result: Any, before: set[int]) -> int:
 def measure(
     step: Step, batch: Any, *, warm: int = 1, budget: int | None = None, log: EventLog | None = None
 ) -> MemoryProfile:
-    """Memory of the step after ``warm`` steps (so that optimizer state exists); performs ``warm + 2`` steps.
+    """Memory of the step after ``warm`` steps (so that optimizer state exists); performs ``warm + 3`` steps.
 
-    One step runs bare under the ledger: its peak is the truth. The next runs under the tracker for category,
+    One step shows what numpy and Python hold beside torch (``outside``). One runs bare under the ledger: its peak is
+    the truth. The next runs under the tracker for category,
     module and time. Bytes of the peak that the tracker cannot place are workspace. Where the tracked step rose
     higher, a further bare one tells whether steps differ; the highest peak then counts, and ``remarks`` say so.
     What begins at a later step is not seen here: a run's notes say when its steps grow.
@@ -73,6 +74,8 @@ def _measured(step: Step, batch: Any, warm: int, begins: Callable[[Tracker | Non
             begins(tracker)
             with tracker.tracing():
                 tracker.step(step, batch)
+        begins(None)
+        beside = python_memory(step, batch)
         if exact:
             begins(None)
             peaks.append(_bare_peak(tracker, step, batch, grown))
@@ -83,7 +86,9 @@ def _measured(step: Step, batch: Any, warm: int, begins: Callable[[Tracker | Non
         if exact and traced.peak > peaks[0]:
             begins(None)
             peaks.append(_bare_peak(tracker, step, batch, grown))
-    return _joined(tracker, step, traced, peaks, grown)
+    found = _joined(tracker, step, traced, peaks, grown)
+    beside -= sum(tracker.foreign.told().values())  # arrays that became tensors have a line already
+    return replace(found, outside={**found.outside, PYTHON: beside}) if beside >= LEAST else found
 
 
 def _profile(tracker: Tracker, step: Step, source: Tier = Tier.TRACKED, extra: int = 0) -> MemoryProfile:
