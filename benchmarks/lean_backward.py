@@ -40,17 +40,22 @@ from workbench.testing import Subject
 
 RESULTS = Path(__file__).resolve().parent / "results" / "lean_backward.json"
 SEEDS = (0, 1, 2)
+FACTORY_NET = "mcu-net"
 TUNING_SEED = 3
 RATES_SMALL = (0.001, 0.003, 0.01, 0.03, 0.1)  #: of small nets
 VALIDATION = 200  #: further training examples that rates are chosen by
-#: Rates that each way tries, by its method; without one, those of all.
+#: Rates that each way tries, by the way or by its method; without one, those of all.
 RATES: dict[str, dict[str, tuple[float, ...]]] = {
     "efficientnet-lite0": {"": (0.001, 0.003, 0.01, 0.03), "head": (0.003, 0.01, 0.03, 0.1)},
     "minilm": {
         "full": (3e-5, 1e-4, 3e-4), "lora": (1e-3, 3e-3, 1e-2), "s2ft": (1.5e-3, 5e-3, 1.5e-2),
         "green-trainer": (3e-4, 1e-3, 3e-3), "bias": (5e-4, 2e-3, 1e-2), "last-blocks": (1e-4, 3e-4, 1e-3),
+        "slimfit": (1e-4, 3e-4, 1e-3),
     },
-    "tiny-vit": {"": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)},
+    "mcu-net": {
+        "": (0.001, 0.003, 0.01, 0.03), "head": (0.003, 0.01, 0.03, 0.1), "int8-training": (0.01, 0.03, 0.1, 0.3),
+    },
+    "tiny-vit": {"": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), "slimfit": (0.0003, 0.001, 0.003, 0.01)},
 }  # fmt: skip
 
 
@@ -58,7 +63,7 @@ class Setting(NamedTuple):
     """A task, a model and its shapes; ``parts`` are those that make sense of it."""
 
     task: str
-    length: int
+    length: int | None
     train: int
     test: int
     parts: tuple[str, ...]
@@ -75,6 +80,7 @@ SETTINGS = {
         500,
         ("blocks", "cosines", "activations", "predicted", "bytes", "rates", "trained", "norms"),
     ),
+    "mcu-net": Setting("fashion-mnist", None, 960, 500, ("predicted", "bytes", "rates", "trained")),
     "minilm": Setting("movie-sentiment", 32, 400, 400, _TRANSFORMER),
     "tiny-vit": Setting("digits", 16, 1000, 300, _TRANSFORMER, epochs=3),
 }
@@ -88,7 +94,7 @@ def main() -> None:
         bench = opened(model)
         for part in (p for p in asked.part if p in SETTINGS[model].parts):
             given = {"stored": asked.stored} if part in TRAINING else {}
-            if part == "trained" and asked.method:
+            if part in ("rates", "trained") and asked.method:
                 given |= {"methods": asked.method, "known": results()["models"].get(model, {}).get(part, [])}
             made = globals()[f"part_{part}"](bench, **given)
             stored = results()  # read anew: another part may have ended meanwhile
@@ -105,13 +111,23 @@ def results() -> dict[str, Any]:
 
 
 def opened(model: str) -> Bench:
+    """The bench of one section; the microcontroller's net leaves a factory where it has learned digits."""
     one = SETTINGS[model]
+    if model == FACTORY_NET:
+        school = wb.open("digits", model, budget="4GiB", batch=32, train=1000, test=300)
+        model = factory_model(school, epochs=4)
     shape = {"batch": one.batch, "length": one.length, "train": one.train, "test": one.test, "epochs": one.epochs}
     return wb.open(one.task, model, budget="4GiB", **shape)
 
 
+def section(bench: Bench) -> str:
+    """The name of the bench's model on the page."""
+    return bench.model if bench.model in SETTINGS else FACTORY_NET
+
+
 def arms(bench: Bench) -> Arms:
-    return convolution_arms(bench) if bench.model == "efficientnet-lite0" else transformer_arms(bench, FROZEN)
+    convolutional = section(bench) in ("efficientnet-lite0", FACTORY_NET)
+    return convolution_arms(bench) if convolutional else transformer_arms(bench, FROZEN)
 
 
 def part_blocks(bench: Bench) -> list[dict[str, Any]]:
@@ -243,24 +259,28 @@ def part_bytes(bench: Bench) -> list[dict[str, Any]]:
     return rows
 
 
-def part_rates(bench: Bench, stored: bool) -> list[dict[str, Any]]:
-    """Score of each way at each rate on examples set aside, on the tuning seed."""
+def part_rates(
+    bench: Bench, stored: bool, methods: Sequence[str] = (), known: Sequence[Mapping[str, Any]] = ()
+) -> list[Mapping[str, Any]]:
+    """Score of each way at each rate on examples set aside, on the tuning seed; ``methods`` and ``known`` as below."""
     assert bench.sizes.train is not None
     more = replace(bench, sizes=replace(bench.sizes, train=bench.sizes.train + VALIDATION)).validating(VALIDATION)
-    find, grids, rows = _stored if stored else trained, RATES[bench.model], []
+    find, grids, rows = _stored if stored else trained, RATES[section(bench)], []
     for way in rated(bench):
         method, *rest = way.split()
-        for rate in grids.get(method, grids.get("", ())):
+        old = [row for row in known if row["way"] == way] if method not in methods else []
+        for rate in () if old else next(grids[name] for name in (way, method, "") if name in grids):
             for record in find(more, [" ".join([method, f"lr={rate:g}", *rest])], (TUNING_SEED,)):
                 rows.append({"way": way, "rate": rate, "score": record.score.get("value")})
                 print(rows[-1], flush=True)
+        rows += old
     return rows
 
 
 def rated(bench: Bench) -> list[str]:
-    """Ways whose rate is chosen: not SlimFit's, which follows a rule, nor recomputing, which is full tuning."""
+    """Ways whose rate is chosen: all but recomputing, which is full tuning."""
     plain = (" ".join(w for w in way.split() if not w.startswith("lr=")) for way in arms(bench).trained)
-    return [way for way in dict.fromkeys(plain) if not way.startswith(("slimfit", "checkpointing"))]
+    return [way for way in dict.fromkeys(plain) if not way.startswith("checkpointing")]
 
 
 def part_trained(

@@ -1,15 +1,17 @@
 """Slices of channels (S2FT) and chosen tensors (GreenTrainer) beside adapters, on real models; writes a page.
 
-    OMP_NUM_THREADS=1 python benchmarks/lean_transformers.py [--part PART] [--model MODEL] [--stored] [--page]
+    OMP_NUM_THREADS=1 python benchmarks/lean_transformers.py [--part PART] [--model MODEL] [--method METHOD] [--page]
 
 Parts are ``exact``, ``bytes``, ``target`` and ``trained``. Trainings come from the run store where they are there, so
-the last part can be run in pieces; ``--stored`` trains nothing, ``--page`` only writes the page.
+the last part can be run in pieces; ``--method`` trains that one alone and keeps what is known of others, ``--stored``
+trains nothing, ``--page`` only writes the page. ``lazy`` are GreenTrainer's lazy arms: their operations and bytes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,12 +34,21 @@ from workbench.studies.operations import spent
 from workbench.tasks.classification import evaluating
 
 RESULTS = Path(__file__).resolve().parent / "results" / "lean_transformers.json"
-PARTS = ("exact", "bytes", "target", "trained")
+PARTS = ("exact", "bytes", "target", "lazy", "rates", "trained")
+TUNING_SEED = 3
+VALIDATION = 48  #: further training examples that rates are chosen by
+#: Rates that are tried where a model has none of its own; MiniLM's stand on the lean page.
+RATES = {
+    "smollm2-rated": {"lora": (1e-3, 3e-3, 1e-2), "s2ft": (1.5e-3, 5e-3, 1.5e-2)},
+}
 SEEDS = (0, 1, 2)
 
 
 class Setting(NamedTuple):
-    """A task, a model and its shapes; ``rhos`` are targets that a step of the model can meet."""
+    """A task, a model and its shapes; ``rhos`` are targets that a step of the model can meet.
+
+    At 128 tokens 49 requests are short enough, which leaves 8 to test on; at 144 there are 180.
+    """
 
     task: str
     held_out: str
@@ -48,11 +59,15 @@ class Setting(NamedTuple):
     epochs: float
     rhos: tuple[float, ...]
     budget: str = "1GiB"
+    parts: tuple[str, ...] = ("exact", "bytes", "target", "lazy", "trained")
 
 
 SETTINGS = {
     "minilm": Setting("movie-sentiment", "newsgroups", 16, None, 800, 500, 2, (0.36, 0.5, 0.7)),
     "smollm2": Setting("function-calling", "python-code", 2, 128, 40, 8, 1, (0.5, 0.6, 0.7), "4GiB"),
+    "smollm2-rated": Setting(
+        "function-calling", "python-code", 2, 144, 40, 80, 1, (0.5,), "4GiB", ("rates", "trained")
+    ),
 }
 
 
@@ -60,10 +75,13 @@ def main() -> None:
     asked = arguments(__doc__, PARTS, SETTINGS)
     stored: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"models": {}}
     for model in asked.model if not asked.page else ():
-        for part in asked.part:
+        for part in (p for p in asked.part if p in SETTINGS[model].parts):
             bench = opened(model)
-            given = (bench, SETTINGS[model], asked.stored) if part == "trained" else (bench, SETTINGS[model])
-            made = globals()[f"part_{part}"](*given)
+            more: dict[str, Any] = {}
+            if part in ("rates", "trained"):
+                known = stored["models"].get(model, {}).get(part, []) if asked.method else []
+                more = {"stored": asked.stored, "methods": asked.method or (), "known": known}
+            made = globals()[f"part_{part}"](bench, SETTINGS[model], **more)
             stored["models"].setdefault(model, {})[part] = made
             stored |= {"when": now(), "host": environment()}
             RESULTS.write_text(json.dumps(stored, indent=1, default=str) + "\n")
@@ -74,7 +92,7 @@ def main() -> None:
 def opened(model: str) -> Bench:
     one = SETTINGS[model]
     shape = {"batch": one.batch, "length": one.length, "train": one.train, "test": one.test, "epochs": one.epochs}
-    return wb.open(one.task, model, budget=one.budget, held_out=one.held_out, **shape)
+    return wb.open(one.task, model.removesuffix("-rated"), budget=one.budget, held_out=one.held_out, **shape)
 
 
 def part_exact(bench: Bench, _: Setting) -> list[dict[str, Any]]:
@@ -158,42 +176,115 @@ def part_target(bench: Bench, one: Setting) -> list[dict[str, Any]]:
     return rows
 
 
-def part_trained(bench: Bench, one: Setting, stored: bool) -> list[dict[str, Any]]:
-    """Every arm with every seed: score, what was forgotten, operations, peaks."""
-    made: Arms = arms(bench, rhos=[rho for rho in one.rhos if rho >= 0.5][:1])
-    ways = list(dict.fromkeys((*made.slices, *made.tensors)))
-    records = _stored(bench, ways) if stored else trained(bench, ways, SEEDS)
-    work = spent(records)
-    return [
-        {
-            "method": r.method,
-            "settings": {
-                k: r.config[k] for k in ("lr", "r", "channels", "rho", "select", "spare", "compute") if k in r.config
-            },
-            "seed": r.seed,
-            "state": r.state.value,
-            "score": r.score,
-            "held_out": r.held_out,
-            "trained": r.trainable,
-            "adapter": r.adapter_bytes,
-            "predicted": r.predicted.peak if r.predicted else None,
-            "measured": r.measured.peak if r.measured else None,
-            "highest": max((s.peak for s in r.steps if s.peak is not None), default=None),
-            "median": sorted(s.peak or 0 for s in r.steps)[len(r.steps) // 2] if r.steps else None,
-            "training": work[r.id].training if r.id in work else None,
-            "choosing": work[r.id].choosing if r.id in work else None,
-            "full": work[r.id].full if r.id in work else None,
-        }
-        for r in records
-    ]
+def part_lazy(bench: Bench, one: Setting) -> list[dict[str, Any]]:
+    """GreenTrainer at the first target that is trained, and its lazy arms: operations of a step after a choice on a
+    real batch, by torch's counter, and bytes of the worst step, predicted and measured."""
+    from workbench.session import Session
+
+    rows = []
+    for lazy in ({}, {"costs": "own"}, {"gradients": "all"}):
+        case = bench.case("green-trainer", rho=_first(one), **lazy)
+        predicted, measured = case.predict(), measure(case.step(case.attached()), case.example())
+        session = Session(case, 0, None, bench.schedule, bench.sizes)
+        session.prepare()
+        step, batch = session.training, next(session._batches())
+        step(batch, seed=0)
+        with FlopCounterMode(display=False) as flops:
+            step(batch, seed=1)
+        choice = step.parts.estimator.choices[0]  # type: ignore[attr-defined]
+        rows.append(
+            {
+                "arm": " ".join(f"{k}={v}" for k, v in lazy.items()),
+                "rho": _first(one),
+                "operations": flops.get_total_flops() / choice.full,
+                "kept": measured.saved,
+                "gradients": dict(predicted.by_category).get("gradients", 0),
+                "predicted": predicted.peak,
+                "measured": measured.peak,
+            }
+        )
+    return rows
 
 
-def _stored(bench: Bench, ways: Sequence[str]) -> list[RunRecord]:
+def _first(one: Setting) -> float:
+    """The target that is trained: the first one of half of full tuning's operations or more."""
+    return next(rho for rho in one.rhos if rho >= 0.5)
+
+
+def part_rates(
+    bench: Bench, one: Setting, stored: bool, methods: Sequence[str] = (), known: Sequence[Mapping[str, Any]] = ()
+) -> list[Mapping[str, Any]]:
+    """Score at each rate on training examples set aside, on a seed that no result uses; ``methods`` as below."""
+    assert bench.sizes.train is not None
+    grids = RATES[f"{bench.model}-rated"]
+    sizes = replace(bench.sizes, train=bench.sizes.train + VALIDATION)
+    more = replace(bench, sizes=sizes, held_out="").validating(VALIDATION)
+    made, rows = arms(bench, rhos=[_first(one)]), [row for row in known if row["method"] not in methods]
+    ways = {way.split()[0]: way for way in reversed((*made.slices, *made.tensors))}  # the first of each method
+    for method in (m for m in grids if not methods or m in methods):
+        for rate in grids[method]:
+            way = " ".join(f"lr={rate:g}" if w.startswith("lr=") else w for w in ways[method].split())
+            for r in _stored(more, [way], (TUNING_SEED,)) if stored else trained(more, [way], (TUNING_SEED,)):
+                rows.append({"method": method, "rate": rate, "score": r.score.get("value"), "count": VALIDATION})
+                print(rows[-1], flush=True)
+    return rows
+
+
+def part_trained(
+    bench: Bench, one: Setting, stored: bool, methods: Sequence[str] = (), known: Sequence[Mapping[str, Any]] = ()
+) -> list[Mapping[str, Any]]:
+    """Every arm with every seed: score, what was forgotten, operations, peaks. Only ``methods`` are trained where some
+    are named (a name may bring its way of selecting, ``green-trainer select=importance``), others are as ``known``."""
+    made: Arms = arms(bench, rhos=[_first(one)])
+    rows: list[Mapping[str, Any]] = []
+    for way in dict.fromkeys((*made.slices, *made.tensors)):
+        method, settings = parsed_way(way)
+        told = _told(bench.case(method, **settings).config.model_dump())
+        names = (method, f"{method} select={told.get('select')}")
+        if methods and not set(names) & set(methods):
+            rows += [r for r in known if (r["method"], r["settings"]) == (method, told)]
+            continue
+        records = _stored(bench, [way], SEEDS) if stored else trained(bench, [way], SEEDS)
+        work = spent(records)
+        rows += [_row(r, work.get(r.id)) for r in records]
+    return rows
+
+
+def _told(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that tell arms apart. What importance leaves unspent is filled by importance alone."""
+    keys = ("lr", "r", "channels", "rho", "select", "compute")
+    found = {k: config[k] for k in keys if k in config}
+    return found | ({"spare": config["spare"]} if config.get("select") == "importance" else {})
+
+
+def _row(r: RunRecord, work: Any) -> dict[str, Any]:
+    return {
+        "method": r.method,
+        "settings": _told(r.config),
+        "seed": r.seed,
+        "state": r.state.value,
+        "score": r.score,
+        "held_out": r.held_out,
+        "trained": r.trainable,
+        "adapter": r.adapter_bytes,
+        "predicted": r.predicted.peak if r.predicted else None,
+        "measured": r.measured.peak if r.measured else None,
+        "kept": r.measured.saved if r.measured else None,
+        "highest": max((s.peak for s in r.steps if s.peak is not None), default=None),
+        "median": sorted(s.peak or 0 for s in r.steps)[len(r.steps) // 2] if r.steps else None,
+        "seconds": r.step_time.value if r.step_time else None,
+        "training": work.training if work else None,
+        "choosing": work.choosing if work else None,
+        "full": work.full if work else None,
+    }
+
+
+def _stored(bench: Bench, ways: Sequence[str], seeds: Sequence[int]) -> list[RunRecord]:
     """Runs that are in the store."""
     found = []
     for way in ways:
         method, settings = parsed_way(way)
-        for seed in SEEDS:
+        for seed in seeds:
             record = bench.store.finished(bench.cell(bench.case(method, **settings), seed).key())
             found += [] if record is None else [record]
     return found

@@ -9,14 +9,24 @@ Names are resolved on first use, so that importing this package loads no heavy l
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import os
 import sys
 from typing import Any
 
+from workbench.core import asleep
+
 # Read by torch's thread pool when torch is loaded. Threads that wait by spinning fight with whatever else runs on
 # a small machine: beside one other busy process a step of MiniLM took 5.1 s with spinning and 0.6 s without.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+asleep.sleep()
+
+# At the end of a process Python looks through all that was imported for garbage, which takes a second and frees what
+# the system frees at once anyway. Registered first, so that it is called last.
+atexit.register(gc.freeze)
 
 __distribution__ = "pintpot"
 

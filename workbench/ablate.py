@@ -57,6 +57,10 @@ class Cell:
         more |= {"cosines": self.cosines} if self.cosines else {}  # the same training, but a record that holds more
         return content_key(identity | more)
 
+    def question(self) -> str:
+        """What a search for ways out answers: the same for every seed."""
+        return content_key(self.case.identity() | {"budget": self.budget})
+
     def checkpoints(self, folder: Path) -> Checkpoints:
         """This cell's own below ``folder``."""
         key = self.key()
@@ -136,11 +140,10 @@ def sweep(
         if cancel.is_set():  # a cell may end, refused or from the store, without ever looking
             raise Interrupted(stopped)
         told = partial(_tell, observe, done, total, cell)
-        question = content_key(cell.case.identity() | {"budget": cell.budget})
-        left = 0.0 if question in searched else min(SECONDS, patience)
+        left = 0.0 if cell.question() in searched else min(SECONDS, patience)
         record, stored = settle(cell, store, cancel, told, left)
         if record.ways is not None:
-            searched.add(question)
+            searched.add(cell.question())
             patience -= 0.0 if stored else SECONDS
         if record.state is State.CANCELLED:
             if observe is not None:

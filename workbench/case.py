@@ -11,6 +11,7 @@ from workbench.core.errors import BadInput, Incompatible
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.seeds import derive
 from workbench.core.versions import installed_version
+from workbench.records.content import content_key
 
 if TYPE_CHECKING:
     from torch import nn
@@ -129,6 +130,7 @@ class Case:
         with torch.device(device):
             attached = self.method.attach(model, self.attached_config)
         attached.train()
+        attached.pintpot_case = content_key(self.identity())  # type: ignore[assignment]
         return attached
 
     def step(self, model: nn.Module) -> TrainingStep:

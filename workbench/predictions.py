@@ -283,10 +283,14 @@ def _key(case: Case, what: str, code: str) -> str:
 
 
 def _identity(case: Case) -> dict[str, Any]:
-    """``case.identity()``, asked for once: the versions in it are read from files."""
+    """``case.identity()`` without the learning rate of our own methods, which decides no byte: what is tried at many
+    rates is traced once. Asked for once, because the versions in it are read from files."""
     held: dict[str, Any] | None = case.__dict__.get("_identity")
     if held is None:
-        held = case.__dict__["_identity"] = case.identity()
+        held = case.identity()
+        if not case.method.source:
+            held["config"] = {name: value for name, value in held["config"].items() if name != "lr"}
+        case.__dict__["_identity"] = held
     return held
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from workbench.case import Case
@@ -290,9 +291,8 @@ def _broken(error: RuntimeError | MemoryError, *, begun: bool) -> tuple[State, s
 def _results(
     session: Session, steps: list[StepRecord], scored: Metrics | None, before: Metrics | None
 ) -> dict[str, Any]:
-    from statistics import median
-
     from workbench.adapters.tensor_file import file_bytes
+    from workbench.lens.layers import layer_names
 
     plain = [s.seconds for i, s in enumerate(steps) if i > 1 and not s.layer_norms]
     data = session.data
@@ -305,6 +305,7 @@ def _results(
         "step_time": Quantity(median(plain), "measured", "median of the steps without instruments") if plain else None,
         "trainable": sum(getattr(p, "stands_for", p.numel()) for p in session.training.parameters),
         "parameters": sum(p.numel() for p in session.model.parameters()),
+        "layers": tuple(dict.fromkeys(layer_names(session.model).values())),
         "choices": tuple(choice.to_dict() for choice in getattr(session.training.parts.estimator, "choices", ())),
         "adapter_bytes": file_bytes(session.case.method.adapter_state(session.model)),
         "score": asdict(scored) if scored is not None else {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ def pintpot(
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        finally:
+            gc.enable()  # a process of its own ends with its answer; this one goes on
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

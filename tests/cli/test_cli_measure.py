@@ -55,3 +55,9 @@ def test_a_step_that_fails_on_a_shape_is_said_in_a_sentence(pintpot, folders):
     (folder / "config.json").write_text(json.dumps(config))
     outcome = pintpot("measure", "--model", f"path:{folder}", "--batch", "1", "--length", "20")
     assert outcome.code == 2 and "its step fails on this model and shape" in outcome.err
+
+
+def test_each_side_says_once_what_it_is(pintpot):
+    outcome = pintpot("measure", "--model", "tiny-bert", "--method", "head", "--batch", "2", "--length", "8")
+    assert "predicted: fake tensors" in outcome.out + outcome.err
+    assert "predicted: predicted" not in outcome.out + outcome.err and "measured: measured" not in outcome.out

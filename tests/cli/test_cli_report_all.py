@@ -17,3 +17,9 @@ def test_a_parameter_that_no_report_has_is_refused_before_anything_runs(pintpot,
     outcome = pintpot("report", "all", "-p", "profil=quick")
     assert outcome.code == 2 and "profile" in outcome.err
     assert folders.files() == set()
+
+
+def test_what_belongs_to_a_report_asks_for_its_name(pintpot):
+    outcome = pintpot("report", "-p", "profile=quick")
+    assert outcome.code == 2 and outcome.err.startswith("pintpot: report: ") and "first-run" in outcome.err
+    assert pintpot("report").code == 0

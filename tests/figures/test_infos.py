@@ -109,6 +109,13 @@ def test_frozen_is_not_zero(records):
     assert "mezo" not in [m.label for m in info.maps]
 
 
+def test_one_run_alone_shows_what_it_leaves_frozen(records):
+    alone = next(r for r in records if r.method == "head")
+    info = figures.gradients([replace(alone, layers=("encoder.layer.6", *synthetic.LAYERS))])
+    assert info.maps[0].frozen.count(False) == 1 and len(info.layers) == len(synthetic.LAYERS) + 1
+    assert f"trains 1 of {len(info.layers)} layers" in info.alt.replace("trains in", "trains")
+
+
 def test_loss_curves_end_where_the_loss_stops_being_finite():
     steps = run("lora", 0).steps
     broken = tuple(replace(s, loss=math.nan) if s.step >= 10 else s for s in steps)

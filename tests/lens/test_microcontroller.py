@@ -164,3 +164,22 @@ def test_only_integer_graphs_are_planned(settings):
 def test_live_bytes_are_those_of_the_buffers():
     plan = StepPlan((Buffer("a", "map", 3, 0, 2), Buffer("b", "map", 5, 1, 3)), ("x", "y", "z"), (), (), 8)
     assert plan.live == (3, 8, 5) and plan.peak_instruction == 1
+
+
+def test_one_kept_net_gives_each_scheme_the_plan_of_its_own_net() -> None:
+    """Planned after the widest scheme, nothing of that one is left in a narrower one."""
+    plan_step(case(**ALL, gradients="all"))
+    kept = plan_step(case(**SCHEME))
+    alone = case(**SCHEME)
+    net = alone.attached(device="meta", weights=False)
+    assert kept == alone.method.device_plan(net, alone.spec, alone.config, alone.length)
+
+
+def test_a_learning_rate_is_traced_once() -> None:
+    from workbench.predictions import _key, known
+
+    first, second = (Case("tokens", "tiny-bert", "head", 2, 8, settings={"lr": lr}) for lr in (0.01, 0.02))
+    first.predict()
+    assert known(second) and first.identity() != second.identity()
+    other = Case("tokens", "tiny-bert", "head", 2, 8, settings={"lr": 0.01, "optimizer": "sgd"})
+    assert _key(first, "x", "") == _key(second, "x", "") != _key(other, "x", "")

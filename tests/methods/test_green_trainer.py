@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Category
+from workbench.engine.capture import capture
 from workbench.memory.guard import guard
 from workbench.memory.measure import measure
 from workbench.parts.estimator.adaptive import Adaptive
@@ -307,3 +309,22 @@ def test_chosen_tensors_learn_no_worse_than_random_ones_at_the_same_operations(t
         assert max(s.peak for s in record.steps) <= record.predicted.peak
     found = paired_difference(*({r.seed: r.accuracy for r in some} for some in (chosen, drawn)))
     assert found.count == 3 and found.high > 0, f"told apart to the worse: {found}"
+
+
+def test_costs_are_counted_once_for_all_seeds_of_a_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench.parts.estimator import adaptive
+
+    case = Subject("green-trainer", "tiny-bert", {"rho": 0.6}).case
+    monkeypatch.setattr(adaptive, "_latest", type(adaptive._latest)())
+    asked: list[Any] = []
+    monkeypatch.setattr(adaptive, "capture", lambda *given: asked.append(given) or capture(*given))
+    choices = []
+    for seed in (0, 1):
+        step = case.step(case.attached(seed=seed))
+        step(case.example(), seed=seed)
+        choices.append(step.parts.estimator.choices[-1])
+    assert len(asked) == 1 and choices[0].full == choices[1].full
+    other = replace(case, batch=case.batch + 1)
+    step = other.step(other.attached())
+    step(other.example(), seed=0)
+    assert len(asked) == 2 and step.parts.estimator.choices[-1].full > choices[0].full

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from workbench import figures
 from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible
 from workbench.core.profile import Tier
@@ -102,9 +103,14 @@ def test_what_the_device_itself_needs_stands_beside_its_emulation(board):
     assert head < own < emulated
     found = fit(cases, board, own, tier=Tier.FAKE)
     lines = {v.method: v for v in found}
-    assert lines["int8-training"].fits != "fits" and "which is within the budget" in lines["int8-training"].summary
+    assert lines["int8-training"].fits == "fits if" and "which is within the budget" in lines["int8-training"].summary
+    assert [(c.peak, c.source) for c in lines["int8-training"].changes] == [(own, "planned")]
     assert lines["int8-training"].to_dict()["on_device"]["own"] == own
     assert "on the device itself, one example a step: int8-training" in found.sentence
+    shown = figures.fit_table(found.table, head, found)
+    (row,) = (m for m in shown.methods if m.method == "int8-training")
+    assert row.ways[0][1:] == (own, "planned") and "device itself" not in shown.alt, "the reader moves the budget"
+    assert figures.fit_table(found.table, own).alt.endswith("On the device itself: int8-training.")
     assert lines["head"].need is None and "device" not in lines["head"].summary
     kept = FitTable.from_dict(json.loads(json.dumps(found.table.to_dict())))
     (short,) = (v for v in kept.at(head - 1) if v.method == "int8-training")

@@ -21,10 +21,25 @@ def stored(name: str):
     return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["lean_backward", "lean_transformers"])
+@pytest.mark.parametrize("name", ["lean_backward", "lean_transformers", "microcontroller"])
 def test_the_page_is_what_the_renderer_makes_of_the_results(name):
     renderer = page_of(name)
     assert renderer.PAGE.read_text(encoding="utf-8") == "\n".join(renderer.page(stored(name))) + "\n"
+
+
+@pytest.mark.parametrize("name", ["lean_backward", "lean_transformers", "microcontroller"])
+def test_pictures_are_drawn_from_the_stored_results(name):
+    renderer = page_of(name)
+    for file, info in renderer.drawings(stored(name)).items():
+        assert (renderer.PAGE.parent / f"{file}.svg").read_text(encoding="utf-8") == renderer.charts.drawn(info)
+
+
+def test_the_chart_of_every_model_has_the_easy_baselines_and_three_seeds():
+    for info in page_of("lean_backward").drawings(stored("lean_backward")).values():
+        drawn = {place.label.split()[0] for place in info.costs[0].places}
+        assert {"full", "lora", "bias", "last-blocks"} <= drawn
+        assert any("green-trainer" in p.label and "select=random" in p.label for p in info.costs[0].places)
+        assert all(len(place.seeds) == 3 and place.low is not None for cost in info.costs for place in cost.places)
 
 
 @pytest.mark.parametrize("model", ["minilm", "tiny-vit"])

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,14 @@ def test_ctrl_c_at_the_command_ends_it_resumable(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     lines = RunStore(tmp_path).lines()
     assert [line.state for line in lines] == [State.DONE] * 6 and done <= {line.id for line in lines}
+
+
+def test_ways_out_are_looked_for_once_for_all_seeds(tmp_path: Path) -> None:
+    case = Case("tokens", "tiny-bert", "full", 4, 8)
+    cells = [Cell(case, seed, 100_000, Schedule(steps=2), Sizes(8, 4)) for seed in range(3)]
+    store = RunStore(tmp_path / "runs")
+    records = sweep_with(2, cells, store=store)
+    assert [record.state for record in records] == [State.REFUSED] * 3
+    assert [record.ways is not None for record in records] == [True, False, False]
+    more = sweep_with(1, [*cells, replace(cells[0], seed=3)], store=store)
+    assert more[-1].state is State.REFUSED and more[-1].ways is None

@@ -113,7 +113,8 @@ function stepTime(sizes, device, batch, length) {
 function reshaped(m, info, device, batch, length) {
   const own = info.shape && batch === info.shape[0] && length === info.shape[1], here = !device || device === info.devices[0];
   if ((own && here) || !m.sizes) return m;
-  const unknown = { ...m, peak: null, by_category: [], ways: [], step_time: null, energy: null };
+  const ways = m.ways.filter((w) => w[2] === "planned"); // on the device itself, whatever the batch
+  const unknown = { ...m, peak: null, by_category: [], ways, step_time: null, energy: null };
   const sizes = side(m.sizes, batch);
   const time = device ? stepTime(sizes, device, batch, length) : null;
   const costs = { step_time: time, energy: time != null && device.watts != null ? time * device.watts : null, step_time_kind: "extrapolated", energy_kind: "extrapolated" };
@@ -124,7 +125,7 @@ function reshaped(m, info, device, batch, length) {
   if (bound) return { ...unknown, source: "known as an upper bound only" };
   const binding = info.categories[split.indexOf(Math.max(...split))];
   const source = batch === sizes.traced[0] && length === sizes.traced[1] ? "predicted" : batch === 1 ? "fitted; batch 1 skips some copies, so this may be a little high" : "fitted";
-  return { ...m, peak: sum(split), by_category: split, binding, layer, ways: [], source, ...costs };
+  return { ...m, peak: sum(split), by_category: split, binding, layer, ways, source, ...costs };
 }
 
 // The largest divisor of the batch that fits, accumulated to as many examples: [in words, bytes, kind].
@@ -291,7 +292,7 @@ function draw({ model, el }) {
       if (width > 0) svg("rect", { x: x.toFixed(2), y: 2, width: width.toFixed(2), height: 12, fill: fills[i] }, bars);
       x += width;
     });
-    const kind = m.source.startsWith("measured") ? "measured" : m.source.startsWith("fitted") ? "fitted" : "predicted";
+    const kind = /^(measured|fitted)/.exec(m.source)?.[0] ?? "predicted";
     cells.peak.textContent = m.peak == null ? "–" : `${size(m.peak)} (${kind})`;
     cells.peak.title = m.source;
     if (cells.time) cells.time.textContent = absent(m.step_time, seconds, m.step_time_kind);
@@ -355,8 +356,9 @@ function draw({ model, el }) {
     if (failed) for (const [name, value] of [["Task", info.task], ["Model", info.model]]) { const box = el.querySelector(`[data-choice=${name}]`); if (box) box.value = value; }
   }
   tell();
-  for (const name of ["doing", "problem"]) model.on(`change:${name}`, tell);
-  return () => { for (const name of ["doing", "problem"]) model.off(`change:${name}`, tell); el.replaceChildren(); };
+  const both = (act) => { for (const name of ["doing", "problem"]) model[act](`change:${name}`, tell); };
+  both("on");
+  return () => { both("off"); el.replaceChildren(); };
 }
 
 // Draw now and again whenever the data change; the returned function takes everything away.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from workbench.core.errors import PintpotError
@@ -19,6 +20,8 @@ def main() -> None:
 
     # What libraries have to say to their developers is no answer to our user; tests and Python sessions show it.
     warnings.simplefilter("ignore")
+    if sys.argv[1:2] == ["predict"]:
+        gc.disable()  # one answer and the process ends: collecting would look through all that was imported
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="pintpot", standalone_mode=False)
     except PintpotError as error:

@@ -85,7 +85,7 @@ def fit(
             v.binding or "–",
             format_time(v.step_time.value) if v.step_time else "–",
             format_energy(v.step_energy.value) if v.step_energy else "–",
-            "; ".join([f"{c.sentence} ({format_size(c.peak)})" for c in v.changes] or [v.reason])
+            "; ".join([f"{c.sentence} ({format_size(c.peak)}, {c.source})" for c in v.changes] or [v.reason])
             + (f"; {v.note}" if v.note else ""),
         )
         for v in verdicts

@@ -61,6 +61,9 @@ class Dashboard(Server):
 @contextmanager
 def with_values(notebook: Path, values: Mapping[str, Any]) -> Iterator[Path]:
     """A copy of the notebook with its parameters set, alone in a folder for as long as it is served."""
+    from workbench.report.schemas import quick_schemas
+
+    quick_schemas()
     import nbformat
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook

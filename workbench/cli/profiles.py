@@ -74,4 +74,6 @@ def show_profiles(case: Any, profiles: dict[str, MemoryProfile]) -> None:
     for name, profile in profiles.items():
         for remark in profile.remarks:
             note(f"{name}: {remark}")
-        note(f"{name}: {profile.source}; {'; '.join(profile.assumptions) or 'no assumptions'}")
+        source = str(profile.source).removeprefix(f"{name}: ").removeprefix(name)
+        said = [part for part in (source, *profile.assumptions) if part]
+        note(f"{name}: {'; '.join(said) or 'no assumptions'}")

@@ -41,6 +41,8 @@ def report(
     from workbench.request import Asked, asked
 
     if not name:
+        if parameters or out or memory or pdf:
+            one_of("report", name, ["all", *available()])
         rows = [(n, p.name) for n, p in sorted(available().items())]
         show_table("", ("report", "notebook"), rows, "No notebooks found.")
         return

@@ -50,7 +50,7 @@ from workbench.figures.scheme import scheme
 from workbench.figures.table import split, table
 from workbench.figures.timeline import one_step, timeline
 from workbench.figures.token_times import token_times
-from workbench.figures.trade import trade, trade_table
+from workbench.figures.trade import stored_trade, trade, trade_table
 from workbench.figures.update_order import update_order
 from workbench.figures.visited import visited
 
@@ -117,6 +117,7 @@ __all__ = [
     "scheme",
     "split",
     "sram_table",
+    "stored_trade",
     "table",
     "timeline",
     "token_times",

@@ -195,9 +195,15 @@ def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
         energy_kind=energy.kind if energy else "",
         score=None,
         reason=v.reason if v.peak is None else "",
-        ways=tuple((c.sentence, c.peak, c.source) for c in v.changes),
+        ways=_ways(v),
         sizes=_sizes(table.methods.get(v.method), table),
     )
+
+
+def _ways(v: Verdict) -> tuple[tuple[str, int, str], ...]:
+    """Its changes; what its device itself needs is among them whatever the budget, because the reader moves that."""
+    changes = (v.there, *(c for c in v.changes if c != v.there))
+    return tuple((c.sentence, c.peak, c.source) for c in changes if c is not None)
 
 
 def _sizes(sizes: Sizes | None, table: FitTable) -> dict[str, Any] | None:
@@ -251,10 +257,12 @@ def fit_info(
     what = "budget" if shape is None else "budget, the device, the batch or the length"
     text = f"Move the {what}: every method is judged anew by its highest known peak, without running anything."
     text += f" {AT_BEST}" if any(m.step_time_kind == "extrapolated" for m in methods) else ""
+    there = [m.label for m in methods if m.label not in fitting and _fits_there(m, budget)]
+    said = f"{', '.join(fitting) or 'none'}." + (f" On the device itself: {', '.join(there)}." if there else "")
     return FitInfo(
         title="What fits",
         caption=caption_of(text, runs) if runs else text,
-        alt=f"Under {limit}, {len(fitting)} of {known} methods with a known peak fit: {', '.join(fitting) or 'none'}.",
+        alt=f"Under {limit}, {len(fitting)} of {known} methods with a known peak fit: {said}",
         runs=runs,
         budget=budget,
         device=device,
@@ -266,6 +274,10 @@ def fit_info(
         methods=methods,
         shape=shape,
     )
+
+
+def _fits_there(row: FitRow, budget: int | None) -> bool:
+    return any(source == "planned" and budget is not None and size <= budget for _, size, source in row.ways)
 
 
 def _marks(marks: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -74,9 +74,9 @@ class GradientsInfo(FigureInfo):
 
 
 def gradients(records: Sequence[RunRecord]) -> GradientsInfo:
-    """Gradient norms averaged over seeds. A layer that another method trains and this one never does is frozen."""
+    """Gradient norms averaged over seeds. A layer that a method never trains is frozen."""
     groups = [g for g in group(records) if any(s.layer_norms for r in g.runs for s in r.steps)]
-    layers = tuple(in_order(n for g in groups for r in g.runs for s in r.steps for n in s.layer_norms))
+    layers = tuple(in_order(n for g in groups for r in g.runs for n in (*r.layers, *_trained(r.steps))))
     maps = tuple(_map(g, layers) for g in groups)
     finite = [v for m in maps for row in m.norms for v in row if v is not None and v > 0]
     runs = tuple(run for g in groups for run in g.ids)
@@ -104,6 +104,10 @@ def _alt(maps: Sequence[GradientMap], layers: int) -> str:
     return f"Heat-map of gradient norms: {'; '.join(parts)}."
 
 
+def _trained(steps: Iterable[StepRecord]) -> set[str]:
+    return {name for step in steps for name in step.layer_norms}
+
+
 def _map(group: Group, layers: Sequence[str]) -> GradientMap:
     by_step: dict[int, list[StepRecord]] = {}
     for record in group.runs:
@@ -115,7 +119,7 @@ def _map(group: Group, layers: Sequence[str]) -> GradientMap:
     norms = tuple(tuple(_mean([r.layer_norms for r in by_step[s]], layer) for s in steps) for layer in layers)
     updates = tuple(tuple(_mean([r.layer_updates for r in by_step[s]], layer) for s in steps) for layer in layers)
     known = any(value is not None for row in updates for value in row)
-    trained = {name for found in by_step.values() for one in found for name in one.layer_norms}
+    trained = _trained(one for found in by_step.values() for one in found)
     frozen = tuple(n not in trained for n in layers)
     cosines, together, why = (), (), ""
     if compared:

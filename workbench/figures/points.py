@@ -59,11 +59,16 @@ def places(groups: Sequence[Group], x: Value, y: Value) -> tuple[Place, ...]:
 
 def _place(one: Group, x: Value, y: Value) -> Place | None:
     values = ((r.seed, x(r), y(r)) for r in one.runs)
-    seeds = tuple((seed, a, b) for seed, a, b in values if a is not None and b is not None)
+    seeds = [(seed, a, b) for seed, a, b in values if a is not None and b is not None]
+    return place_of(one.label, one.method, (one.colour, one.marker), seeds)
+
+
+def place_of(label: str, method: str, look: tuple[str, str], seeds: Sequence[tuple[int, float, float]]) -> Place | None:
+    """A place of (seed, x, y) with its colour and marker; ``None`` of no seed."""
     if not seeds:
         return None
-    spread = t_interval([b for _, _, b in seeds]) if len(seeds) > 1 else None
+    spread = t_interval([y for _, _, y in seeds]) if len(seeds) > 1 else None
     return Place(
-        one.label, one.method, one.colour, one.marker, mean([a for _, a, _ in seeds]), mean([b for _, _, b in seeds]),
-        spread.low if spread else None, spread.high if spread else None, seeds,
+        label, method, *look, mean([x for _, x, _ in seeds]), mean([y for _, _, y in seeds]),
+        spread.low if spread else None, spread.high if spread else None, tuple(seeds),
     )  # fmt: skip

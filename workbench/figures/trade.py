@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workbench.core.units import format_size
 from workbench.figures.groups import Metric, group, metric_of
 from workbench.figures.info import FigureInfo, caption_of
-from workbench.figures.points import Place, places
+from workbench.figures.points import Place, place_of, places
+from workbench.figures.style import looks
 from workbench.figures.table import Column, Table, score_text
 from workbench.records.schema import RunRecord
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One axis: what it is, its unit (``bytes`` or ``s``), and the arms on it."""
+    """One axis: what it is, its unit (``bytes``, ``s`` or another word), and the arms on it; ``log`` where its values
+    span decades."""
 
     label: str
     unit: str
     places: tuple[Place, ...]
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class StoredArm:
+    """One arm that is known by its numbers alone. ``seeds``: each seed with its score and its costs by label; a cost
+    that is absent leaves the arm off that axis."""
+
+    label: str
+    method: str
+    seeds: tuple[tuple[int, float, Mapping[str, float]], ...]
 
 
 @dataclass(frozen=True)
@@ -60,10 +74,30 @@ def trade(records: Sequence[RunRecord]) -> TradeInfo:
         ),
         alt=_alt(costs, metric),
         runs=runs,
-        y_label=f"{metric.name} ({'lower' if metric.lower_is_better else 'higher'} is better)",
+        y_label=_y_label(metric),
         y_is_share=metric.share,
         costs=costs,
     )
+
+
+def stored_trade(
+    title: str, caption: str, arms: Sequence[StoredArm], costs: Mapping[str, str], metric: Metric
+) -> TradeInfo:
+    """The same picture of stored numbers instead of runs; ``costs`` are units by label. A cost whose values lie more
+    than a decade apart gets a logarithmic axis."""
+    counts = Counter(a.method for a in arms)
+    # A method that stands here once looks as on every other page.
+    drawn = looks([a.method if counts[a.method] == 1 else a.label for a in arms])
+    axes = []
+    for name, unit in costs.items():
+        found = tuple(
+            place_of(arm.label, arm.method, look, [(seed, c[name], score) for seed, score, c in arm.seeds if name in c])
+            for arm, look in zip(arms, drawn)
+        )
+        known = tuple(p for p in found if p is not None)
+        values = [p.x for p in known if p.x > 0]
+        axes.append(Cost(name, unit, known, bool(values) and max(values) > 10 * min(values)))
+    return TradeInfo(title, caption, _alt(axes, metric), (), _y_label(metric), metric.share, tuple(axes))
 
 
 def trade_table(records: Sequence[RunRecord]) -> Table:
@@ -115,12 +149,17 @@ def _seconds(record: RunRecord) -> float | None:
     return record.step_time.value if record.step_time else None
 
 
+def _y_label(metric: Metric) -> str:
+    return f"{metric.name} ({'lower' if metric.lower_is_better else 'higher'} is better)"
+
+
 def _alt(costs: Sequence[Cost], metric: Metric) -> str:
     if not costs[0].places:
         return "No run has a score and a measurement."
     kept, peaks = costs[0].places, {p.label: p.x for p in costs[1].places}
+    step = costs[1].label.split(",")[0]
     said = [
-        f"{p.label} {metric.shown(p.y)} keeps {format_size(int(p.x))}, highest step {format_size(int(peaks[p.label]))}"
+        f"{p.label} {metric.shown(p.y)} keeps {format_size(int(p.x))}, {step} {format_size(int(peaks[p.label]))}"
         for p in kept
         if p.label in peaks
     ]

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import Incompatible
 from workbench.core.units import format_size
 from workbench.engine.integer_plan import STATE, Buffer, Line, StepPlan, plan_net
+from workbench.records.content import content_key
 
 if TYPE_CHECKING:
     from workbench.case import Case
+    from workbench.nn.integer_net import IntegerNet
 
 __all__ = ["Buffer", "Line", "StepPlan", "plan_net", "plan_step", "require_head"]
+
+#: Settings that say what of a net trains and how, and leave the net as it is.
+_SCHEME = ("biases", "update", "updates", "gradients", "optimizer", "lr", "qas", "rounding")
+_KEPT = 4  #: nets
+_nets: OrderedDict[str, Any] = OrderedDict()
+_one_at_a_time = threading.Lock()
 
 
 def plan_step(case: Case, batch: int = 1) -> StepPlan:
@@ -24,9 +34,23 @@ def plan_step(case: Case, batch: int = 1) -> StepPlan:
         raise Incompatible("method", case.method_name, reason)
     if case.config.optimizer not in STATE:
         raise Incompatible("optimizer", case.config.optimizer, f"planned are {', '.join(sorted(STATE))}")
-    net = case.attached(device="meta", weights=False)
-    plan: StepPlan = case.method.device_plan(net, case.spec, case.config, case.length, batch)
+    graph: Any = case.method.parts(case.config).storage
+    with _one_at_a_time:  # the kept net is marked for one scheme after the other
+        net = _net(case)
+        graph.updates.mark(net, graph.everything)
+        plan: StepPlan = case.method.device_plan(net, case.spec, case.config, case.length, batch)
     return plan
+
+
+def _net(case: Case) -> IntegerNet:
+    """The case's net in integers, of shapes alone. A search plans hundreds of schemes of one net: it is kept."""
+    bare = replace(case, settings={name: value for name, value in case.settings.items() if name not in _SCHEME})
+    key = content_key(bare.identity())
+    if key not in _nets:
+        _nets[key] = bare.attached(device="meta", weights=False)
+        while len(_nets) > _KEPT:
+            _nets.popitem(last=False)
+    return _nets[key]
 
 
 def require_head(case: Case, budget: int, batch: int = 1) -> StepPlan:

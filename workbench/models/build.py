@@ -36,8 +36,11 @@ def build(spec: ModelSpec, classes: int | None, *, device: str, weights: bool, s
     if weights and spec.cost_only and not on_meta:
         raise ResourceMissing(f"{spec.name} ships as shapes only; it can be predicted but not trained or measured here")
     with torch.device("meta") if on_meta else nullcontext(), _seeded(derive(seed, "model", spec.name)):
-        with _uninitialised() if stored or on_meta else nullcontext():
-            body = _body(spec, classes)
+        if spec.config.get("model_type") in _OWN:
+            body: nn.Module = nn.Identity()
+        else:
+            with _uninitialised() if stored or on_meta else nullcontext():
+                body = _body(spec, classes)
         if hasattr(body, "tie_weights"):  # skipped together with the initialisation
             body.tie_weights()
         model = _with_head(spec, body, classes)
@@ -69,8 +72,6 @@ def _body(spec: ModelSpec, classes: int | None) -> nn.Module:
     from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     kind = spec.config.get("model_type")
-    if kind in _OWN:
-        return nn.Identity()
     configuration, dtype = configuration_of(spec.name, spec.config)
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa"}
     writers = {"causal-lm": AutoModelForCausalLM, "seq2seq-lm": AutoModelForSeq2SeqLM}

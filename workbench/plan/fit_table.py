@@ -66,7 +66,8 @@ class FitTable:
     def at(self, budget: int, batch: int | None = None, length: int | None = None) -> list[Verdict]:
         """Every method under ``budget`` bytes, what fits first; absent arguments take the table's own.
 
-        A method that a smaller batch alone would make fit says so; changes of settings are looked for by :func:`fit`.
+        A method that a smaller batch alone would make fit says so, and so does one that would fit where no torch
+        emulates its device; changes of settings are looked for by :func:`fit`.
         Raises ``BadInput`` for a batch or length that no case can have.
         """
         shape = self.batch if batch is None else batch, self.length if length is None else length
@@ -91,8 +92,9 @@ class FitTable:
             found = replace(found, need=need, note=need.sentence(budget))
         if found.fits == "fits":
             return found
-        smaller = _smaller(sizes, budget, batch, length)
-        return replace(found, fits="fits if", changes=(smaller,)) if smaller else found
+        there = found.there if need and need.own <= budget else None
+        changes = tuple(c for c in (there, _smaller(sizes, budget, batch, length)) if c is not None)
+        return replace(found, fits="fits if", changes=changes) if changes else found
 
     def _cost(self, name: str, sizes: Sizes, batch: int, length: int) -> tuple[Quantity, Quantity]:
         if (batch, length) == (self.batch, self.length) and name in self.costs:

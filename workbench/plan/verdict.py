@@ -50,6 +50,15 @@ class Verdict:
         return str(max(self.by_category, key=lambda c: self.by_category[c])) if self.by_category else ""
 
     @property
+    def there(self) -> Change | None:
+        """What it takes to need the device's bytes and not those of its emulation here, whatever the budget."""
+        return (
+            Change("run on the device itself, one example a step", None, self.need.own, "planned")
+            if self.need
+            else None
+        )
+
+    @property
     def summary(self) -> str:
         """Its peak with what to change, or why it has none, in a few words."""
         said = self.reason

@@ -77,6 +77,7 @@ class RunRecord:
     ``notes`` are sentences on how the run came about: where it was resumed, which checkpoint was damaged.
     ``ways`` are changes that would have kept the budget, cheapest first, each verified by a prediction; ``None``
     where none were looked for. ``note`` says what else became of that search.
+    ``layers`` are the layers that hold weights, frozen ones too.
     ``choices`` say, for a method that chooses anew what trains, what it chose from which epoch on. ``held_out`` is a
     score like ``score`` on another ``task``, with the untuned model's value as ``before``.
     """
@@ -106,6 +107,7 @@ class RunRecord:
     device_step_energy: Quantity | None = None
     trainable: int = 0
     parameters: int = 0
+    layers: tuple[str, ...] = ()
     adapter_bytes: int | None = None
     score: Mapping[str, Any] = field(default_factory=dict)
     score_before: Mapping[str, Any] = field(default_factory=dict)

@@ -30,6 +30,9 @@ def declared(notebook: Path) -> dict[str, Parameter]:
     """Parameters by name, in order. A default that is no literal is an error of the notebook."""
     import logging
 
+    from workbench.report.schemas import quick_schemas
+
+    quick_schemas()
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.WARNING)

@@ -25,6 +25,7 @@ from workbench.core.redaction import redacted
 from workbench.core.units import format_size
 from workbench.report.files import write_atomically
 from workbench.report.kernel import MEMORY, die_with_parent
+from workbench.report.schemas import quick_schemas
 
 KERNEL = "pintpot-here"
 LOOK_EVERY = 0.25  #: seconds between two looks at the memory of what was started
@@ -34,6 +35,7 @@ _OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cannot allocate
 
 def main() -> None:
     """One job. ``{"kind": "done" | "failed" | ..., "text": one line}`` stands in the last line of the answer."""
+    quick_schemas()
     job = json.load(sys.stdin)
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

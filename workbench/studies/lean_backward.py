@@ -1,8 +1,8 @@
 """Five papers that shorten what the backward pass keeps, on one model each: arms, their lazy variants, plain baselines.
 
 Every arm makes as many steps. Each has the best rate of a grid of its own, by its score on training examples set aside
-and with a seed that no result uses (``benchmarks/lean_backward.py --part rates``); the test set played no part. Only
-SlimFit's rate rises with the frozen share as in the paper, by a rule that nobody tuned.
+and with a seed that no result uses (``benchmarks/lean_backward.py --part rates``); the test set played no part. So has
+SlimFit with each share of frozen layers, and where chance freezes them.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ CONVOLUTIONAL = {
     "green-trainer": 0.003,
     "green-trainer select=random": 0.01,
 }
+#: Of a small net that has left its factory.
+FROM_FACTORY = CONVOLUTIONAL
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def opened(profile: str, places: dict[str, tuple[str, str]], **options: Any) -> 
 
     task, model = places.get(profile, places[""])
     if profile == "quick":  # two dozen arms within a minute
-        options.setdefault("epochs", 1.5)
+        options.setdefault("epochs", 1)
     return wb.open(task, model, profile=profile, **options)
 
 
@@ -78,9 +80,8 @@ def places(*benches: Bench) -> dict[str, str]:
 
 
 def slimfit_ways(bench: Bench, shares: Sequence[float] = FROZEN) -> tuple[str, ...]:
-    """SlimFit with each share of frozen layers, at a rate that rises as fewer layers take part in a step."""
-    first = _rates(bench)["full"]
-    return tuple(f"slimfit lr={first * (1 - share) ** -0.75:.2g} frozen={share:g}" for share in shares)
+    """SlimFit with each share of frozen layers, each at a rate of its own; shares without one take SlimFit's."""
+    return tuple(rated_way(_rates(bench), f"slimfit frozen={share:g}") for share in shares)
 
 
 def transformer_arms(bench: Bench, shares: Sequence[float] = ()) -> Arms:
@@ -92,7 +93,7 @@ def transformer_arms(bench: Bench, shares: Sequence[float] = ()) -> Arms:
     plain = ("full", f"lora r={rank}", "bias", "last-blocks blocks=2", "checkpointing", f"{green} select=random")
     return Arms(
         (*slim, slices, rated(green)),
-        (*map(rated, plain), f"{slim[-1]} select=random"),
+        (*map(rated, plain), rated(f"{_without_rate(slim[-1])} select=random")),
         (f"{slim[-1]} packed=false", f"{slim[-1]} gradients=all", f"{slices} compute=mask"),
     )
 
@@ -101,7 +102,7 @@ def convolution_arms(bench: Bench, blocks: Sequence[int] = ()) -> Arms:
     """MobileTL, sparse updates, and int8 training beside adapters, biases, the last blocks and tensors by chance."""
     blocks = blocks or (BLOCKS if _pretrained(bench) else FEW_BLOCKS)
     middle, green = blocks[len(blocks) // 2], f"green-trainer rho={RHO:g}"
-    rated = partial(rated_way, CONVOLUTIONAL)
+    rated = partial(rated_way, FROM_FACTORY if bench.model.startswith("path:") else CONVOLUTIONAL)
     papers = (*(f"mobile-tl blocks={count}" for count in blocks), "sparse-update", "int8-training", green)
     plain = (
         *("full", "lora", "bias", "head"),
@@ -115,6 +116,10 @@ def convolution_arms(bench: Bench, blocks: Sequence[int] = ()) -> Arms:
         "int8-training update=all graph=fake",
     )
     return Arms(tuple(map(rated, papers)), tuple(map(rated, plain)), lazy)
+
+
+def _without_rate(way: str) -> str:
+    return " ".join(word for word in way.split() if not word.startswith("lr="))
 
 
 def _pretrained(bench: Bench) -> bool:

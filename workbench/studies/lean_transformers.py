@@ -26,11 +26,12 @@ QUICK = {"task": "digits", "model": "tiny-vit"}  #: needs no download
 #: Learning rates by kind of start: a pretrained model, or random weights that have further to go.
 PRETRAINED = {
     "full": 1e-4, "lora": 3e-3, "s2ft": 5e-3, "green-trainer": 1e-3, "bias": 2e-3, "last-blocks": 1e-3,
-    "checkpointing": 1e-4,
+    "checkpointing": 1e-4, "slimfit": 3e-4,
 }  # fmt: skip
 FROM_RANDOM = {
     "full": 1e-3, "lora": 3e-3, "s2ft": 1e-2, "green-trainer": 3e-4, "green-trainer select=random": 3e-2,
     "bias": 3e-3, "last-blocks": 3e-3, "checkpointing": 1e-3,
+    "slimfit": 3e-3, "slimfit frozen=0": 1e-3, "slimfit frozen=0.9": 1e-3, "slimfit frozen=0.95 select=random": 1e-3,
 }  # fmt: skip
 
 
@@ -48,6 +49,8 @@ def opened(profile: str, task: str = "", model: str = "", held_out: str = "", **
     """A bench on a transformer: the quick profile's own is a small one on digits, of which nothing is pretrained."""
     import workbench as wb
 
+    if profile == "quick" and not options.get("epochs"):  # sixteen runs within a minute
+        options["epochs"] = 2
     if profile == "quick" and not model:
         return wb.open(task or QUICK["task"], QUICK["model"], profile=profile, held_out=held_out, **options)
     bench = wb.open(task, model, profile=profile, **options)

@@ -12,10 +12,10 @@ NEW = 9
 
 @functools.cache
 def _digits() -> Album:
-    from sklearn.datasets import load_digits
+    from workbench.tasks.digits import pictures
 
-    bunch = load_digits()
-    return album((bunch.images / 8 - 1).astype("float32"), bunch.target, NEW)
+    images, labels = pictures()
+    return album((images / 8 - 1).astype("float32"), labels, NEW)
 
 
 class Digits(Drawing):

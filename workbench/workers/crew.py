@@ -11,8 +11,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -74,6 +75,7 @@ class _Crew:
         for key in done:
             self._count(key, stored=True)
         if len(done) < len(self._cells):
+            self._orders = replace(self._orders, searching=self._searching(done))
             self._queue = Queue(self._orders.queue, self._cells, self._orders.lease)
             self._put_back()
             try:
@@ -85,6 +87,20 @@ class _Crew:
             queue.close(done)
         records = [self._store.of_key(key) for key in self._order]
         return [record for record in records if record is not None]
+
+    def _searching(self, done: Set[str]) -> frozenset[str]:
+        """The cells that look for ways out: the first open one of each question, unless a finished one has the answer.
+
+        Ways out are the same with every seed.
+        """
+        told = {key: self._store.of_key(key) for key in done}
+        answered = {self._cells[key].question() for key, record in told.items() if record and record.ways is not None}
+        first: dict[str, str] = {}
+        for key in self._order:
+            question = self._cells[key].question()
+            if key not in done and question not in answered:
+                first.setdefault(question, key)
+        return frozenset(first.values())
 
     def _watch(self) -> None:
         looked = time.monotonic()

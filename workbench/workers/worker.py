@@ -16,6 +16,7 @@ import torch
 
 from workbench.ablate import Cell, settle
 from workbench.methods.base import methods
+from workbench.plan.refusal import SECONDS
 from workbench.records.schema import RunRecord, State, StepRecord
 from workbench.records.store import RunStore
 from workbench.session import Session
@@ -27,7 +28,7 @@ PAUSE = 0.2  #: seconds between looks at an empty queue, and between two reports
 @dataclass(frozen=True)
 class Orders:
     """What a worker is told: the cells by content key, where results and queue are, how many torch threads to use,
-    and files of the user's own that methods are in."""
+    the user's own files that methods are in, and the cells that look for ways out should their budget refuse them."""
 
     cells: Mapping[str, Cell]
     store: RunStore
@@ -35,6 +36,7 @@ class Orders:
     lease: Lease
     threads: int
     files: tuple[Path, ...] = ()
+    searching: frozenset[str] = frozenset()
 
 
 def work(says: Connection, orders: Orders) -> None:
@@ -90,7 +92,8 @@ class _Worker:
         if first is not None and first.number < trial.number:
             raise optuna.TrialPruned("under way elsewhere")
         self._now = key
-        record, stored = settle(self._orders.cells[key], self._orders.store, self._cancel, self._step)
+        patience = SECONDS if key in self._orders.searching else 0.0
+        record, stored = settle(self._orders.cells[key], self._orders.store, self._cancel, self._step, patience)
         self._say("over", key, _brief(record), stored)
         if record.state is State.CANCELLED:
             trial.study.stop()

@@ -26,5 +26,6 @@ def draw(figure: Any, info: TradeInfo) -> None:
         unit = "MiB" if cost.unit == "bytes" else cost.unit
         domain = [panel / count + 0.02 * (panel > 0), (panel + 1) / count - 0.02]
         figure.update_layout({f"xaxis{number}": {"title": f"{plain(cost.label)}, {unit}", "domain": domain,
-                                                  "rangemode": "tozero"}})  # fmt: skip
+                                                  "type": "log" if cost.log else "linear",
+                                                  "rangemode": "normal" if cost.log else "tozero"}})  # fmt: skip
     figure.update_yaxes(title=plain(info.y_label))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,9 @@ from workbench.parts.base import Step
 from workbench.parts.estimator.backprop import Backprop
 from workbench.parts.estimator.masked import MaskedUpdates
 from workbench.parts.trial import importances
+
+_KEPT = 8  #: cases whose costs are kept in this process
+_latest: OrderedDict[tuple[Any, ...], BackwardCosts] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,7 @@ class Adaptive:
     def _counting(self, step: Step) -> BackwardCosts:
         """Costs by tensor, counted once; refuses a target that not even one matrix fits."""
         if not self.counted:
-            try:
-                costs = backward_costs(prune(capture(step.model, step.loss_of, step.batches[0])))
-            except NotCaptured as error:
-                reason = f"its costs are counted on the captured step, and {error}"
-                raise Incompatible("method", "green-trainer", reason) from error
+            costs = _costs(step)
             least = costs.forward + costs.least
             if costs.forward + self.budget_of(costs) < least:
                 raise Incompatible("method", f"green-trainer rho={self.rho:g}", _shortfall(self.rho, costs))
@@ -205,6 +205,24 @@ class Adaptive:
         last = self.select == "last"
         places = filled(costs, self.usable(costs), self.budget_of(costs)) if last else self._stand_in(costs)
         return [costs.names[i] for i in places]
+
+
+def _costs(step: Step) -> BackwardCosts:
+    """Costs of the step by tensor. They follow from shapes, so that every seed of a case takes those of the first."""
+    shapes = tuple((name, tuple(t.shape), t.dtype) for name, t in step.batches[0].items())
+    asked = (getattr(step.model, "pintpot_case", None), shapes)
+    if asked[0] is None or asked not in _latest:
+        try:
+            costs = backward_costs(prune(capture(step.model, step.loss_of, step.batches[0])))
+        except NotCaptured as error:
+            reason = f"its costs are counted on the captured step, and {error}"
+            raise Incompatible("method", "green-trainer", reason) from error
+        if asked[0] is None:
+            return costs
+        _latest[asked] = costs
+        while len(_latest) > _KEPT:
+            _latest.popitem(last=False)
+    return _latest[asked]
 
 
 def _shortfall(rho: float, costs: BackwardCosts) -> str:
