@@ -169,8 +169,7 @@ class Session:
 
     def _batches(self, first: int = 0) -> Iterator[list[Batch]]:
         """The micro-batches of each step in turn, from step ``first`` on."""
-        case = self.case
-        seed = derive(self.seed, "batches")
+        case, seed = self.case, derive(self.seed, "batches")
         stream = case.task.batches(self.data, case.spec, case.batch, seed, first * case.accumulate)
         for _ in range(first, self.total):
             yield [next(stream) for _ in range(case.accumulate)]

@@ -25,7 +25,7 @@ function size(bytes) {
 
 // A second sign beside the colour: none, upright, crossed, rising, falling, level.
 const TEXTURES = ["", "M4,0V8", "M0,0L8,8M8,0L0,8", "M0,8L8,0", "M0,0L8,8", "M0,4H8"];
-let serial = Math.floor(Math.random() * 1e9); // a notebook may load one module per panel
+let serial = Math.floor(Math.random() * 1e9); // a notebook may load a module per panel
 
 function textures(parent, colours) {
   const id = `pp-fit-${++serial}`;
