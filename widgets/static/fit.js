@@ -148,7 +148,7 @@ function verdict(m, info, budget, batch, length) {
   return way ? ["if", `fits if ${way[0]} (${way[2]}; ${over})`] : ["over", over];
 }
 
-// Why a size cannot be asked for; empty when it can. `limits` are [least, most, words].
+// Why a size cannot be asked for; else empty. `limits` are [least, most, words].
 function unusable(field, input, [least, most, words]) {
   const value = input.value === "" ? NaN : +input.value;
   if (Number.isInteger(value) && least <= value && value <= most) return "";
