@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/lean_backward.py [--part PART] [--model MODEL] [--page]
 
-Parts are ``blocks``, ``cosines`` and ``activations`` (MobileTL), ``packing`` and ``scores`` (SlimFit), ``predicted``,
-``bytes``, ``rates`` (learning rates of every arm by training examples set aside, on a seed that no result uses) and
-``trained``.
+Parts are ``blocks``, ``cosines`` and ``activations`` (MobileTL), ``packing``, ``static`` and ``scores`` (SlimFit),
+``predicted``, ``bytes``, ``norms``, ``rates`` (learning rates of every arm by training examples set aside, on a seed
+that no result uses) and ``trained``.
 Trainings that are in the run store are not repeated, so the last part can be stopped and taken up; ``--stored`` trains
 nothing, ``--page`` only writes the page.
 """
@@ -71,7 +71,7 @@ class Setting(NamedTuple):
     epochs: float = 1
 
 
-_TRANSFORMER = ("packing", "predicted", "bytes", "rates", "trained", "scores")
+_TRANSFORMER = ("packing", "static", "predicted", "bytes", "rates", "trained", "scores")
 SETTINGS = {
     "efficientnet-lite0": Setting(
         "fashion-mnist",
@@ -84,7 +84,10 @@ SETTINGS = {
     "minilm": Setting("movie-sentiment", 32, 400, 400, _TRANSFORMER),
     "tiny-vit": Setting("digits", 16, 1000, 300, _TRANSFORMER, epochs=3),
 }
-PARTS = ("blocks", "cosines", "activations", "packing", "predicted", "bytes", "rates", "trained", "norms", "scores")
+PARTS = (
+    "blocks", "cosines", "activations", "packing", "static", "predicted", "bytes", "rates", "trained", "norms",
+    "scores",
+)  # fmt: skip
 TRAINING = ("rates", "trained", "activations", "scores")  #: parts that train, or read the store alone
 
 
@@ -248,6 +251,18 @@ def part_packing(bench: Bench) -> dict[str, Any]:
     return {"relative error": float(error), "cosine": float(cosine)}
 
 
+def part_static(bench: Bench) -> list[dict[str, Any]]:
+    """What SlimFit keeps for backward with each share of frozen layers, packed and not, predicted: all of it, and what
+    is left when nothing but the head and the biases train, which backward therefore reads whatever trains."""
+    rows = []
+    for packed in (False, True):
+        least = bench.case("slimfit", frozen=0.99, select="last", packed=packed).predict().saved
+        for share in FROZEN:
+            kept = bench.case("slimfit", frozen=share, packed=packed).predict().saved
+            rows.append({"packed": packed, "frozen": share, "static": least, "kept": kept})
+    return rows
+
+
 def part_bytes(bench: Bench) -> list[dict[str, Any]]:
     """Worst step of each lazy way, predicted and measured, and what it keeps; others stand with what they learned."""
     rows = []
@@ -268,12 +283,13 @@ def part_rates(
     find, grids, rows = _stored if stored else trained, RATES[section(bench)], []
     for way in rated(bench):
         method, *rest = way.split()
-        old = [row for row in known if row["way"] == way] if method not in methods else []
-        for rate in () if old else next(grids[name] for name in (way, method, "") if name in grids):
+        if methods and not {method, way} & set(methods):
+            rows += [row for row in known if row["way"] == way]
+            continue
+        for rate in next(grids[name] for name in (way, method, "") if name in grids):
             for record in find(more, [" ".join([method, f"lr={rate:g}", *rest])], (TUNING_SEED,)):
                 rows.append({"way": way, "rate": rate, "score": record.score.get("value")})
                 print(rows[-1], flush=True)
-        rows += old
     return rows
 
 
@@ -286,14 +302,15 @@ def rated(bench: Bench) -> list[str]:
 def part_trained(
     bench: Bench, stored: bool, methods: Sequence[str] = (), known: Sequence[Mapping[str, Any]] = ()
 ) -> list[Mapping[str, Any]]:
-    """Every arm with every seed; a way that was refused stands with its reason. Only ``methods`` are trained where some
-    are named, the others are as they are ``known``."""
+    """Every arm with every seed; a way that was refused stands with its reason. Only ``methods`` (or ways without their
+    rate) are trained where some are named, the others are as they are ``known``."""
     find, rows = _stored if stored else trained, []
     for way in arms(bench).trained:
         method, settings = parsed_way(way)
         told = _told(bench.case(method, **settings).config.model_dump())
-        old = [r for r in known if r["method"] == method and r["settings"] == told] if method not in methods else []
-        rows += old or [_row(r) for r in find(bench, [way], SEEDS)]
+        names = {method, " ".join(w for w in way.split() if not w.startswith("lr="))}
+        old = [] if names & set(methods) else [r for r in known if (r["method"], r["settings"]) == (method, told)]
+        rows += old or [_row(r, bench) for r in find(bench, [way], SEEDS)]
     return rows
 
 
@@ -312,13 +329,13 @@ def _told(config: Mapping[str, Any]) -> dict[str, Any]:
     return found | {k: v for k, v in config.items() if (k, v) == ("statistics", "moving")}
 
 
-def _row(record: RunRecord) -> Mapping[str, Any]:
+def _row(record: RunRecord, bench: Bench) -> Mapping[str, Any]:
     return {
         "method": record.method,
         "settings": _told(record.config),
         "seed": record.seed,
         "state": record.state.value,
-        "reason": record.reason,
+        "reason": record.reason.replace(bench.model, section(bench)),
         "score": record.score.get("value"),
         "steps": len(record.steps),
         "kept": record.measured.saved if record.measured else None,

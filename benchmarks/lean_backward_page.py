@@ -24,8 +24,13 @@ def write(stored: Mapping[str, Any]) -> None:
 
 
 def drawings(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The chart of every model by the name of its file."""
-    return {
+    """The chart of every model, and what SlimFit keeps, by the name of its file."""
+    bars = {
+        f"lean-static-{model}": charts.static_bars(model, parts["static"])
+        for model, parts in stored["models"].items()
+        if "static" in parts
+    }
+    return bars | {
         f"lean-chart-{model}": charts.chart(model, parts["trained"], arm_label, work(parts["predicted"]), "4 GiB")
         for model, parts in stored["models"].items()
         if "trained" in parts
@@ -47,8 +52,11 @@ def page(stored: Mapping[str, Any]) -> list[str]:
     ]
     for model, parts in stored["models"].items():
         lines.append(f"\n## {model}\n")
+        lines += _FIRST_WORDS.get(model, ())
         if (info := drawn.get(f"lean-chart-{model}")) is not None:
             lines += [*charts.embedded(info, f"lean-chart-{model}"), ""]
+        if (info := drawn.get(f"lean-static-{model}")) is not None:
+            lines += [*charts.embedded(info, f"lean-static-{model}"), ""]
         for name, write_part in _PARTS.items():
             if parts.get(name):
                 lines += (
@@ -211,9 +219,13 @@ def _rates(rows: Sequence[Row], predicted: Sequence[Row]) -> list[str]:
             f"\nThe best rate lies at an end of what was tried, so a better one may lie beyond: {', '.join(edges)}. "
             "What these arms score below may be less than they can."
         )
-    if any(r["way"].startswith("slimfit") for r in predicted):
-        rated = any(row["way"].startswith("slimfit") for row in rows)
-        lines.append(f"\n{_SLIMFIT_RATES if rated else _SLIMFIT_RULE}")
+    rated = {row["way"] for row in rows}
+    slim = [way for r in predicted if (way := _without_rate(r["way"])).startswith("slimfit") and "=" in way]
+    without = [way for way in slim if way not in rated and not any(lazy in way for lazy in ("packed=", "gradients="))]
+    if slim and rated.intersection(slim):
+        lines.append(f"\n{_SLIMFIT_RATES}")
+    if without:
+        lines.append(f"\n{_SLIMFIT_RULE.format(ways=', '.join(without))}")
     return lines
 
 
@@ -222,9 +234,8 @@ _SLIMFIT_RATES = (
     "rule, decides here."
 )
 _SLIMFIT_RULE = (
-    "**SlimFit has no row.** Its rate is full tuning's times (1 - F)^-0.75 for a share F of frozen layers. Nobody "
-    "tuned it, neither where dynamics choose nor where chance does: a score of SlimFit is that of the method with this "
-    "rule."
+    "**Without a row: {ways}.** There the rate is full tuning's times (1 - F)^-0.75 for a share F of frozen layers, "
+    "which nobody tuned."
 )
 
 
@@ -276,6 +287,12 @@ _FROM_RANDOM = (
     "\nFrom random weights SlimFit is not reproduced: accuracy falls as more layers are frozen, at the best rate of "
     "each share as well. Its paper tunes pretrained models; what is frozen here has never been trained."
 )
+_FACTORY = (
+    "A net for a microcontroller that has learned digits in its factory and learns clothing here; all arms "
+    "run on this host. What its int8 step needs on the device itself: "
+    "[the microcontroller page](microcontroller.md)."
+)
+_FIRST_WORDS = {"mcu-net": (_FACTORY,)}
 _LAST_WORDS = {"efficientnet-lite0": (_WORST_STEP,), "tiny-vit": (_FROM_RANDOM,)}
 
 

@@ -99,7 +99,10 @@ def _chance(pairs: Sequence[tuple[str, Mapping[int, float], Mapping[int, float]]
         return [f"\nBetter than chance: {', '.join(apart)}; the others are not told apart from it or lie below."]
     rules = {"slimfit": "dynamics (SlimFit)", "green-trainer": "importance (GreenTrainer)"}
     said = " or by ".join(dict.fromkeys(rules[label.split()[0]] for label, _ in gaps))
-    return [f"\nNo interval lies above zero: **that choosing by {said} is better than chance is not reproduced here.**"]
+    below = [label for label, gap in gaps if gap is not None and gap.high is not None and gap.high < 0]
+    worse = f" Below chance lies {', '.join(below)}." if below else ""
+    refuted = f"**that choosing by {said} is better than chance is not reproduced here.**"
+    return [f"\nNo interval lies above zero: {refuted}{worse}"]
 
 
 def work(rows: Sequence[Row]) -> dict[str, float]:

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench import figures
+from workbench.core.units import format_size
+from workbench.figures.categories import CategoriesInfo, CategoryBar
 from workbench.figures.groups import Metric
+from workbench.figures.info import FigureInfo
 from workbench.figures.mpl import to_svg
 from workbench.figures.trade import StoredArm, TradeInfo
 
@@ -72,17 +75,40 @@ def _arms(
     ]
 
 
-def draw(info: TradeInfo, name: str) -> None:
+def static_bars(model: str, rows: Sequence[Row]) -> CategoriesInfo:
+    """What SlimFit keeps for backward: what is read whatever trains, and what trained layers add."""
+    bars = tuple(
+        CategoryBar(
+            f"F={row['frozen']:g}{', packed' if row['packed'] else ''}", "slimfit", "predicted", "", row["kept"], None,
+            "", (row["static"], row["kept"] - row["static"]),
+        )
+        for row in rows
+    )  # fmt: skip
+    said = "; ".join(f"{bar.label} {format_size(bar.sizes[0])} and {format_size(bar.sizes[1])}" for bar in bars)
+    return CategoriesInfo(
+        f"{model}: what SlimFit keeps at its worst step",
+        "Predicted, exact. Static: what a step keeps in which of all layers the head alone trains (and the biases), so "
+        "freezing cannot drop it; dynamic: what the worst set of trained layers adds. Packing shortens the first.",
+        f"Static and dynamic bytes: {said}.",
+        (),
+        None,
+        ("static: read whatever trains", "dynamic: of layers that train"),
+        ("#D55E00", "#56B4E9"),
+        bars,
+    )
+
+
+def draw(info: FigureInfo, name: str) -> None:
     """``docs/NAME.svg``, dark on white whatever the page's theme."""
     (DOCS / f"{name}.svg").write_text(drawn(info), encoding="utf-8")
 
 
-def drawn(info: TradeInfo) -> str:
+def drawn(info: FigureInfo) -> str:
     found = to_svg(info).replace("currentColor", "#1F2328").replace('class="faint"', 'stroke="#D8DEE4"')
     end = found.index(">", found.index("<svg")) + 1
     return f'{found[:end]}<rect width="100%" height="100%" fill="#ffffff"/>{found[end:]}'
 
 
-def embedded(info: TradeInfo, name: str) -> list[str]:
+def embedded(info: FigureInfo, name: str) -> list[str]:
     """The lines of a page that show it."""
     return [f"\n### {info.title}\n", f"![{info.alt}]({name}.svg)\n", info.caption]

@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/microcontroller.py [--part PART] [--profile PROFILE] [--page]
 
-Parts are ``plans`` (exact and instant), ``arms``, ``ratios``, ``gains``, ``bytes`` and ``example``. Scores come
-from runs of the microcontroller page; finished ones are kept. ``bytes`` asks about the scheme that ``gains`` found.
+Parts are ``plans`` (exact and instant), ``arms``, ``ratios``, ``gains``, ``bytes``, ``biases`` and ``example``. Scores
+come from runs of the microcontroller page; finished ones are kept. ``bytes`` asks about the scheme of ``gains``,
+``biases`` takes the rates that ``bytes`` chose.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from workbench import figures, progress
 from workbench.devices import get
 from workbench.environment import environment, now
 from workbench.studies import microcontroller as micro
-from workbench.studies.byte_arms import RATES, byte_arms
+from workbench.studies.byte_arms import BIASES, RATES, byte_arms
 from workbench.studies.contribution import search_bytes
 from workbench.studies.norm_ratios import norm_ratios
 from workbench.studies.tuned_arms import tuned_arms
@@ -89,6 +90,17 @@ def part_gains(preset: micro.Preset) -> dict[str, Any]:
     return {"rows": [dict(row) for row in table.rows], "caption": table.caption, "scheme": scheme.settings}
 
 
+def part_biases(preset: micro.Preset) -> list[dict[str, Any]]:
+    """The head alone and the last biases as ``gains`` scores them, but each at its own rate of ``bytes``."""
+    chosen_by, rows = micro.bench_for(preset, DEVICE).validating(preset.validation), []
+    for row in results()["parts"]["bytes"]["found"]["rows"]:
+        if row["family"] == BIASES:
+            count = 0 if row["label"] == "head alone" else int(row["label"].split()[0])
+            runs = [chosen_by.run(micro.METHOD, seed, biases=count, update="", lr=row["lr"]) for seed in preset.seeds]
+            rows.append({"biases": count, "lr": row["lr"], "scores": [r.score["value"] for r in runs]})
+    return rows
+
+
 def part_bytes(preset: micro.Preset) -> dict[str, Any]:
     """What further bytes of SRAM buy, by family of schemes."""
     bench, scheme = micro.bench_for(preset, DEVICE), results()["parts"]["gains"]["found"]["scheme"]
@@ -122,7 +134,7 @@ def _losses(losses: Mapping[float, float | None]) -> dict[str, float | None]:
 
 PARTS = {
     "plans": part_plans, "arms": part_arms, "ratios": part_ratios, "gains": part_gains, "bytes": part_bytes,
-    "example": part_example,
+    "biases": part_biases, "example": part_example,
 }  # fmt: skip
 
 

@@ -44,7 +44,20 @@ CONVOLUTIONAL = {
     "green-trainer select=random": 0.01,
 }
 #: Of a small net that has left its factory.
-FROM_FACTORY = CONVOLUTIONAL
+FROM_FACTORY = {
+    "mobile-tl": 0.003,
+    "mobile-tl blocks=3": 0.01,
+    "sparse-update": 0.003,
+    "int8-training": 0.1,
+    "full": 0.003,
+    "lora": 0.01,
+    "bias": 0.03,
+    "head": 0.01,
+    "last-blocks": 0.01,
+    "checkpointing": 0.003,
+    "green-trainer": 0.01,
+    "green-trainer select=random": 0.01,
+}
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def category_legend(figure: Any, categories: Sequence[str], colours: Sequence[st
     from matplotlib.patches import Patch
 
     handles: list[Any] = [
-        Patch(facecolor=colour, edgecolor=INK, linewidth=0.4, hatch=CATEGORY_HATCHES[name], label=name)
+        Patch(facecolor=colour, edgecolor=INK, linewidth=0.4, hatch=CATEGORY_HATCHES.get(name, ""), label=name)
         for name, colour in zip(categories, colours)
     ]
     if budget is not None:

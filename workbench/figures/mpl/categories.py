@@ -23,7 +23,7 @@ def draw(info: CategoriesInfo) -> Any:
         for category, colour, size in zip(info.categories, info.colours, bar.sizes):
             if size:
                 axis.barh(y, size, left=left, color=colour, edgecolor=INK, linewidth=0.4, height=0.66,
-                          hatch=CATEGORY_HATCHES[category])  # fmt: skip
+                          hatch=CATEGORY_HATCHES.get(category, ""))  # fmt: skip
             left += size
         over = "" if bar.fits is not False else " ✕"
         axis.annotate(f"{format_size(bar.peak)}{over}", (left, y), xytext=(5, 0), textcoords="offset points",
