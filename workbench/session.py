@@ -294,7 +294,6 @@ def _results(
     from workbench.lens.layers import layer_names
 
     plain = [s.seconds for i, s in enumerate(steps) if i > 1 and not s.layer_norms]
-    data = session.data
     return {
         "planned_steps": session.total,
         "steps": tuple(steps),
@@ -310,11 +309,11 @@ def _results(
         "score": asdict(scored) if scored is not None else {},
         "score_before": asdict(before) if before is not None else {},
         "data": {
-            "hash": data.hash,
-            "split": data.split,
-            "loss mask": data.mask_id,
-            "train": len(data.train),
-            "test": len(data.test),
+            "hash": session.data.hash,
+            "split": session.data.split,
+            "loss mask": session.data.mask_id,
+            "train": len(session.data.train),
+            "test": len(session.data.test),
             "split seed": session.split_seed,
         },
     }

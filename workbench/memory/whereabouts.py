@@ -18,7 +18,8 @@ from workbench.core.phase import listening
 from workbench.core.profile import Phase
 
 ACCUMULATE = "torch::autograd::AccumulateGrad"
-_WRAPPERS = ("inner", "_fn", "__torch_dispatch__", "_wrapped", "_unwatched")
+#: What may stand between the engine and a dispatch mode: how the compiler, awake or asleep, is told to leave it alone.
+_WRAPPERS = ("inner", "_fn", "left_alone", "__torch_dispatch__", "_wrapped", "_unwatched")
 
 
 class Whereabouts:
