@@ -18,7 +18,8 @@ from workbench.core.phase import listening
 from workbench.core.profile import Phase
 
 ACCUMULATE = "torch::autograd::AccumulateGrad"
-_WRAPPERS = ("inner", "_fn", "__torch_dispatch__", "_wrapped")
+#: Frames between the engine and a watched operator: torch's own, and a compiler's that is awake or asleep.
+_WRAPPERS = ("inner", "_fn", "left_alone", "__torch_dispatch__", "_wrapped")
 
 
 class Whereabouts:
