@@ -1,6 +1,11 @@
 """Fixtures every test may use."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is slow; no property fails for that.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from widgets.awaiting import PERIOD, until
@@ -17,6 +20,7 @@ from workbench import figures
 from workbench.core.errors import Interrupted, PintpotError
 from workbench.figures.run import RunInfo, pins
 from workbench.records.schema import RunRecord, State, StepRecord
+from workbench.records.store import RunStore
 
 if TYPE_CHECKING:
     from workbench.ablate import Progress
@@ -72,11 +76,16 @@ class RunPanel(RunView, Placed):
         self.take_place(self._words)
 
     def start(self) -> None:
-        """Begin, or wait until the run before it is over; nothing while it is under way."""
+        """Begin, or wait until the run before it is over; nothing while it is under way.
+
+        A run that is done is trained once more to be watched; its result in the store stands.
+        """
         with self._changing:
             if self._job is not None:
                 return
+            before = self.record
             self._begin_anew()
+            self._stored = before if before is not None and before.state is State.DONE else None
             self._job = self._work
             self._show("queued")
             QUEUE.put(self._job)
@@ -149,6 +158,7 @@ class RunPanel(RunView, Placed):
         self._partial = self._blank
         self._steps: list[StepRecord] = []
         self._kept: Progress | None = None
+        self._stored: RunRecord | None = None
         self.record = None
 
     def _work(self) -> None:
@@ -156,9 +166,14 @@ class RunPanel(RunView, Placed):
         self._show("preparing")
         note = ""
         try:
-            record = self.bench.run(self.method, self.seed, observe=self._observe, cancel=self._cancel, **self._options)
+            with self._bench() as bench:
+                record = bench.run(self.method, self.seed, observe=self._observe, cancel=self._cancel, **self._options)
             if self._kept is not None and self._kept.stored:
                 note = "Taken from the store: this run had been done before."
+            if self._stored is not None:
+                same = [s.loss for s in record.steps] == [s.loss for s in self._stored.steps]
+                note = f"Trained again, to {'the same losses as' if same else 'other losses than'} the stored run."
+                record = replace(record, id=self._stored.id)
             note = " ".join([note, *(f"{sentence}." for sentence in record.notes)]).strip()
         except Interrupted as error:
             kept = self._kept.record if self._kept else None
@@ -172,6 +187,15 @@ class RunPanel(RunView, Placed):
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             record = replace(self._partial, steps=tuple(self._steps), state=State.FAILED, reason=reason)
         self._end(record, note)
+
+    @contextmanager
+    def _bench(self) -> Iterator[Bench]:
+        """The bench, with a store of a moment's life where the run in its own store is to stand."""
+        if self._stored is None:
+            yield self.bench
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            yield replace(self.bench, store=RunStore(Path(folder)))
 
     def _observe(self, progress: Progress) -> None:
         if progress.step is None:

@@ -72,6 +72,18 @@ def counted(case: Case, *, fresh: bool = False) -> Work:
     return Work.from_dict(_kept(case, "work", _code(*_COUNTING), make, fresh))
 
 
+def flops_by_phase(case: Case) -> dict[str, int]:
+    """Of :func:`counted` the floating-point operations of ``forward``, ``backward`` and ``update``."""
+    return _kept(case, "flops by phase", _code(*_COUNTING), lambda: _by_phase(_some_trace(case).recorder), False)
+
+
+def _by_phase(recorder: Recorder) -> dict[str, int]:
+    total = dict.fromkeys(("forward", "backward", "update"), 0)
+    for call, count in recorder.calls.items():
+        total[call.phase] += count * call.flops
+    return total
+
+
 def predicted_step_time(case: Case, *, fresh: bool = False) -> Quantity:
     """Seconds of one step of ``case`` on this host, at the pace it had when it was calibrated.
 
@@ -201,6 +213,7 @@ def _keep_both(case: Case, tier: Tier, trace: Trace) -> None:
 
     write_answer(_key(case, f"profile {tier}", _code()), trace.profile.to_dict())
     write_answer(_key(case, "work", _code(*_COUNTING)), work_of(trace.recorder).to_dict())
+    write_answer(_key(case, "flops by phase", _code(*_COUNTING)), _by_phase(trace.recorder))
 
 
 def _levers_on(case: Case) -> str:

@@ -20,6 +20,7 @@ from workbench.core.schedule import Schedule
 from workbench.core.seeds import derive
 from workbench.core.units import format_size
 from workbench.plan.refusal import SECONDS, passes, with_ways, with_ways_out
+from workbench.records.growth import growth
 from workbench.records.schema import Quantity, RunRecord, State, StepRecord
 from workbench.tasks.base import Sizes
 
@@ -300,7 +301,7 @@ def _results(
         "steps": tuple(steps),
         "measured": session.measured,
         "arena": session.arena_use,
-        "notes": tuple(session.checkpoints.notes),
+        "notes": (*session.checkpoints.notes, *growth(steps, session.measured)),
         "step_time": Quantity(median(plain), "measured", "median of the steps without instruments") if plain else None,
         "trainable": sum(getattr(p, "stands_for", p.numel()) for p in session.training.parameters),
         "parameters": sum(p.numel() for p in session.model.parameters()),

@@ -80,6 +80,10 @@ def test_an_empty_filter_the_end_of_the_slider_and_large_energies_are_said_plain
     assert "no method matches" in page.evaluate("host.textContent") and "0 of 0 methods shown" in summary(page)
     page.get_by_label("Filter").fill("head")
     assert "1 of 1 methods shown" in summary(page) and "no method matches" not in page.evaluate("host.textContent")
+    page.get_by_label("Filter").fill("fits if")
+    kept = page.locator(".pp-fit tbody tr")
+    assert kept.count() and all(words.count("fits if") for words in kept.all_text_contents()), "by verdict as well"
+    assert "score" not in page.get_by_label("Sort by").text_content(), "only what is there is sorted by"
     page.get_by_label("Filter").fill("")
     page.get_by_label("Budget").fill("500")
     whole = max(size for size, _ in table.device.marks)

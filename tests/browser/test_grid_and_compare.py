@@ -60,9 +60,9 @@ def test_grid_switches_metric_axes_and_view_and_asks_for_what_is_missing(visit):
     assert "runs" in page.locator("[aria-live]").text_content()
     page.get_by_label("Up").select_option("trainable")
     page.get_by_label("Across").select_option("score")
-    lines = page.locator(".pp-mark").first.locator("line")
+    lines = page.locator(".pp-whisker")
     level = lines.evaluate_all("e => e.filter(l => l.getAttribute('x1') !== l.getAttribute('x2')).length")
-    assert page.locator(".pp-mark").count() == 5 and level == 1, "the seeds' spread lies along the axis of the score"
+    assert page.locator(".pp-mark").count() == 5 and level == 5, "the seeds' spread lies along the axis of the score"
     page.get_by_role("button", name="Run the 3 missing runs").click()
     assert page.evaluate("sent") == [{"do": "start"}]
     running = replace(info, doing="Run 1 of 3: bias, seed 0", problem="<b>no</b>")
@@ -74,6 +74,30 @@ def test_grid_switches_metric_axes_and_view_and_asks_for_what_is_missing(visit):
     page.evaluate("listeners['comm_live_update'].forEach((f) => f())")
     assert page.get_by_role("button").count() == 0, "no button without a kernel"
     assert "run this cell again" in page.get_by_role("status").text_content()
+    gone(visit)
+
+
+@pytest.mark.parametrize("kind", ["grid", "pareto"])
+def test_the_front_is_of_steps_over_the_bars_and_no_time_is_below_zero(visit, kind):
+    page = visit.page
+    records = [
+        replace(run(m, s), step_time=replace(run(m, s).step_time, value=0.001 + 0.4 * s * (m == "lora")))
+        for m in ("lora", "bias")
+        for s in range(3)
+    ]
+    grid = [GridPoint({"method": r.method}, r.seed, r) for r in records]
+    host(page, kind, figures.grid(grid) if kind == "grid" else figures.pareto(records))
+    if kind == "grid":
+        page.get_by_label("Show as").select_option("plot")
+    page.get_by_label("Up").select_option("score")
+    page.get_by_label("Across").select_option("peak")
+    assert set(page.locator("path.pp-front").get_attribute("d")) & set("MHVL") == set("MHV")
+    kinds = "e => [...e.children].map(c => c.querySelector('.pp-whisker') ? 'bars' : c.getAttribute('class') ?? '')"
+    order = page.locator("svg[role=group]").first.evaluate(kinds)
+    assert order.index("bars") < order.index("pp-front") < order.index("pp-mark")
+    page.get_by_label("Across").select_option("step_time")
+    said = page.locator("svg[role=group] > text").all_text_contents()
+    assert any(" ms" in text for text in said) and not any(text.startswith("-") for text in said), said
     gone(visit)
 
 

@@ -63,7 +63,7 @@ def test_grid_takes_seeds_together_and_shows_what_is_missing():
     scores = [run("lora", s).score["value"] for s in range(3)]
     assert cell.values["score"].mean == pytest.approx(sum(scores) / 3)
     assert cell.values["score"].low < cell.values["score"].mean < cell.values["score"].high
-    assert cell.values["peak"].kind == "measured" and cell.label == "lora, r 4" and not cell.over
+    assert cell.values["peak"].kind == "measured" and cell.label == "lora (r 4)" and not cell.over
     assert "3 runs are missing" in info.alt and to_svg(info) == to_svg(info)
     assert sum(row["metric"] == "accuracy" for row in info.rows()) == 4
     assert len(to_plotly(info).data) == 3

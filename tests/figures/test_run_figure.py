@@ -45,7 +45,7 @@ def test_numbers_are_those_of_the_record_and_no_peak_is_lost():
     assert info.losses[0] == pytest.approx((record.steps[0].loss + record.steps[1].loss) / 2)
     assert sum(info.by_category) == info.profile_peak == record.measured.peak and info.source == "measured"
     assert [row["peak bytes"] for row in info.rows()] == list(info.peaks)
-    assert f"accuracy {record.accuracy:.4g}" in info.sentence and record.id in info.caption
+    assert f"accuracy {record.accuracy:.1%}".replace("%", " %") in info.sentence and record.id in info.caption
 
 
 def test_a_refused_run_shows_what_was_predicted():

@@ -78,3 +78,10 @@ def _steps():
     from workbench.core.schedule import Schedule
 
     return Schedule(steps=3)
+
+
+def test_the_printed_map_has_room_for_its_panels(info, recwarn):
+    """Also where a step trains nothing that the map shows: a drawing without room lays its legend over its titles."""
+    nothing = [replace(state, trains=()) for state in info.states]
+    to_svg(replace(info, states=tuple(nothing)))
+    assert not [w for w in recwarn if "collapsed" in str(w.message)]

@@ -75,3 +75,15 @@ def test_a_way_that_does_not_serve_the_model_is_refused() -> None:
     bench = wb.open("tokens", "tiny-bert", batch=4, length=16)
     with pytest.raises(Incompatible, match="chunked loss"):
         visited(bench, ["full chunked_loss=8"])
+
+
+def test_operations_by_phase_are_those_of_all_layers_and_take_no_second_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench import predictions
+
+    case = Subject("sparse-update", "tiny-bert").case
+    case.predict()
+    monkeypatch.setattr(predictions, "traced_at", None)  # whoever traces again fails
+    told = predictions.flops_by_phase(case)
+    found = visits(case)
+    assert told["forward"] == found.total("forward_flops") > 0
+    assert told["backward"] == found.total("backward_flops") > 0 and told["update"] == 0

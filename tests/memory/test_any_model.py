@@ -28,6 +28,7 @@ _STAGES = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
 CONFIGURATIONS = {
     "albert": {**_HEADS, "embedding_size": 16},
     "longformer": {**_HEADS, "max_position_embeddings": 66, "attention_window": 8, "pad_token_id": 1},
+    "canine": {**_HEADS, "num_hash_buckets": 64, "downsampling_rate": 2, "local_transformer_stride": 8},
     "mixtral": {**_HEADS, **_EXPERTS},
     "mamba": {**_TEXT, "state_size": 8},
     "t5": _T5,

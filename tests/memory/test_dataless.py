@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import mmap
+import random
+import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from workbench.core.profile import Tier
 from workbench.memory.dataless import asked_about, dataless, known
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.measure import measure
+from workbench.memory.outside import PYTHON
 from workbench.memory.predict import predict
 
 aten = torch.ops.aten
@@ -168,6 +173,28 @@ def test_memory_of_others_has_a_line_of_its_own():
     assert measured.outside == found.outside
 
 
+def _mapped():
+    made = mmap.mmap(-1, 4 << 20)
+    made.write(b"1" * (4 << 20))
+
+
+BESIDE = {"numpy": lambda: np.ones(1 << 19), "bytes": lambda: bytearray(4 << 20), "mmap": _mapped}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_memory_that_torch_never_touches_has_a_line_too(name):
+    case = stepping(lambda step, loss: BESIDE[name]())
+    step = case.make(case.build("cpu"))
+    measured = measure(step, case.batch())
+    assert 4 << 20 <= measured.outside[PYTHON] < 4.5 * (1 << 20)
+    case = stepping(no_check)
+    step = case.make(case.build("cpu"))
+    assert not measure(step, case.batch()).outside
+    step.parts = SimpleNamespace(history=[np.ones(1 << 19)])
+    assert 4 << 20 <= measure(step, case.batch()).outside[PYTHON] < 4.5 * (1 << 20)
+    assert not tracemalloc.is_tracing()
+
+
 def copies_weights(step, loss):
     step.model.kept = [copy.deepcopy(p.detach()) for p in step.model.parameters()]
 
@@ -250,3 +277,32 @@ def test_a_tape_copies_only_whole_numbers_that_are_known():
     tape.add(torch.ops.aten.add.Tensor, (ids, 1), {}, None, "forward", 0)
     unknown, known = tape.program.given
     assert unknown.values is None and torch.equal(known.values, ids)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: random.randrange(1, 10**6),
+        lambda: np.random.randint(1, 10**6),
+        lambda: int(torch.randint(1, 10**6, ())),
+    ],
+)
+def test_sizes_drawn_at_random_are_said_whoever_draws_them(draw):
+    def sized(step, loss):
+        step.model.kept = torch.zeros(10**7 + draw())
+
+    torch.manual_seed(3)
+    np.random.seed(3)
+    random.seed(3)
+    before = random.getstate(), torch.get_rng_state()
+    profile = ask(stepping(sized))
+    assert [r for r in profile.remarks if r.startswith("numbers drawn at random decide")]
+    assert random.getstate() == before[0] and torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_numbers_drawn_at_random_that_change_no_byte_are_not_said():
+    def shuffled(step, loss):
+        step.model.kept = torch.zeros(16)[torch.randperm(16)]
+        random.random()
+
+    assert not ask(stepping(shuffled)).remarks

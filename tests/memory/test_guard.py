@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import random
+import threading
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from memory_cases import CASES, InBackwardStep, PlainStep
@@ -143,4 +147,95 @@ def test_guard_without_ledger_raises_too(monkeypatch):
         step(batch)
     assert refused.value.live + refused.value.asked == peak
     with guard(peak, step, batch):
+        step(batch)
+
+
+class Swallowing(PlainStep):
+    """Takes a refusal of a megabyte for a reason to do without."""
+
+    def __call__(self, batch):
+        try:
+            torch.zeros(1 << 18).add_(1)
+        except RuntimeError:
+            self.without = True
+        return super().__call__(batch)
+
+
+class Beside(PlainStep):
+    """A thread of its own asks for a megabyte, and dies of the refusal."""
+
+    def __call__(self, batch):
+        thread = threading.Thread(target=lambda: torch.zeros(1 << 18).add_(1))
+        thread.start()
+        thread.join()
+        return super().__call__(batch)
+
+
+class Sometimes(PlainStep):
+    """A megabyte more in the steps that chance, drawn by ``draw``, says; none of them says so beforehand."""
+
+    draw: Callable[[], float]
+
+    def __call__(self, batch):
+        if self.draw() < 0.5:
+            torch.zeros(1 << 18).add_(1)
+        return super().__call__(batch)
+
+
+def _small(kind):
+    model = torch.nn.Linear(16, 16)
+    step = kind(model, lambda p: torch.optim.SGD(p, lr=0.1), lambda m, b: m(b["x"]).square().mean())
+    return step, {"x": torch.ones(4, 16)}
+
+
+@needs_ledger
+@pytest.mark.parametrize(("kind", "where"), [(Swallowing, ""), (Beside, "a thread that the step started")])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_refusal_that_the_step_swallows_is_one_all_the_same(kind, where):
+    step, batch = _small(kind)
+    with pytest.raises(BudgetExceeded) as refused, guard(1 << 19, step, batch):
+        step(batch)
+    assert (refused.value.operator, refused.value.module, refused.value.asked) == ("zeros", where, 1 << 20)
+    step, batch = _small(kind)
+    with pytest.raises(BudgetExceeded) as refused:
+        measure(step, batch, budget=1 << 19)
+    assert refused.value.operator == "zeros"
+
+
+@needs_ledger
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: float(torch.rand(()))])
+def test_a_step_that_chance_decides_is_explained_from_the_numbers_it_drew(draw):
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+    step, batch = _small(Sometimes)
+    step.draw = draw
+    for _ in range(6):
+        with pytest.raises(BudgetExceeded) as refused:
+            for _ in range(30):
+                with guard(1 << 19, step, batch):
+                    step(batch)
+        assert refused.value.operator == "zeros"
+        with pytest.raises(BudgetExceeded) as refused:
+            for _ in range(10):
+                measure(step, batch, budget=1 << 19)
+        assert refused.value.operator == "zeros"
+
+
+@needs_ledger
+def test_what_only_happens_once_names_the_line_that_asked():
+    asked = []
+
+    class Once(torch.nn.Linear):
+        def forward(self, x):
+            if not asked:
+                asked.append(1)
+                torch.UntypedStorage(1 << 20)
+            return super().forward(x)
+
+    model = torch.nn.Sequential(Once(16, 16))
+    step = PlainStep(model, lambda p: torch.optim.SGD(p, lr=0.1), lambda m, b: m(b["x"]).square().mean())
+    batch = {"x": torch.ones(4, 16)}
+    said = r"forward at line \d+ of test_guard.py in 0 asks"
+    with pytest.raises(BudgetExceeded, match=said), guard(1 << 19, step, batch):
         step(batch)

@@ -82,6 +82,14 @@ def test_a_step_that_keeps_ever_more_is_stopped_by_its_budget_and_said_to_grow()
     made.parts.history.clear()
     assert measure(made, BATCH).remarks
 
+    def again(model):
+        step = Growing(model, lambda p: torch.optim.SGD(p), lambda m, b: m(b["x"]).square().mean())
+        step.parts = SimpleNamespace(history=[])
+        return step
+
+    said = "the step keeps 1,048,576 bytes more than it found"
+    assert any(said in remark for remark in predict(lambda: build("meta"), again, lambda: BATCH).remarks)
+
 
 def test_a_step_that_starts_threads_is_refused_and_not_taken_for_small():
     class Beside(PlainStep):

@@ -34,6 +34,8 @@ PICKS = {
     "gather": lambda x: x.gather(1, torch.arange(8).expand(2000, 8)),
     "sort": lambda x: x.sort(1).values,
     "topk": lambda x: x.topk(4, 1).values,
+    "mask": lambda x: x[torch.arange(2000) % 4 > 0],
+    "rows": lambda x: x[torch.arange(1500)],
     "max": lambda x: x.max(1, keepdim=True).values,
 }
 
@@ -52,6 +54,45 @@ def test_a_backward_pass_scatters_into_its_own_zeros_as_a_bare_one_does(name):
     predicted = predict(lambda: build("meta"), step, lambda: batch)
     assert (predicted.peak, predicted.by_category) == (measured.peak, measured.by_category)
     assert not any("rose" in a for a in measured.assumptions)
+
+
+N = 1 << 16
+
+
+def _shared_and_more():
+    return torch.zeros(N).share_memory_(), torch.zeros(N)
+
+
+PAST = {
+    "a bare storage": lambda: torch.UntypedStorage(4 * N),
+    "a storage under a tensor": lambda: torch.zeros(N).set_(torch.UntypedStorage(4 * N)),
+    "shared memory": _shared_and_more,
+    "a transform": lambda: torch.func.grad(lambda w: (w * w).sum())(torch.zeros(N)),
+    "a gather in a transform": lambda: torch.func.grad(lambda w: (w.gather(0, torch.arange(N)) * w).sum())(
+        torch.zeros(N)
+    ),
+}
+
+
+@needs_ledger
+@pytest.mark.parametrize("name", PAST)
+def test_what_goes_past_or_under_the_dispatcher_is_predicted(name):
+    class Beside(PlainStep):
+        def __call__(self, batch):
+            kept = PAST[name]()
+            result = super().__call__(batch)
+            del kept
+            return result
+
+    def step(model):
+        return Beside(model, lambda p: torch.optim.SGD(p), lambda m, b: m(b["x"]).sum())
+
+    batch = {"x": torch.ones(2, 4)}
+    measured = measure(step(nn.Linear(4, 4)), batch)
+    predicted = predict(lambda: nn.Linear(4, 4, device="meta"), step, lambda: batch)
+    assert (predicted.peak, predicted.outside) == (measured.peak, measured.outside)
+    assert measured.outside == ({"tensors in memory that torch did not allocate": 4 * N} if "shared" in name else {})
+    assert torch.UntypedStorage(8).nbytes() == 8
 
 
 @needs_ledger

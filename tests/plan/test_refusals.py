@@ -10,7 +10,8 @@ from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, UnknownName
 from workbench.memory import ledger
 from workbench.plan.fit_table import fit
-from workbench.plan.refusal import SECONDS
+from workbench.plan.refusal import SECONDS, with_ways_out
+from workbench.plan.ways import ways_out
 from workbench.predictions import recent_log, traced
 from workbench.records.schema import RunRecord, State
 
@@ -107,3 +108,16 @@ def test_a_sweep_looks_for_the_ways_out_of_a_case_once_whatever_the_seeds(tmp_pa
     records = bench.ablate(method=["full"], lr=[1e-3, 1e-4], seed=[0, 1])
     assert [r.state for r in records] == [State.REFUSED] * 4
     assert [bool(r.ways) for r in records] == [True, False, True, False], "two seeds of one case ask the same"
+
+
+def test_no_way_out_is_what_has_just_failed(monkeypatch):
+    case = Case("tokens", "tiny-bert", "full", 4, 16)
+    peak = case.predict().peak
+    monkeypatch.setattr("workbench.plan.refusal.ways_found", lambda case, budget, *_: ((str(budget),), ""))
+    unforeseen = BudgetExceeded(
+        operator="zeros", module="", category="workspace", asked=1000, live=peak, limit=peak + 100
+    )
+    told = with_ways_out(unforeseen, case)
+    assert told.suggestions == (str(peak + 100 - 1000),), "as much room more as the prediction was short of"
+    assert "1000 B more than predicted" in told.note
+    assert not any(way.case == case for way in ways_out(case, peak + 100))

@@ -103,5 +103,13 @@ def test_provenance_and_answer_are_set_off_in_a_notebook(monkeypatch):
     monkeypatch.setattr(emit, "_display", lambda bundle: shown.append(bundle["text/html"]))
     emit.provenance({"versions": ["torch 2", "a <b>"], "cores": 2})
     emit.answer("It fits.\nBarely.")
-    assert "<td>versions</td><td>torch 2, a &lt;b&gt;</td>" in shown[0] and "<td>2</td>" in shown[0]
+    left = "<td style='text-align:left'>"
+    assert f"{left}versions</td>{left}torch 2, a &lt;b&gt;</td>" in shown[0] and f"{left}2</td>" in shown[0]
     assert shown[1] == "<blockquote><p><strong>It fits.</strong></p><p>Barely.</p></blockquote>"
+
+
+def test_words_of_a_table_stand_left_and_numbers_right():
+    from workbench.report import emit
+
+    made = emit.table_html(emit.table_payload([{"method": "lora", "peak": 3}]))
+    assert "<td style='text-align:left'>lora</td><td>3</td>" in made

@@ -102,6 +102,17 @@ def test_cancelling_is_shown_at_once_and_the_partial_run_is_kept(bench):
     assert panel.wait().state is State.DONE, "it can be started again"
 
 
+def test_a_run_that_is_done_is_trained_again_and_its_result_stands(bench):
+    panel = widgets.RunPanel(bench, "head", seed=41)
+    first = panel.wait()
+    seconds = [step.seconds for step in first.steps]
+    panel.start()
+    again = panel.wait()
+    assert again.state is State.DONE and [s.seconds for s in again.steps] != seconds, "steps were done, not looked up"
+    assert "Trained again, to the same losses as the stored run." in panel.info["sentence"]
+    assert again.id == first.id and bench.store.get(first.id) == first
+
+
 def test_a_budget_too_small_is_a_state_with_ways_out(bench):
     panel = widgets.RunPanel(replace(bench, budget=3 * 2**20), "full")
     record = panel.wait()

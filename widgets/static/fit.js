@@ -148,7 +148,7 @@ function verdict(m, info, budget, batch, length) {
   return way ? ["if", `fits if ${way[0]} (${way[2]}; ${over})`] : ["over", over];
 }
 
-// Why a size cannot be asked for; empty when it can. `limits` are [least, most, words].
+// Why a size cannot be asked for; else empty. `limits` are [least, most, words].
 function unusable(field, input, [least, most, words]) {
   const value = input.value === "" ? NaN : +input.value;
   if (Number.isInteger(value) && least <= value && value <= most) return "";
@@ -247,7 +247,7 @@ function draw({ model, el }) {
     number("Batch", batch, info.batches ?? any);
     if (long) number("Length", length, info.lengths ?? any);
   }
-  choose("Sort by", Object.keys(ORDERS), order, (name) => { choice.order = order = name; arrange(); });
+  choose("Sort by", Object.keys(ORDERS).slice(0, info.metric ? 5 : 4), order, (name) => { choice.order = order = name; arrange(); });
   const filter = html("input", { type: "search", size: 12 }, html("label", { textContent: "Filter " }, bar));
   const summary = html("p", { className: "pp-detail", "aria-live": "polite" }, el);
   const doing = html("p", { role: "status" }, el), problem = html("p", { className: "pp-refused", role: "alert" }, el);
@@ -304,7 +304,6 @@ function draw({ model, el }) {
     span(rows.map((row) => row.m));
     ticks.replaceChildren(...marked.map(([label, bytes]) => Object.assign(document.createElement("option"), { value: Math.round(toSlider(bytes)), label })));
     rows.forEach(paint);
-    arrange();
     judge();
   }
 
@@ -312,15 +311,14 @@ function draw({ model, el }) {
     let fitting = 0, counted = 0;
     for (const { m, row, said, line } of rows) {
       const [state, text] = verdict(m, info, budget, batch, length);
-      const here = matches(m);
-      counted += here;
-      fitting += here && state === "fits";
       row.dataset.state = state;
       said.textContent = `${SIGNS[state]} ${text}`;
       if (m.layer && m.peak != null) html("span", { className: "pp-where" }, said).append(` peak${state === "fits" ? `: ${m.binding}` : ""} in `, ...m.layer.split(/(?<=[._])/).flatMap((s) => [s, html("wbr", {})]));
+      const here = matches({ m, row });
+      counted += here;
+      fitting += here && state === "fits";
       const x = budget == null ? -5 : Math.min(BAR + 5, (budget / widest) * BAR);
-      line.setAttribute("x1", x);
-      line.setAttribute("x2", x);
+      for (const end of ["x1", "x2"]) line.setAttribute(end, x);
     }
     shown.textContent = budget == null ? "none" : size(budget);
     slider.value = toSlider(budget ?? high);
@@ -330,19 +328,20 @@ function draw({ model, el }) {
     const what = info.task ? `${info.task} on ${info.model}: ` : "", where = device?.name ?? info.device;
     const told = device && budget > device.free ? ` That is more than the ${size(device.free)} which are free there.` : wish > budget ? ` The budget was lowered from ${size(wish)} to what is free there.` : "";
     summary.textContent = `${what}${fitting} of ${counted} ${wanted ? "methods shown" : "methods"} fit${budget == null ? "" : ` under ${size(budget)}`}${where ? ` on ${where}` : ""}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.${told}`;
+    arrange();
   }
 
-  const matches = (m) => `${m.label} ${m.family}`.toLowerCase().includes(wanted);
+  const matches = ({ m, row }) => (m.family + row.textContent).toLowerCase().includes(wanted);
   function arrange() {
     const key = ORDERS[order];
-    const kept = rows.filter(({ m }) => matches(m));
-    kept.sort((a, b) => (key(a.m) < key(b.m) ? -1 : key(a.m) > key(b.m) ? 1 : 0));
+    const kept = rows.filter(matches);
+    kept.sort((a, b) => (key(a.m) < key(b.m) ? -1 : +(key(a.m) > key(b.m))));
     body.replaceChildren(...kept.map(({ row }) => row));
     none.textContent = kept.length ? "" : `no method matches “${filter.value.trim()}”`;
   }
 
   slider.addEventListener("input", () => { budget = wish = toBytes(+slider.value); judge(); });
-  filter.addEventListener("input", () => { choice.wanted = wanted = filter.value.trim().toLowerCase(); arrange(); judge(); });
+  filter.addEventListener("input", () => { choice.wanted = wanted = filter.value.trim().toLowerCase(); judge(); });
   filter.value = wanted;
   reshape();
   if (choice.focus) el.querySelector(`[data-choice=${choice.focus}]`)?.focus();
@@ -352,7 +351,7 @@ function draw({ model, el }) {
     doing.textContent = model.get("doing") ? `… ${model.get("doing")}` : "";
     const failed = model.get("problem") ?? "";
     problem.textContent = failed;
-    frame.setAttribute("aria-busy", Boolean(doing.textContent));
+    frame.setAttribute("aria-busy", !!doing.textContent);
     if (failed) for (const [name, value] of [["Task", info.task], ["Model", info.model]]) { const box = el.querySelector(`[data-choice=${name}]`); if (box) box.value = value; }
   }
   tell();

@@ -1,6 +1,6 @@
 // A declared grid of runs as a table, or two of its metrics against each other. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
-const W = 900, H = 412, L = 92, R = 24, T = 18, B = 60;
+const W = 900, H = 446, L = 94, R = 24, T = 50, B = 60;
 
 function svg(tag, attributes, parent, text) {
   const node = document.createElementNS(NS, tag);
@@ -30,6 +30,43 @@ const PRINT = {
   count: (v) => Math.round(v).toLocaleString("en").replaceAll(",", "\u202f"),
   number: (v) => `${+v.toPrecision(4)}`,
 };
+
+function ticks({ low, high, log, unit }) {
+  const found = [], base = unit === "bytes" ? 2 : 10;
+  if (log) {
+    const at = (v) => Math.log(v) / Math.log(base), first = Math.ceil(at(low) - 1e-9), last = Math.floor(at(high) + 1e-9);
+    const between = base === 10 && last - first < 4 ? [1, 2, 5] : [1], step = Math.max(1, Math.ceil((last - first + 1) / 7));
+    for (let e = first - 1; e <= last; e++) if (e % step === 0) found.push(...between.map((m) => m * base ** e));
+    return found.filter((t) => t >= low && t <= high);
+  }
+  const whole = unit === "bytes" ? 1024 ** Math.floor(Math.log(Math.max(1, high)) / Math.log(1024)) : 1;
+  const rough = (high - low) / whole / 6, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((m) => m >= rough) * whole;
+  for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(i * step);
+  return found;
+}
+
+const SHAPES = {
+  circle: "M-6,0a6,6 0 1,0 12,0a6,6 0 1,0 -12,0Z", square: "M-5.5,-5.5H5.5V5.5H-5.5Z",
+  triangle: "M0,-7L6.5,5.5H-6.5Z", diamond: "M0,-7.5L6,0L0,7.5L-6,0Z",
+  cross: "M-6,-3L-3,-6L0,-3L3,-6L6,-3L3,0L6,3L3,6L0,3L-3,6L-6,3L-3,0Z",
+  plus: "M-2.5,-7H2.5V-2.5H7V2.5H2.5V7H-2.5V2.5H-7V-2.5H-2.5Z", down: "M0,7L6.5,-5.5H-6.5Z",
+  pentagon: "M0,-7L6.7,-2.2L4.1,5.7H-4.1L-6.7,-2.2Z",
+};
+
+// As in the panel of two measures: wide ranges of sizes, times and counts are logarithmic; nothing lies below none of it.
+function axis(m, values) {
+  const min = Math.min(...values), max = Math.max(...values);
+  if (m.unit !== "score" && m.unit !== "number" && min > 0) {
+    const wide = max / min > 2.2, [low, high] = wide ? [min / 1.6, max * 1.9] : [min * 0.8, max * 1.25];
+    return { low, high, log: high / low > 6, unit: m.unit };
+  }
+  const span = max - min || Math.abs(max) * 0.1 || 0.1;
+  let low = min - span * 0.12, high = max + span * 0.12;
+  if (m.unit !== "number") low = Math.max(low, -0.02 * span);
+  if (m.unit === "score") high = Math.min(high, 1 + 0.04 * span);
+  return { low, high, log: false, unit: m.unit };
+}
 
 function told(metric, value) {
   if (!value) return "–";
@@ -134,54 +171,47 @@ function draw({ model, el }, gone) {
     said.textContent = `${info.cells.length - none} of ${info.cells.length} cells are complete. A stronger tint is a better ${m?.title ?? "value"}${m?.lower_is_better ? " (lower is better)" : ""}; a bar at the left marks what does not keep the budget.`;
   }
 
-  function span(values, zero) {
-    const low = Math.min(...values), high = Math.max(...values), room = (high - low || Math.abs(high) || 1) * 0.12;
-    return [zero && low >= 0 ? Math.max(0, low - room) : low - room, high + room];
-  }
-
-  function ticks(low, high, bytes) {
-    const unit = bytes ? 1024 ** Math.floor(Math.log(Math.max(1, high)) / Math.log(1024)) : 1;
-    const rough = (high - low) / unit / 5, power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((m) => m >= rough) * unit, found = [];
-    for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(i * step);
-    return found;
-  }
-
   function plot() {
     const up = metric(choice.first), across = metric(choice.second);
     const points = info.cells.filter((c) => c.values[up.key] && c.values[across.key]);
     if (!points.length) { place.replaceChildren(html("p", { textContent: "No cell has both metrics yet." })); said.textContent = ""; return; }
     const v = (c, m) => c.values[m.key];
     const all = (m) => points.flatMap((c) => [v(c, m).mean, v(c, m).low, v(c, m).high, ...v(c, m).seeds]).filter((x) => x != null);
-    const [x0, x1] = span(all(across), true), [y0, y1] = span(all(up), true);
-    const X = (x) => L + ((x - x0) / (x1 - x0)) * (W - L - R), Y = (y) => H - B - ((y - y0) / (y1 - y0)) * (H - T - B);
+    const limit = info.budget, beside = (m) => (m.key === "peak" && limit != null ? [limit] : []);
+    const wide = axis(across, [...all(across), ...beside(across)]), tall = axis(up, [...all(up), ...beside(up)]);
+    const part = (v, { low, high, log }) => (log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low));
+    const X = (x) => L + part(x, wide) * (W - L - R), Y = (y) => H - B - part(y, tall) * (H - T - B);
     const root = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": `${up.title} against ${across.title}` });
-    const limit = info.budget;
-    if (limit != null && across.unit === "bytes" && across.key === "peak" && limit < x1) {
-      const x = Math.max(L, X(limit));
+    if (limit != null && across.key === "peak") {
+      const x = X(limit);
       svg("rect", { class: "pp-over", x, y: T, width: W - R - x, height: H - T - B }, root);
       svg("line", { class: "pp-budget", x1: x, x2: x, y1: T, y2: H - B }, root);
+      svg("text", { class: "pp-budget-name", x: Math.min(W - 80, Math.max(L + 50, x)), y: T - 8, "text-anchor": "middle" }, root, `budget ${PRINT.bytes(limit)}`);
     }
-    if (limit != null && up.key === "peak" && limit < y1) {
-      const y = Math.min(H - B, Y(limit));
-      svg("rect", { class: "pp-over", x: L, y: T, width: W - L - R, height: Math.max(0, y - T) }, root);
+    if (limit != null && up.key === "peak") {
+      const y = Y(limit);
+      svg("rect", { class: "pp-over", x: L, y: T, width: W - L - R, height: y - T }, root);
       svg("line", { class: "pp-budget", x1: L, x2: W - R, y1: y, y2: y }, root);
+      svg("text", { class: "pp-budget-name", x: W - R - 70, y: y - 8, "text-anchor": "middle" }, root, `budget ${PRINT.bytes(limit)}`);
     }
-    for (const t of ticks(y0, y1, up.unit === "bytes")) {
+    for (const t of ticks(tall)) {
       svg("line", { class: "pp-grid", x1: L, x2: W - R, y1: Y(t), y2: Y(t) }, root);
-      svg("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, root, PRINT[up.unit](t));
+      svg("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, root, up.unit === "score" ? `${+(t * 100).toFixed(2)} %` : PRINT[up.unit](t));
     }
-    for (const t of ticks(x0, x1, across.unit === "bytes")) {
+    for (const t of ticks(wide)) {
       svg("line", { class: "pp-tick", x1: X(t), x2: X(t), y1: H - B, y2: H - B + 4 }, root);
       svg("text", { x: X(t), y: H - B + 23, "text-anchor": "middle" }, root, PRINT[across.unit](t));
     }
+    const scale = ({ log }) => (log ? ", logarithmic" : ""), aim = (m) => `${m.lower_is_better ? "lower" : "higher"} is better`;
     svg("path", { class: "pp-axis", d: `M${L},${T}V${H - B}H${W - R}` }, root);
-    svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, across.title);
-    svg("text", { x: 14, y: (T + H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${(T + H - B) / 2})` }, root, up.title);
+    svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, across.key === "peak" ? `peak memory of one step${scale(wide)}` : `${across.title} (${aim(across)})${scale(wide)}`);
+    svg("text", { x: 8, y: 16, class: "pp-strong" }, root, `${up.title} (${aim(up)})${scale(tall)}`);
     const better = (a, b, m) => (m.lower_is_better ? v(a, m).mean <= v(b, m).mean : v(a, m).mean >= v(b, m).mean);
     const beats = (a, b) => better(a, b, up) && better(a, b, across) && !(better(b, a, up) && better(b, a, across));
-    const front = points.filter((p) => !p.over && !points.some((q) => q !== p && !q.over && beats(q, p))).sort((a, b) => v(a, across).mean - v(b, across).mean);
-    if (front.length > 1) svg("path", { class: "pp-front", d: front.map((p, i) => `${i ? "L" : "M"}${X(v(p, across).mean)},${Y(v(p, up).mean)}`).join("") }, root);
+    const known = points.filter((p) => !p.over && p.values.peak?.kind === "measured"); // a prediction beats nobody
+    const front = known.filter((p) => !known.some((q) => q !== p && beats(q, p))).sort((a, b) => (v(a, across).mean - v(b, across).mean) * (across.lower_is_better ? 1 : -1));
+    const bars = svg("g", {}, root); // below the front, which may run along them
+    if (front.length > 1) svg("path", { class: "pp-front", d: front.map((p, i) => `${i ? "H" : "M"}${X(v(p, across).mean)}${i ? "V" : ","}${Y(v(p, up).mean)}`).join("") }, root);
     const taken = [];
     // Beside the mark, at the first height where no name stands yet; with no room left the mark says its name when pointed at.
     const name = (g, x, y, text) => {
@@ -194,11 +224,12 @@ function draw({ model, el }, gone) {
     const marks = points.map((p) => {
       const g = svg("g", { class: "pp-mark", tabindex: -1, role: "img", "aria-label": `${p.label}: ${up.title} ${told(up, v(p, up))}, ${across.title} ${told(across, v(p, across))}` }, root);
       const [x, y] = [X(v(p, across).mean), Y(v(p, up).mean)];
-      if (v(p, up).low != null) svg("line", { x1: x, x2: x, y1: Y(v(p, up).low), y2: Y(v(p, up).high), stroke: p.colour, "stroke-width": 2 }, g);
-      if (v(p, across).low != null) svg("line", { x1: X(v(p, across).low), x2: X(v(p, across).high), y1: y, y2: y, stroke: p.colour, "stroke-width": 2 }, g);
+      const whisker = (ends) => svg("line", { ...ends, class: "pp-whisker", stroke: p.colour, "stroke-width": 2 }, bars);
+      if (v(p, up).low != null) whisker({ x1: x, x2: x, y1: Y(v(p, up).low), y2: Y(v(p, up).high) });
+      if (v(p, across).low != null) whisker({ x1: X(v(p, across).low), x2: X(v(p, across).high), y1: y, y2: y });
       if (v(p, up).seeds.length === v(p, across).seeds.length) v(p, up).seeds.forEach((s, i) => svg("circle", { class: "pp-seed", cx: X(v(p, across).seeds[i]), cy: Y(s), r: 2.5, fill: p.colour }, g));
       svg("circle", { class: "pp-focus", cx: x, cy: y, r: 13 }, g);
-      svg("circle", { cx: x, cy: y, r: 6, stroke: p.colour, "stroke-width": 1.8, fill: p.over ? "none" : p.colour }, g);
+      svg("path", { d: SHAPES[p.marker] ?? SHAPES.circle, transform: `translate(${x},${y})`, stroke: p.colour, "stroke-width": 1.8, fill: p.over ? "none" : p.colour }, g);
       if (points.length <= 14 || front.includes(p)) name(g, x, y, p.label);
       for (const event of ["pointerenter", "focus"]) g.addEventListener(event, () => tell(p));
       return { g, x };
@@ -215,7 +246,7 @@ function draw({ model, el }, gone) {
     });
     place.replaceChildren(root);
     const left = info.cells.length - points.length;
-    said.textContent = `${points.length} cells; the line joins those that keep the budget and that no other beats in both. Open marks do not keep it.${left ? ` ${left} cells are missing one of the two.` : ""} Move through them with the arrow keys.`;
+    said.textContent = `${points.length} cells; the dashed line joins those that keep the budget and that no other beats in both. Open marks do not keep it.${left ? ` ${left} cells are missing one of the two.` : ""} Move through them with the arrow keys.`;
   }
 
   function paint(changed) {

@@ -1,7 +1,7 @@
 // Any two measures against each other, with a budget that the reader moves. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
 const MAX_NAMES = 16; // beyond it only the front is named
-const W = 900, H = 446, L = 82, R = 24, T = 50, B = 62;
+const W = 900, H = 446, L = 94, R = 24, T = 50, B = 62;
 
 function svg(tag, attributes, parent, text) {
   const node = document.createElementNS(NS, tag);
@@ -92,8 +92,9 @@ function axis(m, places, also) {
   }
   const span = max - min || Math.abs(max) * 0.1 || 0.1;
   let low = min - span * 0.12, high = max + span * 0.12;
-  // A share: nothing lies outside of 0 and 1.
-  if (m.unit === "score") { low = Math.max(low, -0.02 * span); high = Math.min(high, 1 + 0.04 * span); }
+  // Nothing lies below none of it, nor a share above all.
+  if (m.unit !== "number") low = Math.max(low, -0.02 * span);
+  if (m.unit === "score") high = Math.min(high, 1 + 0.04 * span);
   return { low, high, log: false, unit: m.unit };
 }
 
@@ -129,7 +130,7 @@ function draw({ model, el }, gone) {
   const info = model.get("info");
   el.replaceChildren();
   el.classList.add("pp-panel");
-  if (info.problem) html("p", { className: "pp-why", textContent: info.problem }, el).setAttribute("role", "alert");
+  if (info.problem) html("p", { className: "pp-why", textContent: info.problem, role: "alert" }, el);
   if (!info.points.length && !info.absent.length) { html("p", { textContent: "No run has a known peak." }, el); return undefined; }
   const { measures } = info, choice = kept.get(model) ?? { up: "score", across: "peak", budget: info.budget ?? null };
   kept.set(model, choice);
@@ -160,15 +161,13 @@ function draw({ model, el }, gone) {
   const slider = html("input", { type: "range", min: 0, max: 400, step: 1 }, label);
   const shown = html("output", {}, label);
   const reset = html("button", { type: "button", textContent: "Reset" }, bar);
-  const verdict = html("span", { className: "pp-verdict" }, bar);
-  verdict.setAttribute("aria-live", "polite");
+  const verdict = html("span", { className: "pp-verdict", ariaLive: "polite" }, bar);
   const words = points.filter((p) => p.values[up.key]).map((p) => `${p.label} ${PRINT[up.unit](p.values[up.key].at)} at ${PRINT[across.unit](p.values[across.key].at)}`);
   const alt = up.key === "score" && across.key === "peak" ? info.alt : `${up.title} against ${across.title}: ${words.join("; ") || "no run knows both"}.`;
   const title = el.closest("figure")?.firstChild;
   if (title) title.textContent = alt === info.alt ? info.title : `${up.title} against ${across.title}`;
   const root = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": alt }, el);
-  const said = html("p", { className: "pp-detail" }, el);
-  said.setAttribute("aria-live", "polite");
+  const said = html("p", { className: "pp-detail", ariaLive: "polite" }, el);
   const lacking = [
     ...unseen.map((p) => `${p.label}: ${p.state === "done" ? "" : `${p.state}, `}no ${across.title}`),
     ...info.points.filter((p) => p.done < p.planned).map((p) => `${p.label}: ${p.done} of ${p.planned} runs`),
@@ -200,7 +199,7 @@ function draw({ model, el }, gone) {
   const scale = ({ log }) => (log ? ", logarithmic" : ""), aim = (m) => `${m.lower_is_better ? "lower" : "higher"} is better`;
   svg("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, root, across.key === "peak" ? `peak memory of one step${scale(x)}` : `${across.title} (${aim(across)})${scale(x)}`);
   svg("text", { x: 8, y: 16, class: "pp-strong" }, root, `${up.title} (${aim(up)})${scale(y)}`);
-  const stairs = svg("path", { class: "pp-front" }, root);
+  const bars = svg("g", {}, root), stairs = svg("path", { class: "pp-front" }, root); // which it may run along
   let front = [];
   const line = svg("line", { class: "pp-budget" }, root);
   const name = svg("text", { class: "pp-budget-name", y: T - 8, "text-anchor": "middle" }, root);
@@ -211,7 +210,7 @@ function draw({ model, el }, gone) {
     for (const [i, s] of (v?.seeds ?? []).entries()) {
       if (s != null) svg("circle", { class: "pp-seed", cx: X(h.seeds[i] ?? h.at), cy: Y(s), r: 2.5, fill: p.colour }, g);
     }
-    const whisker = (ends) => svg("line", { ...ends, class: "pp-whisker", stroke: p.colour, "stroke-width": 2 }, g);
+    const whisker = (ends) => svg("line", { ...ends, class: "pp-whisker", stroke: p.colour, "stroke-width": 2 }, bars);
     if (v?.low != null) whisker({ x1: x, x2: x, y1: Y(v.low), y2: Y(v.high) });
     if (h.low != null && h.low < h.high) whisker({ x1: X(h.low), x2: X(h.high), y1: y, y2: y });
     svg("circle", { class: "pp-focus", cx: x, cy: y, r: 13 }, g);
@@ -307,7 +306,7 @@ function draw({ model, el }, gone) {
 function foot(info, model, gone, box) {
   const button = (textContent, ask) => html("button", { type: "button", textContent }, box).addEventListener("click", () => model.send({ do: ask }));
   if (info.live && gone) {
-    html("span", { className: "pp-verdict", textContent: "The kernel was restarted; run this cell again." }, box).setAttribute("role", "status");
+    html("span", { className: "pp-verdict", textContent: "The kernel was restarted; run this cell again.", role: "status" }, box);
   } else if (info.doing) {
     html("progress", { className: "pp-progress" }, box).setAttribute("aria-label", "Running what is missing");
     html("span", { className: "pp-verdict", textContent: info.doing }, box);

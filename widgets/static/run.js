@@ -1,11 +1,11 @@
 // One training run: how it stands, its loss, the peak of each step under the budget, and the memory inside one step.
 // Draws model.get("info") and imports nothing. Start and Cancel are messages; without a kernel they are not shown.
 const NS = "http://www.w3.org/2000/svg";
-const W = 900, L = 78, R = 16, LOSS = [14, 150], PEAK = [186, 318], H = 372, INSIDE = [18, 158], INSIDE_H = 186;
+const W = 900, L = 94, R = 16, LOSS = [14, 150], PEAK = [186, 318], H = 372, INSIDE = [18, 158], INSIDE_H = 186;
 // Pinned runs: another colour, another dash and a letter at the end of the line.
 const PINS = [["#D55E00", "7 4"], ["#009E73", "2 3"], ["#CC79A7", "10 3 2 3"], ["#E69F00", "4 2"]];
 const SIGNS = { ready: "○", queued: "…", preparing: "…", running: "▶", cancelling: "■", done: "✓", cancelled: "■", diverged: "≁", gone: "∅" };
-const STOPPABLE = ["queued", "preparing", "running"], REPEATABLE = ["ready", "cancelled", "over budget", "out of memory", "diverged", "failed"];
+const STOPPABLE = ["queued", "preparing", "running"], REPEATABLE = ["ready", "done", "cancelled", "over budget", "out of memory", "diverged", "failed"];
 const PATIENCE = 5000;
 // A second sign beside the colour: none, upright, crossed, rising, falling, level.
 const TEXTURES = ["", "M4,0V8", "M0,0L8,8M8,0L0,8", "M0,8L8,0", "M0,0L8,8", "M0,4H8"];
@@ -265,7 +265,7 @@ function render({ model, el }) {
     parts.said.classList.toggle("pp-bad", info.bad);
     el.dataset.state = state;
     parts.start.hidden = parts.cancel.hidden = !info.live;
-    parts.start.textContent = info.over ? "Start again" : "Start";
+    parts.start.textContent = info.state === "done" ? "Train again" : info.over ? "Start again" : "Start";
     able(parts.start, !lost && REPEATABLE.includes(state), lost ? "The kernel was restarted" : info.over ? "The result is kept" : "Under way");
     able(parts.cancel, !lost && STOPPABLE.includes(state), "Nothing is under way");
     parts.command.hidden = parts.python.hidden = !info.python;

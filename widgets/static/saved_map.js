@@ -167,7 +167,7 @@ function draw({ model, el }) {
     const held = [...state.beside, total(state)];
     strip.setAttribute("aria-label", info.beside.map(([name], i) => `${name} ${size(held[i])}`).join(", "));
     stack(strip, held, besideFills, highest / WIDTH, { x: 0, y: 2, height: BESIDE - 6 });
-    all.textContent = `${info.beside.map(([name]) => name).join(", ")}, each at its own highest moment: ${size(sum(held))} together. Inputs and workspace are left out and the moments differ, so this is not the peak.`;
+    all.textContent = `Held are ${info.beside.map(([name]) => name).join(", ")}, each at its own highest moment: ${size(sum(held))} together. Inputs and workspace are left out and the moments differ, so this is not the peak.`;
     besideSizes.forEach((node, i) => { node.textContent = size(held[i]); });
     place.replaceChildren(strip);
     rows(state);

@@ -1,6 +1,6 @@
 // Step through the memory of one training step. Draws model.get("info"); imports nothing.
 const NS = "http://www.w3.org/2000/svg";
-const W = 900, H = 344, L = 74, R = 16, T = 26, B = 38;
+const W = 900, H = 344, L = 94, R = 16, T = 26, B = 38;
 let serial = Math.floor(Math.random() * 1e9); // every panel of a notebook may load a module of its own: no name may come twice
 
 function svg(tag, attributes, parent, text) {

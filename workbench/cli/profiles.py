@@ -58,13 +58,18 @@ def profile_data(profile: MemoryProfile) -> dict[str, Any]:
     return data
 
 
+def _outside(profile: MemoryProfile, name: str) -> str:
+    """What Python and numpy hold is measured only."""
+    return f"{profile.outside[name]:,}" if name in profile.outside else "-"
+
+
 def show_profiles(case: Any, profiles: dict[str, MemoryProfile]) -> None:
     last = list(profiles.values())[-1]
     micro = f", {case.accumulate} micro-batches a step" if case.accumulate > 1 else ""
     say(f"{case.method_name} on {case.model_name}, batch {case.batch}{micro}. {last.sentence()}")
     rows = [("peak", *(f"{p.peak:,}" for p in profiles.values()))]
     rows += [(c, *(f"{p.by_category.get(c, 0):,}" for p in profiles.values())) for c in last.by_category]
-    rows += [(f"outside: {n}", *(f"{p.outside.get(n, 0):,}" for p in profiles.values())) for n in last.outside]
+    rows += [(f"outside: {n}", *(_outside(p, n) for p in profiles.values())) for n in last.outside]
     show_table("", ("bytes", *profiles), rows, "")
     for name, profile in profiles.items():
         for remark in profile.remarks:

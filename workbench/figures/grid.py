@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from workbench.core.errors import BadInput
+from workbench.figures.groups import combination, group
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.measures import Measure, Read, Spread, measures, peak_of, printed, spread
-from workbench.figures.style import PALETTE
+from workbench.figures.style import MARKERS, PALETTE
 from workbench.figures.table import show_value
 from workbench.records.grid import GridPoint
 from workbench.records.schema import RunRecord, State
 
 MISSING = "not run"
+Place = tuple[int, ...]  #: an index into the values of each axis
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class GridCell:
     planned: int
     over: bool  #: known not to keep the budget, by a run or by a prediction
     colour: str
+    marker: str
     values: dict[str, Spread]
 
 
@@ -55,6 +59,19 @@ class GridInfo(FigureInfo):
     doing: str  #: what is being run just now; empty when nothing is
     problem: str  #: why running it could not go on
     command: str
+
+    def cell(self, **at: Any) -> GridCell:
+        """The cell at a value of each axis; an axis of one value may be left out. Raises ``BadInput``."""
+        place = []
+        for axis in self.axes:
+            value = _said(at[axis.name]) if axis.name in at else axis.values[0]
+            if value not in axis.values or (axis.name not in at and len(axis.values) > 1):
+                raise BadInput(axis.name, at.get(axis.name), f"one of {', '.join(axis.values)}")
+            place.append(axis.values.index(value))
+        found = next((cell for cell in self.cells if cell.place == tuple(place)), None)
+        if found is None:
+            raise BadInput("cell", at, "a combination that the grid has")
+        return found
 
     def rows(self) -> list[dict[str, Any]]:
         return [
@@ -97,8 +114,8 @@ def grid(
     records = [p.record for p in points if p.record is not None]
     metrics = measures(records)
     cells = tuple(
-        _cell(place, axes, found, metrics, budget, PALETTE[i % len(PALETTE)])
-        for i, (place, found) in enumerate(keyed.items())
+        _cell(place, found, metrics, budget, look)
+        for (place, found), look in zip(keyed.items(), _looks(axes, keyed), strict=True)
     )
     missing = sum(p.missing for p in points)
     runs = tuple(r.id for r in records)
@@ -139,21 +156,38 @@ def _said(value: Any) -> str:
     return ", ".join(map(_said, value)) if isinstance(value, list | tuple) else show_value(value)
 
 
+def _looks(axes: Sequence[GridAxis], keyed: Mapping[Place, Sequence[GridPoint]]) -> list[tuple[str, str, str]]:
+    """Label, colour and marker of every cell: those that its runs have in any other drawing.
+
+    A cell without a run, and one whose runs have the same settings as another's, is named by its place.
+    """
+    runs = [[p.record for p in points if p.record is not None] for points in keyed.values()]
+    of = {id(record): found for found in group([r for records in runs for r in records]) for record in found.runs}
+    own = [of[id(records[0])] if records else None for records in runs]
+    varied = [i for i, axis in enumerate(axes) if axis.name == "method" or len(axis.values) > 1]
+    found = []
+    for i, (place, drawn) in enumerate(zip(keyed, own, strict=True)):
+        if drawn is not None and sum(other is drawn for other in own) == 1:
+            found.append((drawn.label, drawn.colour, drawn.marker))
+            continue
+        name = combination({axes[j].name: axes[j].values[place[j]] for j in varied or range(len(axes))})
+        found.append((name, PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]))
+    return found
+
+
 def _cell(
-    place: tuple[int, ...],
-    axes: Sequence[GridAxis],
+    place: Place,
     points: Sequence[GridPoint],
     metrics: Sequence[tuple[Measure, Read]],
     budget: int | None,
-    colour: str,
+    look: tuple[str, str, str],
 ) -> GridCell:
     records = [p.record for p in points if p.record is not None]
     worst = next((r for r in records if r.state is not State.DONE), None)
-    chosen = [(axis.name, axis.values[i]) for axis, i in zip(axes, place)]
-    words = [value if name == "method" else f"{name} {value}" for name, value in chosen]
+    label, colour, marker = look
     values = {metric.key: found for metric, read in metrics if (found := spread(records, metric, read)) is not None}
     return GridCell(
-        label=", ".join(words),
+        label=label,
         place=place,
         state=worst.state.value if worst else ("done" if len(records) == len(points) else MISSING),
         reason=worst.reason if worst else "",
@@ -161,6 +195,7 @@ def _cell(
         planned=len(points),
         over=any(_over(r, budget) for r in records),
         colour=colour,
+        marker=marker,
         values=values,
     )
 

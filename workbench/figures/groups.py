@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.core.profile import MemoryProfile
@@ -137,6 +137,13 @@ def group(records: Sequence[RunRecord]) -> list[Group]:
         Group(label, runs[0].method, runs[0].family, tuple(runs), *look, limited and not any(r.budget for r in runs))
         for label, runs, look in zip(labels, keyed.values(), drawn)
     ]
+
+
+def combination(chosen: Mapping[str, str]) -> str:
+    """A place on the axes of a grid, written as the label of a group is; ``chosen`` are printed values."""
+    rest = ", ".join(f"{name} {value}" for name, value in chosen.items() if name != "method")
+    method = chosen.get("method", "")
+    return f"{method} ({rest})" if method and rest else method or rest
 
 
 def _settings(record: RunRecord) -> dict[str, str]:

@@ -53,7 +53,7 @@ def guess(
     if answer is not None and answer not in options:
         raise UnknownName("answer", answer, options)
     return GuessInfo(
-        title="Guess first" if answer is None or part == "question" else "The answer",
+        title="Your guess" if answer is None or part == "question" else "The answer",
         caption="",
         alt=_alt(question, options, choice, answer),
         runs=(),

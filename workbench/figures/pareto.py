@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workbench.core.units import format_size
-from workbench.figures.groups import Group, Metric, budget_of, group, metric_of
+from workbench.figures.groups import Group, Metric, budget_of, combination, group, metric_of
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.measures import Measure, Read, kinds, measures, spread, value_of
 from workbench.figures.table import show_value
@@ -222,11 +222,12 @@ def _beside(group: Group, planned: Sequence[GridPoint]) -> list[GridPoint]:
 
 def _absent(planned: Sequence[GridPoint]) -> tuple[Absent, ...]:
     """Combinations without a single run, named by the axes in which the grid has more than one value."""
-    varied = [n for n in (planned[0].at if planned else {}) if len({str(p.at.get(n)) for p in planned}) > 1]
+    axes = planned[0].at if planned else {}
+    varied = [n for n in axes if n == "method" or len({str(p.at.get(n)) for p in planned}) > 1]
     counts: dict[str, list[GridPoint]] = {}
     for p in planned:
-        words = [show_value(p.at[n]) if n == "method" else f"{n} {show_value(p.at[n])}" for n in varied]
-        counts.setdefault(", ".join(words) or show_value(p.at.get("method", "")), []).append(p)
+        name = combination({n: show_value(p.at[n]) for n in varied}) or show_value(p.at.get("method", ""))
+        counts.setdefault(name, []).append(p)
     return tuple(Absent(name, len(found)) for name, found in counts.items() if all(p.record is None for p in found))
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from workbench.core.profile import Category, MemoryProfile
 from workbench.core.units import format_size, format_time
 from workbench.figures.compare import differences
+from workbench.figures.groups import metric_of
 from workbench.figures.info import FigureInfo, caption_of
 from workbench.figures.style import CATEGORIES, CATEGORY_COLOURS
 from workbench.figures.timeline import thinned
@@ -256,6 +257,7 @@ def _sentence(record: RunRecord, state: str, left: float | None, note: str) -> s
     if left is not None and state == "running":
         text += f", about {format_time(left)} left (extrapolated)"
     if record.accuracy is not None:
-        text += f", {record.score.get('name', 'score')} {record.accuracy:.4g}"
+        metric = metric_of([record])
+        text += f", {metric.name} {metric.shown(record.accuracy)}"
     search = f"{record.note[0].upper()}{record.note[1:]}." if record.note else ""
     return " ".join(part for part in (f"{text}.", search, note) if part)

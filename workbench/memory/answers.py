@@ -39,6 +39,7 @@ class Answers:
     def __init__(self, given: Mapping[Site, bool] | None = None, number: float = NUMBER, draw: float = HIGHEST) -> None:
         self.given: dict[Site, bool] = dict(given or {})
         self.draw, self.drawn = draw, False
+        self.chance = False  #: whether a generator of the process was drawn from, for numbers that are known
         self.number, self.numbers_read = number, False
         self.asked: dict[Site, int] = {}
         self.settled: set[Site] = set()  #: the contrary answer was seen to stop the step

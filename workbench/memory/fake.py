@@ -110,9 +110,8 @@ class FakeRunner:
             return func(*args, **kwargs), 0
         tensors = tensors_in((args, kwargs))
         numbers = all(map(known, tensors))
-        if not numbers and kind.indexing:
-            args = (args[0], _positions(args[1]), *args[2:])
-            tensors = tensors_in((args, kwargs))
+        if not numbers and kind.indexing and any(map(_is_mask, args[1])):
+            return self._masked(func, args, kwargs)
         key = key_of(func, args, kwargs)
         seen = self._seen.get(key)
         if seen is None:
@@ -127,6 +126,14 @@ class FakeRunner:
             result = sparse.run(func, args, kwargs)
             return result, self._inside(seen, func, args, kwargs, result)
         return self._made(kind, seen, func, args, kwargs, tensors)
+
+    def _masked(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, int]:
+        """An operator that takes masks: kernels turn them into positions first, which they hold to their end."""
+        positions = _positions(args[1])
+        given = {id(index) for index in args[1]}
+        made = sum(index.nbytes for index in positions if index is not None and id(index) not in given)
+        result, inside = self(func, (args[0], positions, *args[2:]), kwargs)
+        return result, inside + made
 
     def _made(self, kind: _Kind, seen: _Seen, func: Any, args: Any, kwargs: Any, tensors: Any) -> tuple[Any, int]:
         """A result without data."""
@@ -189,11 +196,15 @@ class Dry(TorchDispatchMode):
         return self.run(func, args, kwargs or {})[0]
 
 
+def _is_mask(index: Any) -> bool:
+    return isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) and known(index)
+
+
 def _positions(indices: Any) -> list[Any]:
     """Truth-value masks as integer positions, whose number is known because masks are real."""
     found: list[Any] = []
     for index in indices:
-        if isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) and known(index):
+        if _is_mask(index):
             found.extend(torch.nonzero(index, as_tuple=True))
         else:
             found.append(index)

@@ -1,35 +1,31 @@
 """The guard: a hard memory budget on a training step, with an error that says who asked for what.
 
-The ledger refuses the allocation before it happens and costs almost nothing while all goes well. Only when
-it refuses is the step explained: from the event log of its prediction if one is given, else by running the
-failing step once more under the tracker and the same budget, with weights and optimizer state put back.
+The ledger refuses the allocation before it happens and costs almost nothing while all goes well. Only when it refuses
+is the step explained (see ``refusals``). A refusal stands whatever the step makes of it: one that its own ``except``
+or a thread of its own swallowed ends the stretch as well, once the step is done.
 """
 
 from __future__ import annotations
 
-import gc
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from workbench.core.errors import BudgetExceeded
-from workbench.core.phase import at_its_most
 from workbench.core.profile import Category
-from workbench.memory import ledger
+from workbench.memory import ledger, refusals
 from workbench.memory.changed import Unchanged
-from workbench.memory.events import EventLog, Kind, categories_of
+from workbench.memory.events import EventLog
 from workbench.memory.ledger import Refusal
-from workbench.memory.snapshot import Snapshot
-from workbench.memory.step import Step, held_storages
-from workbench.memory.tracker import OverBudget, Tracker
+from workbench.memory.randomness import random_states
+from workbench.memory.refusals import Found
+from workbench.memory.step import Step
+from workbench.memory.tracker import Tracker
 
-#: Operator, module and category of a refused allocation, and the ledger by category at that moment.
-Found = tuple[tuple[str, str, Category], dict[Category, int]]
-_UNKNOWN: Found = (("an operator", "", Category.WORKSPACE), {})
+
+class _Swallowed(Exception):
+    """A step went on after it was refused."""
 
 
 class Guard:
@@ -39,16 +35,56 @@ class Guard:
     """
 
     def __init__(
-        self, limit: int, held: dict[Category, int], count: ledger.Counting | None, tracker: Tracker | None
+        self,
+        limit: int,
+        step: Step,
+        held: dict[Category, int],
+        count: ledger.Counting | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
         self.limit, self.held, self.base = limit, held, sum(held.values())
-        self._count, self._tracker = count, tracker
+        self._step, self._count, self._tracker = step, count, tracker
+        self.settled = refusals.settled(step)  #: parameters with optimizer state before the present step
+        self._watching: Tracker | None = None
+        self._states = random_states()
+        self._line: Found | None = None
 
     @property
     def peak(self) -> int:
         if self._count is not None:
             return self.base + self._count.peak
         return self._tracker.highest if self._tracker is not None else self.base
+
+    def next_step(self, watched_by: Tracker | None = None) -> None:
+        """Say that another step begins, and which tracker watches it; ends the stretch if the last was refused."""
+        if self.refusal is not None:
+            raise _Swallowed
+        self._watching, self._states, self.settled = watched_by, random_states(), refusals.settled(self._step)
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """The last allocation that was refused, counted with everything that the step holds."""
+        if self._count is None:
+            return None if self._tracker is None else self._tracker.over
+        seen = self._count.refusal
+        return None if seen is None else Refusal(seen.asked, self.base + seen.live, self.limit)
+
+    def stopped(self, error: Exception) -> None:
+        """``error`` came out of the step: keep the line that was at work, and let go of the step's tensors."""
+        self._line = refusals.at_work(error.__traceback__, self._step.model)
+        while error.__context__ is not None and isinstance(error.__context__, Exception):
+            traceback.clear_frames(error.__traceback__)
+            error = error.__context__
+        traceback.clear_frames(error.__traceback__)
+
+    def who(self, refusal: Refusal, batch: Any, log: EventLog | None) -> Found:
+        """Who asked: what the prediction knows, what a tracker saw, what a second try shows, else the line."""
+        seen = self._watching or self._tracker
+        found = None if log is None else refusals.found_in(log, refusal)
+        found = found or (None if seen is None else seen.refused)
+        if found is None and batch is not None and self._count is not None:
+            found = refusals.refused_again(self.limit, self._step, batch, self._states)
+        return found or self._line or refusals.at_work(None, self._step.model)
 
 
 @contextmanager
@@ -67,159 +103,41 @@ def guard(
     is released and the next step runs normally. A step that updates inside the backward pass, or perturbs
     weights in place, may have changed some weights before it was refused; the error's note says how many.
     Without a compiler the tracker enforces instead: it raises right after the operator, does not see
-    workspace and slows the step.
+    workspace and slows the step. A stretch of several steps says where each begins (``Guard.next_step``).
     """
-    held = _held(step, batch)
+    held = refusals.held_by_category(step, batch)
     base = sum(held.values())
-    settled, unchanged = _settled(step), Unchanged(step)
-    refused: Refusal | BudgetExceeded | None = None
-    broom = _broom()
+    unchanged, older = Unchanged(step), refusals.broom()
     if base > limit:
-        raise _error(limit, Refusal(base, 0, limit), ("holding", "", Category.WEIGHTS), {}, suggestions)
-    if not ledger.available():
-        tracker = Tracker(step.model)
-        tracker.limit = limit
+        found = ("holding", "", Category.WEIGHTS), dict[Category, int]()
+        raise refusals.error_of(limit, Refusal(base, 0, limit), found, suggestions)
+    with _limited(limit, held, step, batch) as guarded:
         try:
-            tracker.adopt(step, batch)
-            with tracker.tracing():
-                yield Guard(limit, held, None, tracker)
-        except OverBudget as error:
-            seen = Refusal(error.asked, error.live, limit)
-            refused = _error(limit, seen, *(tracker.refused or _UNKNOWN), suggestions)
-            traceback.clear_frames(error.__traceback__)
-    else:
-        with ledger.counting(limit - base) as count:
-            try:
-                yield Guard(limit, held, count, None)
-            except torch.OutOfMemoryError as error:
-                if count.refusal is None:
-                    raise
-                seen = count.refusal
-                refused = Refusal(seen.asked, base + seen.live, limit)
-                traceback.clear_frames(error.__traceback__)
-    if refused is not None:
+            yield guarded
+        except BudgetExceeded:
+            raise  # of a stretch inside this one, explained already
+        except Exception as error:
+            if guarded.refusal is None:
+                raise
+            guarded.stopped(error)
+        refusal = guarded.refusal
+    if refusal is not None:
         note = unchanged.note()  # before the step is run once more to explain the refusal
-        _release(step, broom)
-        _drop_new_state(step, settled)
+        refusals.release(step, older)
+        refusals.drop_new_state(step, guarded.settled)
         # No name for the error: with one it would hold this frame, and the frame the error.
-        raise (
-            refused if isinstance(refused, BudgetExceeded) else explain(limit, refused, step, batch, log, suggestions)
-        ).noting(note)
+        raise refusals.error_of(limit, refusal, guarded.who(refusal, batch, log), suggestions).noting(note)
 
 
-def _held(step: Step, batch: Any) -> dict[Category, int]:
-    """Bytes by category of what the step holds between steps."""
-    held: dict[Category, int] = {}
-    for size, category in held_storages(step, batch).values():
-        held[category] = held.get(category, 0) + size
-    return {category: size for category, size in held.items() if size}
-
-
-def _settled(step: Step) -> set[int]:
-    """Ids of the parameters that have optimizer state."""
-    return {id(p) for optimizer in getattr(step, "optimizers", ()) for p in optimizer.state}
-
-
-def _drop_new_state(step: Step, settled: set[int]) -> None:
-    """Forget optimizer state begun in the refused step: it may be half made, and no update has used it."""
-    for optimizer in getattr(step, "optimizers", ()):
-        for parameter in [p for p in optimizer.state if id(p) not in settled]:
-            del optimizer.state[parameter]
-
-
-def _broom() -> Tensor:
-    """A one-number graph older than any node of the step, with which the engine's queue can be emptied."""
-    with torch.enable_grad():
-        return torch.zeros((), requires_grad=True) * 1.0
-
-
-def _release(step: Step, broom: Tensor) -> None:
-    """Drop gradients and graph.
-
-    After an exception autograd's queue still holds the nodes that were ready, and with them the graph. It
-    serves younger nodes first and skips those of a failed pass, so an older backward pass empties it.
-    """
-    broom.backward()
-    for parameter in step.model.parameters():
-        parameter.grad = None
-    gc.collect()
-
-
-def explain(
-    limit: int,
-    refusal: Refusal,
-    step: Step,
-    batch: Any,
-    log: EventLog | None = None,
-    suggestions: tuple[str, ...] = (),
-) -> BudgetExceeded:
-    """The error for a refused allocation (``refusal.live`` counts everything the step holds)."""
-    found = _from_log(log, refusal) if log is not None else None
-    if found is not None:
-        return _error(limit, refusal, *found, suggestions)
-    if batch is None:
-        return _error(limit, refusal, *_UNKNOWN, suggestions)
-    names, split = _refused_again(limit, step, batch)
-    return _error(limit, refusal, names, split, suggestions)
-
-
-def _refused_again(limit: int, step: Step, batch: Any) -> Found:
-    """Run the step again under tracker and budget, then put weights and state back.
-
-    Optimizer state begun under the guard has been dropped: a first step may only make it anew, and the second
-    is the one that is refused.
-    """
+@contextmanager
+def _limited(limit: int, held: dict[Category, int], step: Step, batch: Any) -> Iterator[Guard]:
+    """The ledger's limit, or the tracker's where there is no ledger."""
+    if ledger.available():
+        with ledger.counting(limit - sum(held.values())) as count:
+            yield Guard(limit, step, held, count)
+        return
     tracker = Tracker(step.model)
-    broom, settled = _broom(), _settled(step)
-    with Snapshot(step):
-        base = sum(_held(step, batch).values())
-        try:
-            with ledger.counting(limit - base), at_its_most(), tracker.tracing():
-                for _ in range(2):
-                    tracker.step(step, batch)
-        except torch.OutOfMemoryError as error:
-            traceback.clear_frames(error.__traceback__)
-        _release(step, broom)
-        _drop_new_state(step, settled)
-    return tracker.refused or _UNKNOWN
-
-
-def _from_log(log: EventLog, refusal: Refusal) -> Found | None:
-    """Operator, module and category of the predicted event that asks the same bytes at the same level."""
-    members = set(log.baseline)
-    live = sum(log.allocations[i].size for i in members)
-    for event in log.events:
-        if event.kind is Kind.FREED:
-            members.discard(event.storage)
-            live -= log.allocations[event.storage].size
-        elif event.kind is Kind.ALLOCATED:
-            allocation = log.allocations[event.storage]
-            if live == refusal.live and allocation.size == refusal.asked:
-                names = event.operator, event.module, allocation.category or Category.WORKSPACE
-                return names, dict(categories_of(log, members))
-            members.add(event.storage)
-            live += allocation.size
-    return None
-
-
-def _error(
-    limit: int,
-    refusal: Refusal,
-    names: tuple[str, str, Category],
-    split: dict[Category, int],
-    suggestions: tuple[str, ...],
-) -> BudgetExceeded:
-    """What the ledger saw and the tracker did not is inside the operator at work: workspace."""
-    operator, module, category = names
-    unseen = refusal.live - sum(split.values())
-    ledger_then = {str(c): size + (unseen if c is Category.WORKSPACE else 0) for c, size in split.items()}
-    return BudgetExceeded(
-        operator=operator,
-        module=module,
-        category=str(category),
-        asked=refusal.asked,
-        live=refusal.live,
-        limit=limit,
-        ledger=ledger_then,
-        suggestions=suggestions,
-    )
+    tracker.limit = limit
+    tracker.adopt(step, batch)
+    with tracker.tracing():
+        yield Guard(limit, step, held, tracker=tracker)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,10 @@ from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
 from workbench.memory.events import EventLog, profile_of
-from workbench.memory.outside import outside
+from workbench.memory.outside import LEAST, PYTHON, outside, python_memory
+from workbench.memory.runner import run_plainly
 from workbench.memory.step import Step, storages_of, tensors_in
-from workbench.memory.tracker import Tracker, run_plainly
+from workbench.memory.tracker import Tracker
 
 #: Bytes by which a step may leave more behind than it found before that is said: logs of single numbers are less.
 GROWTH = 1 << 12
@@ -45,34 +46,49 @@ def fresh_bytes(result: Any, before: set[int]) -> int:
 def measure(
     step: Step, batch: Any, *, warm: int = 1, budget: int | None = None, log: EventLog | None = None
 ) -> MemoryProfile:
-    """Memory of the step after ``warm`` steps (so that optimizer state exists); performs ``warm + 2`` steps.
+    """Memory of the step after ``warm`` steps (so that optimizer state exists); performs ``warm + 3`` steps.
 
-    One step runs bare under the ledger: its peak is the truth. The next runs under the tracker for category,
+    One step shows what numpy and Python hold beside torch (``outside``). One runs bare under the ledger: its peak is
+    the truth. The next runs under the tracker for category,
     module and time. Bytes of the peak that the tracker cannot place are workspace. Where the tracked step rose
     higher, a further bare one tells whether steps differ; the highest peak then counts, and ``remarks`` say so.
+    What begins at a later step is not seen here: a run's notes say when its steps grow.
     ``budget`` (bytes, with weights, state and inputs) is enforced during all of them; then ``BudgetExceeded`` is
     raised, explained from the ``log`` of the step's prediction where one is given.
     """
     if budget is not None:
         from workbench.memory.guard import guard
 
-        with guard(budget, step, batch, log=log):
-            return measure(step, batch, warm=warm)
+        with guard(budget, step, batch, log=log) as guarded:
+            return _measured(step, batch, warm, guarded.next_step)
+    return _measured(step, batch, warm, lambda _: None)
+
+
+def _measured(step: Step, batch: Any, warm: int, begins: Callable[[Tracker | None], None]) -> MemoryProfile:
+    """See :func:`measure`; ``begins`` is called before each step with the tracker that watches it."""
     exact = ledger.available()
     tracker = Tracker(step.model, MeasuredRunner() if exact else run_plainly)
     peaks, grown = list[int](), list[int]()
     with uncollected(), at_its_most():
         for _ in range(max(warm, 1)):
+            begins(tracker)
             with tracker.tracing():
                 tracker.step(step, batch)
+        begins(None)
+        beside = python_memory(step, batch)
         if exact:
+            begins(None)
             peaks.append(_bare_peak(tracker, step, batch, grown))
+        begins(tracker)
         with tracker.tracing():
             tracker.step(step, batch)
         traced = _profile(tracker, step)
         if exact and traced.peak > peaks[0]:
+            begins(None)
             peaks.append(_bare_peak(tracker, step, batch, grown))
-    return _joined(tracker, step, traced, peaks, grown)
+    found = _joined(tracker, step, traced, peaks, grown)
+    beside -= sum(tracker.foreign.told().values())  # arrays that became tensors have a line already
+    return replace(found, outside={**found.outside, PYTHON: beside}) if beside >= LEAST else found
 
 
 def _profile(tracker: Tracker, step: Step, source: Tier = Tier.TRACKED, extra: int = 0) -> MemoryProfile:
@@ -95,6 +111,11 @@ def _bare_peak(tracker: Tracker, step: Step, batch: Any, grown: list[int]) -> in
     return held + peak
 
 
+def growing(kept: int) -> str:
+    """What is said of a step that leaves more behind than it found."""
+    return f"the step keeps {kept:,} bytes more than it found, so later steps may rise higher"
+
+
 def _joined(tracker: Tracker, step: Step, traced: MemoryProfile, peaks: list[int], grown: list[int]) -> MemoryProfile:
     """The tracked step, with the bytes of the highest bare one."""
     threads = f"{torch.get_num_threads()} threads"
@@ -107,7 +128,7 @@ def _joined(tracker: Tracker, step: Step, traced: MemoryProfile, peaks: list[int
             "next may rise higher still"
         )
     elif grown[-1] >= GROWTH:
-        remarks.append(f"the step keeps {grown[-1]:,} bytes more than it found, so later steps may rise higher")
+        remarks.append(growing(grown[-1]))
     elif len(peaks) > 1:
         assumptions.append(f"the tracked step rose {traced.peak - peaks[0]} bytes above the bare one")
     whole = _profile(tracker, step, Tier.MEASURED, max(peaks) - traced.peak)

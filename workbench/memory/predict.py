@@ -16,18 +16,22 @@ from workbench.core.errors import BadInput, Incompatible
 from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.memory import ledger
-from workbench.memory.answers import LOWEST, OTHER_NUMBERS, Answers, Site
+from workbench.memory.answers import Answers
 from workbench.memory.dataless import asked_about
 from workbench.memory.events import EventLog, profile_of
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.formula import NOTE, inside_by_formula
+from workbench.memory.measure import GROWTH, growing
 from workbench.memory.outside import outside
 from workbench.memory.probe import LIMIT, Probe
-from workbench.memory.shapes import mapped, refused
+from workbench.memory.randomness import random_states, same_states, seed_all, set_random_states
+from workbench.memory.runner import Runner
+from workbench.memory.shapes import mapped
 from workbench.memory.step import Step
 from workbench.memory.swapped import swap
 from workbench.memory.threads import no_threads
-from workbench.memory.tracker import Runner, Tracker
+from workbench.memory.tracker import Tracker
+from workbench.memory.variants import checked
 
 #: Called as ``tell(operator, args, kwargs, result)``.
 Tell = Callable[[Any, Any, Any, Any], None]
@@ -106,60 +110,8 @@ def traces(
             if turned is None:
                 raise
             answers = turned
-    for site in answers.asked.keys() - answers.settled:
-        _check(asked, answers.contrary(site), site, first[0])
-    for number in OTHER_NUMBERS if answers.numbers_read else ():
-        _check_number(asked, answers.with_number(number), first[0])
-    if answers.drawn:
-        first = _at_most(asked, answers.with_draw(LOWEST), first[0]), first[1]
-    yield first
+    yield checked(asked.runs, answers, *first)
     yield from running
-
-
-def _check(asked: _Asked, contrary: Answers, site: Site, profile: MemoryProfile) -> None:
-    """Refuse unless the contrary answer at ``site`` stops the step at once or leads to the same bytes."""
-    try:
-        other, _ = next(asked.runs(contrary, None))
-    except Incompatible:
-        raise
-    except Exception as error:
-        if contrary.last != site:
-            raise refused("a truth value computed from floating-point data") from error
-        return
-    if not _same(other, profile) or site not in contrary.asked:
-        raise refused("a truth value computed from floating-point data")
-
-
-def _check_number(asked: _Asked, answers: Answers, profile: MemoryProfile) -> None:
-    """Refuse unless another number in the place of those that were read leads to the same bytes."""
-    try:
-        other, _ = next(asked.runs(answers, None))
-    except (ArithmeticError, ValueError):
-        return  # no number that the step could have met, such as a negative one under a root
-    except Incompatible:
-        raise
-    except Exception as error:
-        raise refused("a number computed from floating-point data") from error
-    if not _same(other, profile):
-        raise refused("a number computed from floating-point data")
-
-
-def _at_most(asked: _Asked, answers: Answers, profile: MemoryProfile) -> MemoryProfile:
-    """``profile``, which is of the highest draws, with a word where the lowest ones lead to other bytes."""
-    try:
-        other, _ = next(asked.runs(answers, None))
-    except Exception as error:
-        raise refused("a number drawn at random") from error
-    if _same(other, profile):
-        return profile
-    if other.peak > profile.peak:
-        raise refused("a number drawn at random")
-    said = "numbers drawn at random decide what a step does, such as which layers it drops; taken as if none is"
-    return replace(profile, assumptions=(*profile.assumptions, said))
-
-
-def _same(one: MemoryProfile, other: MemoryProfile) -> bool:
-    return (one.peak, one.by_category, one.timeline) == (other.peak, other.by_category, other.timeline)
 
 
 @dataclass(frozen=True)
@@ -174,8 +126,13 @@ class _Asked:
     probe_limit: int
     notes: tuple[str, ...]
 
-    def runs(self, answers: Answers, tell: Tell | None) -> Iterator[tuple[MemoryProfile, EventLog]]:
-        """The steps on each batch in turn, with questions about truth values answered by ``answers``."""
+    def runs(
+        self, answers: Answers, tell: Tell | None = None, seed: int = 0
+    ) -> Iterator[tuple[MemoryProfile, EventLog]]:
+        """The steps on each batch in turn, with questions about truth values answered by ``answers``.
+
+        Numbers drawn at random are drawn from ``seed``; ``answers`` hear whether any were.
+        """
         probe = Probe(limit=self.probe_limit) if self.tier is Tier.PROBE else None
         runner = FakeRunner(probe or (inside_by_formula if self.tier is Tier.FORMULA else None), answers)
         model = swap(self.build_model())
@@ -183,7 +140,7 @@ class _Asked:
         step: Step | None = None
         for make_batch in self.make_batches:
             batch = mapped(make_batch(), lambda t: runner.fake(t) if t.is_floating_point() else t)
-            with _aside(), tracker.tracing():
+            with _aside(answers, seed), tracker.tracing():
                 if step is None:
                     step = self.make_step(tracker.model)
                     if tell is None and hasattr(step, "silent"):  # a step that records what is told: not this time
@@ -198,7 +155,9 @@ class _Asked:
             if answers.asked:
                 notes.append("where the step asks for a truth value, the other one would stop it or change no byte")
             log, outer = tracker.log, outside(step.model) | tracker.foreign.told()
-            yield profile_of(log, self.tier, saved=tracker.saved, outside=outer, assumptions=notes), log
+            profile = profile_of(log, self.tier, saved=tracker.saved, outside=outer, assumptions=notes)
+            kept = log.live_bytes - sum(log.allocations[i].size for i in log.baseline)
+            yield (replace(profile, remarks=(growing(kept),)) if kept >= GROWTH else profile), log
             del batch  # the next one is made before this name is bound anew, and must not find this one live
 
     def _said(self, probe: Probe | None) -> Iterator[str]:
@@ -211,20 +170,23 @@ class _Asked:
 
 
 @contextmanager
-def _aside() -> Iterator[None]:
-    """Leave the random state and the garbage collector of the process as they were.
+def _aside(answers: Answers, seed: int) -> Iterator[None]:
+    """Leave the random states and the garbage collector of the process as they were.
 
     What torch logs when a fake kernel refuses is not shown: the error itself is told in one sentence.
     """
-    state = torch.get_rng_state()
+    before = random_states()
     log = logging.getLogger("torch._subclasses.fake_tensor")
     try:
+        seed_all(seed)
+        begun = random_states()
         log.addFilter(_nothing)
         with uncollected(), asked_about(), at_its_most():
             yield
+        answers.chance = answers.chance or not same_states(begun, random_states())
     finally:
         log.removeFilter(_nothing)
-        torch.set_rng_state(state)
+        set_random_states(before)
 
 
 def _nothing(_: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Put a training step back as it was: weights, buffers, optimizer state, journal and random state."""
+"""Put a training step back as it was: weights, buffers, optimizer state, journal and random states."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.memory.randomness import random_states, set_random_states
 from workbench.memory.step import Step
 
 
@@ -21,7 +22,7 @@ class Snapshot:
     def __enter__(self) -> Snapshot:
         model = self._step.model
         held = [*model.parameters(), *model.buffers(), *self._step.optimizer_state()]
-        self._random = torch.get_rng_state()
+        self._random = random_states()
         self._journal = getattr(self._step, "journal", None)
         self._written = len(self._journal.updates) if self._journal is not None else 0
         self._values = [(t.detach(), t.detach().clone()) for t in held]
@@ -41,5 +42,5 @@ class Snapshot:
             parameter.grad = None
         if self._journal is not None:
             del self._journal.updates[self._written :]
-        torch.set_rng_state(self._random)
+        set_random_states(self._random)
         self._values, self._states = [], []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,11 +66,26 @@ def own_tensors(module: nn.Module) -> list[Tensor]:
 
 
 def kept_by_parts(step: Step) -> list[Tensor]:
-    """What the parts of a step keep in their attributes: earlier values, a history, another copy of the model.
+    """What the parts of a step keep in their attributes: earlier values, a history, another copy of the model."""
+    found: list[Tensor] = []
+    for value in _within_parts(step):
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, nn.Module):
+            found += [*value.parameters(), *value.buffers()]
+    return found
+
+
+def kept_arrays(step: Step) -> list[np.ndarray | bytearray]:
+    """The same in memory of numpy's and Python's own."""
+    return [value for value in _within_parts(step) if isinstance(value, np.ndarray | bytearray)]
+
+
+def _within_parts(step: Step) -> Iterator[Any]:
+    """Tensors, arrays and modules that the parts refer to, each once.
 
     Parts are plain objects, some of them written by users, so whatever of ours or theirs they refer to is looked at.
     """
-    found: list[Tensor] = []
     seen: set[int] = {id(step), id(step.model)}
     waiting = [getattr(step, "parts", None)]
     while waiting:
@@ -77,17 +93,14 @@ def kept_by_parts(step: Step) -> list[Tensor]:
         if value.__class__ in _PLAIN or id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, nn.Module):
-            found += [*value.parameters(), *value.buffers()]
+        if isinstance(value, Tensor | nn.Module | np.ndarray | bytearray):
+            yield value
         elif isinstance(value, Mapping):
             waiting += value.values()
         elif isinstance(value, list | tuple | set | frozenset | deque):
             waiting += value
         elif not isinstance(value, type) and value.__class__.__module__.partition(".")[0] not in _LIBRARIES:
             waiting += getattr(value, "__dict__", {}).values()
-    return found
 
 
 #: Whose objects hold no memory of a step's own: to look into theirs would lead anywhere.

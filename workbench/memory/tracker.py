@@ -9,9 +9,9 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,32 +20,24 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from workbench.core import attribution
 from workbench.core.profile import Category, Phase
 from workbench.memory.events import Allocation, EventLog, categories_of
+from workbench.memory.labels import label_gradients, label_model, label_optimizer
+from workbench.memory.ledger import Refusal
 from workbench.memory.outside import Foreign
-from workbench.memory.step import Step, kept_by_parts, own_tensors, storages_of, tensors_in
-from workbench.memory.unwatched import ADD, ADD_IN_PLACE, SCATTERS, accumulates, known_random_state, lean_pooling
-from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine
+from workbench.memory.runner import OverBudget, Runner, run_plainly
+from workbench.memory.step import Step, kept_by_parts, storages_of, tensors_in
+from workbench.memory.unwatched import (
+    ADD,
+    ADD_IN_PLACE,
+    SCATTERS,
+    accumulates,
+    known_random_state,
+    known_storages,
+    lean_pooling,
+)
+from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine, within_transform
 
 _SCALAR_OPERATORS = tuple(getattr(torch.ops.aten, name).Tensor for name in ("mul", "div", "mul_", "div_"))
 _OF_A_NUMBER = frozenset({"MulBackward0", "DivBackward0"})  #: backward passes of what was done with one number
-
-
-class Runner(Protocol):
-    """Executes one operator; returns its result and the bytes it needed inside (0 when not known)."""
-
-    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, int]: ...
-
-
-def run_plainly(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, int]:
-    """Execute on whatever the tensors are; inside bytes not known."""
-    return func(*args, **kwargs), 0
-
-
-class OverBudget(RuntimeError):
-    """The tracker itself saw the limit passed (only where the ledger is not available)."""
-
-    def __init__(self, asked: int, live: int) -> None:
-        super().__init__(f"{asked} bytes asked while {live} were live")
-        self.asked, self.live = asked, live
 
 
 class Tracker(TorchDispatchMode):
@@ -62,10 +54,12 @@ class Tracker(TorchDispatchMode):
         self.limit: int | None = None  #: bytes; enforced after each operator when set
         self.highest = 0
         self.refused: tuple[tuple[str, str, Category], dict[Category, int]] | None = None
+        self.over: Refusal | None = None  #: what passed ``limit``
         self._known: dict[int, tuple[int, weakref.ref[Any]]] = {}
         self._pending: weakref.ref[Tensor] | None = None
         self._was_backward = False
         self._recomputed: list[int] = []
+        self._running = False
         self._operator, self._module, self._phase, self._node = "", "", Phase.FORWARD, -1
 
     # -- storages ------------------------------------------------------------------------------------
@@ -116,6 +110,22 @@ class Tracker(TorchDispatchMode):
                 if module is not None:
                     allocation.module = module
 
+    def _made(self, storage: torch.UntypedStorage) -> None:
+        """Python made a storage without a tensor; those that a runner makes for itself are its own matter."""
+        if not self._running and storage.device.type == "cpu":
+            self._operator, self._module = "UntypedStorage", self.where.module(None)
+            self._phase, self._node = self.where.phase(), -1
+            self._know(storage)
+
+    def _shared(self, storage: torch.UntypedStorage) -> None:
+        """A storage moved into memory that torch did not allocate."""
+        self._operator = "share_memory_"
+        index = self._index(storage)
+        if index is not None:
+            self.log.free(index, self._operator, self._module, self._phase)
+            del self._known[storage._cdata]
+        self._know(storage)
+
     # -- operators -----------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -132,11 +142,14 @@ class Tracker(TorchDispatchMode):
         before = self.log.live_bytes
         if node is not None and (func is ADD or func in SCATTERS) and called_by_engine():
             func = self._unwatched(func, args, node)
+        self._running = True
         try:
             result, inside = self.run(func, args, kwargs)
         except torch.OutOfMemoryError:
             self.refused = self.asking(), self.ledger_now()
             raise
+        finally:
+            self._running = False
         if node is not None and node.name() in _OF_A_NUMBER and func in _SCALAR_OPERATORS:
             kept = 0 if isinstance(args[1], Tensor) else 8  # unwatched it takes the number that forward kept
             inside = max(0, inside - kept)
@@ -146,7 +159,8 @@ class Tracker(TorchDispatchMode):
         self.highest = max(self.highest, self.log.live_bytes + inside)
         if self.limit is not None and self.log.live_bytes > self.limit:
             self.refused = self.asking(), self.ledger_now()
-            raise OverBudget(self.log.live_bytes - before, before)
+            self.over = Refusal(self.log.live_bytes - before, before, self.limit)
+            raise OverBudget(f"{self.over.asked} bytes asked while {before} were live")
         return result
 
     def _locate(self, func: Any, node: Any) -> None:
@@ -197,7 +211,7 @@ class Tracker(TorchDispatchMode):
 
     def _unwatched(self, func: Any, args: Any, node: Any) -> Any:
         """The operator that a bare backward pass would call in the place of ``func``."""
-        if args[0].layout is not torch.strided:
+        if args[0].layout is not torch.strided or within_transform():
             return func
         index = self._index(args[0].untyped_storage())
         allocation = None if index is None else self.log.allocations[index]
@@ -226,35 +240,10 @@ class Tracker(TorchDispatchMode):
         if sum(split.values()) > sum(self.saved.values()):
             self.saved = dict(split.most_common())
 
-    def label_model(self) -> None:
-        """Weights: every parameter and buffer, and any tensor a module keeps beside them; gradients.
-
-        A module that keeps something else says so in an attribute ``holds``.
-        """
-        for name, module in self.model.named_modules():
-            own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-            category = getattr(module, "holds", Category.WEIGHTS)
-            for tensor in (*own_tensors(module), *own):
-                for storage in storages_of(tensor):
-                    if self._index(storage) is None or not self._labelled(storage):
-                        self.label(tensor, category, name)
-        self.label_gradients()
-
-    def _labelled(self, storage: torch.UntypedStorage) -> bool:
-        return self.log.allocations[self._know(storage)].category is Category.WEIGHTS
-
-    def label_gradients(self) -> None:
-        for parameter in self.model.parameters():
-            if parameter.grad is not None:
-                self.label(parameter.grad, Category.GRADIENTS, self.where.owners.get(id(parameter), ""))
-
-    def label_optimizer(self, step: Step) -> None:
-        for optimizer in getattr(step, "optimizers", ()):
-            for parameter, state in optimizer.state.items():
-                owner = self.where.owners.get(id(parameter), "")
-                self.label(state, Category.OPTIMIZER, owner)
-        for tensor in step.optimizer_state():
-            self.label(tensor, Category.OPTIMIZER)
+    def is_weight(self, storage: torch.UntypedStorage) -> bool:
+        """Whether this storage is known already, as a weight."""
+        index = self._index(storage)
+        return index is not None and self.log.allocations[index].category is Category.WEIGHTS
 
     # -- what a captured graph says of itself ----------------------------------------------------------
 
@@ -291,6 +280,7 @@ class Tracker(TorchDispatchMode):
             stack.enter_context(self.where.watching())
             stack.enter_context(attribution.watching(self))
             stack.enter_context(known_random_state(self._know))
+            stack.enter_context(known_storages(self._made, self._shared))
             stack.enter_context(lean_pooling())
             stack.enter_context(self)
             yield self
@@ -298,8 +288,8 @@ class Tracker(TorchDispatchMode):
     def adopt(self, step: Step, batch: Any) -> None:
         """Learn what the step holds already; it becomes the baseline of what is logged from here."""
         self._operator, self._module, self._phase = "", "", Phase.FORWARD
-        self.label_model()
-        self.label_optimizer(step)
+        label_model(self)
+        label_optimizer(self, step)
         self.label(batch, Category.INPUTS, "(batch)")
         for storage in (s for tensor in kept_by_parts(step) for s in storages_of(tensor)):
             allocation = self.log.allocations[self._know(storage)]
@@ -315,5 +305,5 @@ class Tracker(TorchDispatchMode):
         result = step(batch)
         del result
         gc.collect(1)  # reference cycles made by this step; older objects cannot be among them
-        self.label_optimizer(step)
-        self.label_gradients()
+        label_optimizer(self, step)
+        label_gradients(self)

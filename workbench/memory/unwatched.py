@@ -17,10 +17,12 @@ _bare_max_pool1d = torch.max_pool1d
 
 _aten = torch.ops.aten
 ADD, ADD_IN_PLACE = _aten.add.Tensor, _aten.add_.Tensor
-#: What backward formulas do out of place, into zeros of their own, only because a mode watches (of a gather, a sort).
+#: What backward formulas do out of place, into zeros of their own, only because a mode watches (of a gather, a mask).
 SCATTERS: dict[Any, Any] = {
     _aten.scatter_add.default: _aten.scatter_add_.default,
     _aten.scatter.src: _aten.scatter_.src,
+    _aten.index_put.default: _aten.index_put_.default,
+    _aten._index_put_impl.default: _aten._index_put_impl_.default,
 }
 
 
@@ -103,3 +105,36 @@ def known_random_state(know: Callable[[torch.UntypedStorage], Any]) -> Iterator[
         yield
     finally:
         torch.get_rng_state = torch.random.get_rng_state = original
+
+
+@contextmanager
+def known_storages(
+    made: Callable[[torch.UntypedStorage], Any], shared: Callable[[torch.UntypedStorage], Any]
+) -> Iterator[None]:
+    """Storages that Python makes without a tensor, or moves into shared memory, go past the dispatcher.
+
+    ``made`` and ``shared`` hear of them. A storage without data is only marked as shared.
+    """
+    kind = torch.UntypedStorage
+    share = kind.share_memory_
+
+    def new(cls: Any, *args: Any, **kwargs: Any) -> torch.UntypedStorage:
+        storage: torch.UntypedStorage = torch._C.StorageBase.__new__(cls, *args, **kwargs)
+        made(storage)
+        return storage
+
+    def share_memory_(self: torch.UntypedStorage) -> torch.UntypedStorage:
+        already = self.is_shared() or "shared" in self.__dict__
+        if "unknown" not in self.__dict__:
+            share(self)
+        if not already:
+            self.shared = True
+            shared(self)
+        return self
+
+    kind.__new__, kind.share_memory_ = new, share_memory_  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        del kind.__new__  # its base class has the original
+        kind.share_memory_ = share  # type: ignore[method-assign]

@@ -19,7 +19,7 @@ from workbench.core.profile import Phase
 
 ACCUMULATE = "torch::autograd::AccumulateGrad"
 #: Frames between the engine and a watched operator: torch's own, and a compiler's that is awake or asleep.
-_WRAPPERS = ("inner", "_fn", "left_alone", "__torch_dispatch__", "_wrapped")
+_WRAPPERS = ("inner", "_fn", "left_alone", "__torch_dispatch__", "_wrapped", "_unwatched")
 
 
 class Whereabouts:
@@ -125,7 +125,23 @@ class Whereabouts:
 
 def called_by_engine() -> bool:
     """Whether the operator being dispatched was called by the autograd engine itself, not by Python code."""
-    frame: Any = sys._getframe(1)
+    return _engine(sys._getframe(1)) is not None
+
+
+def within_transform() -> bool:
+    """Whether the engine at work was started by ``torch.func``: its tensors are wrapped whether a mode watches or not.
+
+    torch's own record of transforms is empty below them, where modes are, so the callers tell.
+    """
+    frame = _engine(sys._getframe(1))
+    for _ in range(3):
+        frame = None if frame is None else frame.f_back
+        if frame is not None and frame.f_globals.get("__name__", "").startswith("torch._functorch"):
+            return True
+    return False
+
+
+def _engine(frame: Any) -> Any:
     while frame is not None and frame.f_code.co_name in _WRAPPERS:
         frame = frame.f_back
-    return frame is not None and frame.f_code.co_name == "_engine_run_backward"
+    return frame if frame is not None and frame.f_code.co_name == "_engine_run_backward" else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,8 +128,9 @@ def _read(name: str, config: dict[str, Any]) -> tuple[Kind, tuple[int, ...], dic
     if kind != "image-classifier":
         positions = int(getattr(whole, "max_position_embeddings", None) or config.get("n_positions") or 0)
         positions = positions if positions > 0 else 2048  # no table of positions, so no limit
-        stated = {"vocab_size": int(whole.get_text_config().vocab_size)}
-        return kind, (positions,), stated
+        # A model that reads characters (CANINE) has no table of words: its tokens are code points.
+        vocabulary = getattr(whole.get_text_config(), "vocab_size", None) or sys.maxunicode + 1
+        return kind, (positions,), {"vocab_size": int(vocabulary)}
     side = _first(getattr(whole, "image_size", None) or 224)
     return kind, (int(getattr(whole, "num_channels", 3)), side, side), {}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import replace
 
 from workbench.case import Case
-from workbench.core.errors import BudgetExceeded
+from workbench.core.errors import BudgetExceeded, PintpotError
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_size
 from workbench.plan.device_need import device_need
@@ -50,11 +51,27 @@ def on_a_device(case: Case, budget: int) -> str:
 def with_ways_out(
     error: BudgetExceeded, case: Case, seconds: float = SECONDS, cancel: threading.Event | None = None
 ) -> BudgetExceeded:
-    """The guard's error with verified ways out; unchanged when it has some."""
+    """The guard's error with verified ways out; unchanged when it has some.
+
+    Where the step needed more than its own prediction, ways out leave at least that much more room.
+    """
     if error.suggestions:
         return error
-    ways, note = ways_found(case, error.limit, seconds, cancel)
+    short = max(0, error.live + error.asked - _own(case, error.limit))
+    ways, note = ways_found(case, error.limit - short, seconds, cancel)
+    if short:
+        said = f"the step needed at least {format_size(short)} more than predicted, which a way out leaves room for"
+        note = "; ".join(part for part in (said, note) if part)
     return error.noting(note, suggestions=ways)
+
+
+def _own(case: Case, limit: int) -> int:
+    """The predicted peak of a step that was refused; past ``limit`` where the prediction says so too or has no say."""
+    try:
+        peak = case.predict().peak
+    except PintpotError:
+        return sys.maxsize
+    return peak if peak <= limit else sys.maxsize
 
 
 def with_ways(

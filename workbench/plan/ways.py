@@ -235,7 +235,7 @@ def _smaller_batch(case: Case, look: _Look, profile: MemoryProfile) -> Change | 
     if case.batch == 1 or _rest(profile, _BATCH) > look.budget or _between(case, profile) > look.budget:
         return None
     likely = _likely_batch(case, look, profile)
-    for size in [d for d in divisors(case.batch) if d <= likely][:4]:
+    for size in [d for d in divisors(case.batch) if d <= likely and d < case.batch][:4]:
         changed = with_batch(case, size)
         peak = look.peak(changed)
         if peak is None:

@@ -175,6 +175,7 @@ class RunRecord:
         data["state"] = State(data["state"])
         data["steps"] = tuple(StepRecord(**s) for s in data["steps"])
         data["notes"] = tuple(data.get("notes", ()))
+        data["layers"] = tuple(data.get("layers", ()))
         data["ways"] = None if data.get("ways") is None else tuple(data["ways"])
         data["choices"] = tuple(data.get("choices", ()))
         for name in ("predicted", "measured"):

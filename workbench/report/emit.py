@@ -127,8 +127,12 @@ def table_html(payload: Mapping[str, Any]) -> str:
     """A table for a live notebook, from the payload of the report's."""
     if not payload["rows"]:
         return f"<p>{NOTHING}</p>"
-    head = "".join(f"<th scope='col'>{html.escape(h)}</th>" for h in payload["columns"])
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in payload["rows"])
+    # JupyterLab aligns every cell to the right, which is for numbers.
+    words = [not number for number in payload.get("numeric", ())] or [True] * len(payload["columns"])
+    sides = [" style='text-align:left'" if column else "" for column in words]
+    head = "".join(f"<th scope='col'{side}>{html.escape(h)}</th>" for h, side in zip(payload["columns"], sides))
+    rows = ["".join(f"<td{side}>{html.escape(c)}</td>" for c, side in zip(row, sides)) for row in payload["rows"]]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -242,6 +242,7 @@ def _cell(index: int, text: str, kind: str, detail: str = "") -> Markup:
     """One cell; a longer text behind it opens on demand."""
     if index == 0:
         return Markup('<th scope="row" class="{}">{}</th>').format(kind, text)
+    text = text.replace(" %", "\u00a0%").replace("% to ", "% to\u00a0")  # a number, its sign and its end stay together
     said = escape(text)
     if detail and detail != text:
         said = Markup("<details><summary>{}</summary>{}</details>").format(text, detail)

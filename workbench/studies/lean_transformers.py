@@ -145,13 +145,13 @@ def kept_and_computed(bench: Bench, ways: Sequence[str]) -> list[dict[str, Any]]
     """
     from workbench.core.profile import Category
     from workbench.core.units import format_size
-    from workbench.lens.visited import visits
+    from workbench.predictions import flops_by_phase
 
     rows = []
     for way in ways:
         method, settings = parsed_way(way)
         case = bench.case(method, **settings)
-        profile, visited, integer = case.predict(), visits(case), case.device_bytes() is not None
+        profile, flops, integer = case.predict(), flops_by_phase(case), case.device_bytes() is not None
         size = lambda category: format_size(profile.by_category.get(category, 0))  # noqa: B023, E731
         rows.append(
             {
@@ -161,8 +161,8 @@ def kept_and_computed(bench: Bench, ways: Sequence[str]) -> list[dict[str, Any]]
                 "gradients": size(Category.GRADIENTS),
                 "optimizer state": size(Category.OPTIMIZER),
                 "peak": format_size(profile.peak),
-                "forward GFLOP": NOT_COUNTED if integer else f"{visited.total('forward_flops') / 1e9:.4g}",
-                "backward GFLOP": NOT_COUNTED if integer else f"{visited.total('backward_flops') / 1e9:.4g}",
+                "forward GFLOP": NOT_COUNTED if integer else f"{flops['forward'] / 1e9:.4g}",
+                "backward GFLOP": NOT_COUNTED if integer else f"{flops['backward'] / 1e9:.4g}",
             }
         )
     return rows

@@ -19,7 +19,7 @@ def draw(info: ExtraBytesInfo) -> Any:
         return empty("No scheme has a score.")
     figure, axes = blank(3.4)
     axis = axes[0][0]
-    for line, colour, marker in zip(info.lines, PALETTE, MARKERS):
+    for row, (line, colour, marker) in enumerate(zip(info.lines, PALETTE, MARKERS)):
         points = [p for p in line.points if p.score is not None]
         sizes, scores = [p.extra for p in points], [p.score for p in points]
         axis.plot(sizes, scores, color=colour, marker=MARKS[marker], markersize=6, linewidth=1.2, label=line.group)
@@ -28,7 +28,7 @@ def draw(info: ExtraBytesInfo) -> Any:
             [p.extra for p in spans], [p.low for p in spans], [p.high for p in spans], color=colour, linewidth=0.9
         )
         for place, p in enumerate(points):  # neighbours stand close: one label above, the next below
-            beside = (4, -11 if place % 2 else 5)
+            beside = (4, -11 if place % 2 or row == 2 else 5)  # and the searched scheme may be the head alone
             axis.annotate(p.label, (p.extra, p.score), xytext=beside, textcoords="offset points", fontsize=7.5)
     high = max(p.extra for p in known) * 1.1 or 1
     axis.set_xscale("symlog", linthresh=LINEAR)  # zero is the head alone, and the first schemes cost little

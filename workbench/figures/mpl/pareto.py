@@ -11,6 +11,9 @@ from workbench.figures.pareto import MAX_NAMES, ParetoInfo
 from workbench.figures.scale import place_labels
 from workbench.figures.svg import INK
 
+#: Over the bars of its marks, which it may run along, and under the marks.
+FRONT: dict[str, Any] = {"linewidth": 1.6, "alpha": 0.75, "linestyle": (0, (4, 1.5)), "zorder": 3}
+
 
 def draw(info: ParetoInfo) -> Any:
     """A matplotlib figure of ``info``."""
@@ -43,7 +46,7 @@ def draw(info: ParetoInfo) -> Any:
         axis.annotate(f"budget {format_size(info.budget)}", (info.budget, 1.0), xycoords=("data", "axes fraction"),
                       xytext=(0, 3), textcoords="offset points", ha="center", va="bottom", color=BUDGET)  # fmt: skip
     front = sorted((p.peak, p.score) for p in points if p.front)
-    axis.plot(*zip(*front), color=INK, linewidth=0.9, alpha=0.55, drawstyle="steps-post") if len(front) > 1 else None
+    axis.plot(*zip(*front), color=INK, drawstyle="steps-post", **FRONT) if len(front) > 1 else None
     for p in points:
         _mark(axis, p, rail_y)
     named = points if len(points) <= MAX_NAMES else [p for p in points if p.front]
@@ -82,7 +85,7 @@ def _mark(axis: Any, p: Any, rail_y: float) -> None:
     if peak.low is not None:
         axis.plot([peak.low, peak.high], [p.score, p.score], color=p.colour, linewidth=1.6)
     fill = p.colour if p.fits is not False else "none"
-    axis.plot(p.peak, p.score, marker, markersize=8.5, markerfacecolor=fill, markeredgecolor=p.colour)
+    axis.plot(p.peak, p.score, marker, markersize=8.5, markerfacecolor=fill, markeredgecolor=p.colour, zorder=4)
     if p.reference:
         (ring,) = axis.plot(p.peak, p.score, "o", markersize=15, markerfacecolor="none", markeredgecolor=INK)
         ring.set(markeredgewidth=0.9, alpha=0.8)

@@ -9,6 +9,8 @@ from workbench.figures.prediction import PredictionInfo
 from workbench.figures.scale import place_labels
 from workbench.figures.svg import INK
 
+MAX_NAMES = 16  #: with more labels than this only the methods furthest off carry theirs
+
 
 def draw(info: PredictionInfo) -> Any:
     """A matplotlib figure of ``info``; one label for each method, at its worst run."""
@@ -42,6 +44,13 @@ def _label(figure: Any, axis: Any, info: PredictionInfo) -> None:
     for p in info.points:
         if p.label not in worst or abs(p.error) > abs(worst[p.label].error):
             worst[p.label] = p
+    if len(worst) > MAX_NAMES:  # what is exact needs no name
+        far = sorted(worst, key=lambda label: -abs(worst[label].error))[:MAX_NAMES]
+        named = {label: worst[label] for label in far if f"{abs(worst[label].error):.2%}" != "0.00%"}
+        rest = [abs(p.error) for label, p in worst.items() if label not in named]
+        axis.text(0.98, 0.04, f"{len(rest)} without a name: within {max(rest):.2%}", transform=axis.transAxes,
+                  fontsize=8.5, ha="right")  # fmt: skip
+        worst = named
     figure.draw_without_rendering()
     texts = [
         axis.text(p.measured, p.predicted, f"{label} {p.error:+.2%}", fontsize=8.5, va="bottom")

@@ -48,7 +48,8 @@ def _panel(axis: Any, info: SavedMapInfo, place: int, high: float) -> None:
         if seen:
             axis.add_patch(_bars([(left[y], y, widths[y]) for y in seen], facecolor=colour, hatch=HATCHES[k]))
         left = [a + b for a, b in zip(left, widths)]
-    axis.plot([0] * len(state.trains), state.trains, "o", color=INK, markersize=3, clip_on=False)
+    dots = axis.plot([0] * len(state.trains), state.trains, "o", color=INK, markersize=3, clip_on=False)
+    dots[0].set_in_layout(False)  # half of a dot lies outside, which is no reason to shrink all axes to nothing
     axis.set_yticks(places, [short(name) for name in info.layers])
     way, _, change = info.label(place).partition(", ")
     axis.set_title(f"{way}\n{change or 'nothing else changed'}\n{format_size(info.total(place))}", fontsize=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.figures.grid import GridInfo
-from workbench.figures.plotly_.base import plain
+from workbench.figures.plotly_.base import SYMBOLS, plain
 
 
 def draw(figure: Any, info: GridInfo) -> None:
@@ -22,7 +22,7 @@ def draw(figure: Any, info: GridInfo) -> None:
                   "arrayminus": [up.mean - (up.mean if up.low is None else up.low)]}  # fmt: skip
         figure.add_scatter(
             x=[across.mean / scale], y=[up.mean], mode="markers", name=plain(cell.label), error_y=spread,
-            marker={"color": cell.colour, "size": 11, "symbol": "circle-open" if cell.over else "circle"},
+            marker={"color": cell.colour, "size": 11, "symbol": SYMBOLS[cell.marker] + ("-open" if cell.over else "")},
         )  # fmt: skip
     figure.update_xaxes(title=plain(x.title) + (", MiB" if x.unit == "bytes" else ""))
     figure.update_yaxes(title=plain(y.title))

@@ -1,0 +1,25 @@
+"""Steps of a run that held more than the step measured before the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.core.profile import MemoryProfile
+from workbench.core.units import format_size
+from workbench.records.schema import StepRecord
+
+LEAST = 1 << 12  #: bytes more than are said: logs of single numbers grow by less
+
+
+def growth(steps: Sequence[StepRecord], measured: MemoryProfile | None) -> tuple[str, ...]:
+    """A sentence where a step without instruments passed the measured peak, which the prediction stands beside."""
+    plain = [(step.peak, step.step) for step in steps if step.peak is not None and not step.layer_norms]
+    if measured is None:
+        return ()
+    risen = [(peak, step) for peak, step in plain if peak - measured.peak >= LEAST]
+    if not risen:
+        return ()
+    highest, last = max(risen, key=lambda one: one[0])
+    rise = f"step {last} by {format_size(highest - measured.peak)} to {format_size(highest)}"
+    first = f"steps grew: from step {risen[0][1]} on they rose above the step measured before the first"
+    return (f"{first}, {rise}, which no prediction of a settled step shows",)
