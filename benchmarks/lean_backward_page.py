@@ -205,7 +205,7 @@ def _rates(rows: Sequence[Row], predicted: Sequence[Row]) -> list[str]:
     ]
     taken = {_without_rate(r["way"]): next(w[3:] for w in r["way"].split() if w.startswith("lr=")) for r in predicted
              if "lr=" in r["way"]}  # fmt: skip
-    edges = []
+    edges, beside = [], []
     for way in dict.fromkeys(row["way"] for row in rows):
         found = {row["rate"]: row["score"] or 0.0 for row in rows if row["way"] == way}
         tried = "; ".join(f"{rate:g}: {score:.1%}" for rate, score in found.items())
@@ -214,11 +214,14 @@ def _rates(rows: Sequence[Row], predicted: Sequence[Row]) -> list[str]:
             if float(taken[way]) == end or best == end:
                 edge, edges = f" ({word} tried)", [*edges, way]
         lines.append(f"| {way} | {tried} | {best:g}{edge} | {taken[way]} |")
+        beside += [way] if float(taken[way]) not in found else []
     if edges:
         lines.append(
             f"\nThe best rate lies at an end of what was tried, so a better one may lie beyond: {', '.join(edges)}. "
             "What these arms score below may be less than they can."
         )
+    if beside:
+        lines.append(f"\nTrained before the grid was asked, at a rate within 5 % of its best: {', '.join(beside)}.")
     rated = {row["way"] for row in rows}
     slim = [way for r in predicted if (way := _without_rate(r["way"])).startswith("slimfit") and "=" in way]
     without = [way for way in slim if way not in rated and not any(lazy in way for lazy in ("packed=", "gradients="))]

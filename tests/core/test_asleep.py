@@ -30,6 +30,22 @@ def test_a_step_is_predicted_and_run_with_the_compiler_asleep() -> None:
     assert answer(code) == "True"
 
 
+@pytest.mark.parametrize("first", ["", "import torch._dynamo\n"], ids=["asleep", "awake"])
+def test_gradients_are_told_from_workspace_by_frames_that_hold_either_way(first: str) -> None:
+    code = (
+        ASLEEP
+        + first
+        + (
+            "from workbench.case import Case\n"
+            "case = Case('digits', 'tiny-vit', 'full', 4, 16)\n"
+            "from workbench.memory.measure import measure\n"
+            "found = measure(case.step(case.attached(weights=False)), case.example())\n"
+            "print(asleep(), found.by_category['gradients'] > 0)"
+        )
+    )
+    assert answer(code) == f"{not first} True"
+
+
 def test_what_was_marked_asleep_is_left_alone_by_a_compiler_that_wakes() -> None:
     code = ASLEEP + (
         "import workbench, torch\n"

@@ -27,8 +27,8 @@ QUICK = {"task": "digits", "model": "tiny-vit"}  #: needs no download
 PRETRAINED = {
     "full": 1e-4, "lora": 3e-3, "s2ft": 5e-3, "green-trainer": 1e-3, "bias": 2e-3, "last-blocks": 1e-3,
     "checkpointing": 1e-4, "slimfit": 3e-4, "slimfit frozen=0": 1e-4, "slimfit frozen=0.3": 1.3e-4,
-    "slimfit frozen=0.8": 3.3e-4, "slimfit frozen=0.9": 1e-3, "slimfit frozen=0.95": 1e-3,
-    "slimfit frozen=0.95 select=random": 1e-3,
+    "slimfit frozen=0.8": 3.3e-4, "slimfit frozen=0.9": 1e-3, "slimfit frozen=0.95": 9.5e-4,
+    "slimfit frozen=0.95 select=random": 9.5e-4,
 }  # fmt: skip
 FROM_RANDOM = {
     "full": 1e-3, "lora": 3e-3, "s2ft": 1e-2, "green-trainer": 3e-4, "green-trainer select=random": 3e-2,
