@@ -250,7 +250,7 @@ def measure(
     predicted = _prediction(case, chosen)
     step = case.step(case.attached(weights=False))
     try:
-        measured = measure_step(step, case.example(), budget=limit, log=recent_log(case))
+        measured = measure_step(step, case.example(), budget=limit, log=recent_log(case), others=True)
     except BudgetExceeded as error:
         raise with_ways_out(error, case) from None
     except (RuntimeError, IndexError, TypeError, ValueError) as error:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 NOTE = (
-    "workspace of convolutions and of bfloat16 matrix products by formulas read off a few shapes, "
-    "of other operators taken as none"
+    "workspace of convolutions, of bfloat16 and complex matrix products and of sums by formulas read off a few "
+    "shapes, of other operators taken as none"
 )
 
 _CHUNK = 64  #: columns of a bfloat16 product that are worked on together
@@ -19,22 +19,38 @@ _TALL, _DEPTH = 128, 512  #: below so many rows no more than this depth of the r
 _FIXED = 1024  #: bytes beside the copies
 
 
-def inside_by_formula(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> tuple[int, None]:
-    """Bytes oneDNN needs to reorder an NCHW convolution or to block a bfloat16 product; none in channels-last.
+_DIRECT = 400  #: multiplications below which a complex product is looped over where its operands lie
 
-    A convolution forward: the larger of source and destination; backward: source and destination together.
-    """
+
+def inside_by_formula(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> tuple[int, None]:
+    """Bytes that the kernel of ``func`` takes beside its results, for the kernels that are known here; else none."""
     aten = torch.ops.aten
     if func is aten.convolution.default and isinstance(result, Tensor):
-        source = args[0]
-        return (0 if _channels_last(source) else max(_size(source), _size(result))), None
+        return _convolution(*args[:2], result, transposed=args[6]), None
     if func is aten.convolution_backward.default:
-        gradient, source = args[0], args[1]
-        return (0 if _channels_last(source) else _size(source) + _size(gradient)), None
+        return _convolution_backward(args[0], args[1], transposed=args[7]), None
     if func in (aten.mm.default, aten.addmm.default):
         left, right = args[:2] if func is aten.mm.default else args[1:3]
         return (_product(left, right) if left.dtype is torch.bfloat16 else 0), None
+    if func is aten.bmm.default and args[0].is_complex():
+        return _complex_products(*args[:2]), None
+    if func in (aten.sum.default, aten.sum.dim_IntList):
+        return (args[0].numel() * result.element_size() if result.dtype is not args[0].dtype else 0), None
+    if func is aten.mean.dim and args[0].dtype in (torch.bfloat16, torch.float16):
+        return 4 * (args[0].numel() + result.numel()), None  # operand and result in float32
     return 0, None
+
+
+def _convolution(source: Tensor, weight: Tensor, result: Tensor, transposed: bool) -> int:
+    """What oneDNN reorders: the largest of source, destination and weights, both former where it is transposed."""
+    if _channels_last(source):
+        return 0
+    return _size(source) + _size(result) if transposed else max(map(_size, (source, weight, result)))
+
+
+def _convolution_backward(gradient: Tensor, source: Tensor, transposed: bool) -> int:
+    """Source and destination are reordered together, twice where it is transposed."""
+    return 0 if _channels_last(source) else (1 + transposed) * (_size(source) + _size(gradient))
 
 
 def _product(left: Tensor, right: Tensor) -> int:
@@ -42,9 +58,19 @@ def _product(left: Tensor, right: Tensor) -> int:
     (rows, inner), columns = left.shape, right.shape[1]
     depth = inner if rows >= _TALL else min(inner, _DEPTH)
     panel = -(-depth // 32) * 32 * _CHUNK * 2
-    accumulator = min(rows, _ROWS) * min(columns, _CHUNK) * 4
+    together = -(-rows // -(-rows // _ROWS))  # rows are shared out evenly
+    accumulator = together * min(columns, _CHUNK) * 4
     copied = 0 if left.is_contiguous() else _size(left)
     return _FIXED + panel + accumulator + copied
+
+
+def _complex_products(left: Tensor, right: Tensor) -> int:
+    """Conjugates are written out; then each pair of matrices that lies with gaps is copied in turn."""
+    conjugated = sum(_size(operand) for operand in (left, right) if operand.is_conj())
+    (_, rows, inner), columns = left.shape, right.shape[2]
+    if rows * inner * columns < _DIRECT:
+        return conjugated
+    return conjugated + sum(_size(o[0]) for o in (left, right) if 1 not in o.stride()[1:])
 
 
 def _size(tensor: Tensor) -> int:

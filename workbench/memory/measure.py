@@ -44,14 +44,20 @@ def fresh_bytes(result: Any, before: set[int]) -> int:
 
 
 def measure(
-    step: Step, batch: Any, *, warm: int = 1, budget: int | None = None, log: EventLog | None = None
+    step: Step,
+    batch: Any,
+    *,
+    warm: int = 1,
+    budget: int | None = None,
+    log: EventLog | None = None,
+    others: bool = False,
 ) -> MemoryProfile:
-    """Memory of the step after ``warm`` steps (so that optimizer state exists); performs ``warm + 3`` steps.
+    """Memory of the step after ``warm`` steps (so that optimizer state exists); performs ``warm + 2`` steps.
 
-    One step shows what numpy and Python hold beside torch (``outside``). One runs bare under the ledger: its peak is
-    the truth. The next runs under the tracker for category,
-    module and time. Bytes of the peak that the tracker cannot place are workspace. Where the tracked step rose
-    higher, a further bare one tells whether steps differ; the highest peak then counts, and ``remarks`` say so.
+    One runs bare under the ledger: its peak is the truth. The next runs under the tracker for category, module and
+    time. Bytes of the peak that the tracker cannot place are workspace. Where the tracked step rose higher, a further
+    bare one tells whether steps differ; the highest peak then counts, and ``remarks`` say so. With ``others`` a last
+    one shows what numpy and Python hold beside torch (``outside``).
     What begins at a later step is not seen here: a run's notes say when its steps grow.
     ``budget`` (bytes, with weights, state and inputs) is enforced during all of them; then ``BudgetExceeded`` is
     raised, explained from the ``log`` of the step's prediction where one is given.
@@ -60,11 +66,13 @@ def measure(
         from workbench.memory.guard import guard
 
         with guard(budget, step, batch, log=log) as guarded:
-            return _measured(step, batch, warm, guarded.next_step)
-    return _measured(step, batch, warm, lambda _: None)
+            return _measured(step, batch, warm, guarded.next_step, others)
+    return _measured(step, batch, warm, lambda _: None, others)
 
 
-def _measured(step: Step, batch: Any, warm: int, begins: Callable[[Tracker | None], None]) -> MemoryProfile:
+def _measured(
+    step: Step, batch: Any, warm: int, begins: Callable[[Tracker | None], None], others: bool
+) -> MemoryProfile:
     """See :func:`measure`; ``begins`` is called before each step with the tracker that watches it."""
     exact = ledger.available()
     tracker = Tracker(step.model, MeasuredRunner() if exact else run_plainly)
@@ -74,8 +82,6 @@ def _measured(step: Step, batch: Any, warm: int, begins: Callable[[Tracker | Non
             begins(tracker)
             with tracker.tracing():
                 tracker.step(step, batch)
-        begins(None)
-        beside = python_memory(step, batch)
         if exact:
             begins(None)
             peaks.append(_bare_peak(tracker, step, batch, grown))
@@ -86,7 +92,11 @@ def _measured(step: Step, batch: Any, warm: int, begins: Callable[[Tracker | Non
         if exact and traced.peak > peaks[0]:
             begins(None)
             peaks.append(_bare_peak(tracker, step, batch, grown))
-    found = _joined(tracker, step, traced, peaks, grown)
+        found = _joined(tracker, step, traced, peaks, grown)
+        if not others:
+            return found
+        begins(None)
+        beside = python_memory(step, batch)
     beside -= sum(tracker.foreign.told().values())  # arrays that became tensors have a line already
     return replace(found, outside={**found.outside, PYTHON: beside}) if beside >= LEAST else found
 
