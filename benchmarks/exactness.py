@@ -276,10 +276,10 @@ def main() -> None:
     given = parser.parse_args()
     models = {"tiny": list(TINY), "all": list(SHAPES)}.get(given.models) or given.models.split(",")
     if given.without_probe:
-        return without_probe(given.log)
-    if not given.table:
+        without_probe(given.log)
+    elif not given.table:
         run(list(asked(models, given)), given.log, given.again)
-    if given.no_table:
+    if given.no_table or given.without_probe:
         return
     every = read(given.log)
     rows = [{"lever": "", **r} for r in every.values() if "not served" not in r]
