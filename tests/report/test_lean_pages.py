@@ -31,7 +31,8 @@ def test_the_page_is_what_the_renderer_makes_of_the_results(name):
 def test_pictures_are_drawn_from_the_stored_results(name):
     renderer = page_of(name)
     for file, info in renderer.drawings(stored(name)).items():
-        assert (renderer.PAGE.parent / f"{file}.svg").read_text(encoding="utf-8") == renderer.charts.drawn(info)
+        drawn = (renderer.PAGE.parent / f"{file}.svg").read_text(encoding="utf-8")
+        assert f"<!-- {renderer.charts.numbers(info)} -->" in drawn, "draw it anew: --page"
 
 
 def test_the_chart_of_every_model_has_the_easy_baselines_and_three_seeds():
