@@ -48,6 +48,8 @@ def pintpot(
     """``pintpot("fit", "--budget", "0")``: run the command as the installed script would."""
     from workbench.cli import main
 
+    thresholds = gc.get_threshold()
+
     def call(*words: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["pintpot", *words])
         capsys.readouterr()
@@ -58,6 +60,7 @@ def pintpot(
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         finally:
             gc.enable()  # a process of its own ends with its answer; this one goes on
+        gc.set_threshold(*thresholds)
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
+from workbench.core.collection import seldom
 from workbench.core.errors import PintpotError
 
 _INTERRUPTED = 130  #: what the command library answers to a second Ctrl-C
@@ -22,6 +23,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if sys.argv[1:2] == ["predict"]:
         gc.disable()  # one answer and the process ends: collecting would look through all that was imported
+    elif sys.argv[1:2] == ["fit"]:
+        seldom()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="pintpot", standalone_mode=False)
     except PintpotError as error:

@@ -17,3 +17,8 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def seldom() -> None:
+    """Collect seldom from now on: for a process that ends with its answer, and imports most of what it ever holds."""
+    gc.set_threshold(20_000, 20, 20)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from workbench.case import Case
+from workbench.core.collection import seldom
 from workbench.core.errors import PintpotError
 from workbench.core.profile import Tier
 
@@ -90,6 +91,7 @@ def main() -> None:
     from workbench.plan.ways import Patience, ways_out
 
     tier = Tier(sys.argv[1]) if sys.argv[1] else None
+    seldom()
     search: list[Any] = []
     for line in sys.stdin:
         asked = json.loads(line)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Batches that a table answers, and the words for them.
 BATCHES: Lengths = 1, LARGEST_BATCH, f"a whole number of 1 to {LARGEST_BATCH}"
 #: Seconds that one table's search for changes of settings may take: the most, and the least where sizes took long.
-PATIENCE, LEAST_PATIENCE = 20.0, 2.0
+PATIENCE, LEAST_PATIENCE = 20.0, 1.5
 #: Seconds after which the answer over all methods is due: what finding sizes leaves of it goes to the search.
 DUE = 26.0
 _ORDER: tuple[Fits, ...] = ("fits", "fits if", "does not fit", "cannot", "not predicted", "does not apply")
