@@ -60,7 +60,7 @@ def pintpot(
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         finally:
             gc.enable()  # a process of its own ends with its answer; this one goes on
-        gc.set_threshold(*thresholds)
+            gc.set_threshold(*thresholds)
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 
