@@ -79,7 +79,7 @@ def opened(profile: str, places: dict[str, tuple[str, str]], **options: Any) -> 
 
     task, model = places.get(profile, places[""])
     if profile == "quick":  # two dozen arms within a minute
-        options.setdefault("epochs", 1)
+        options = {"epochs": 1, "train": 512, **options}
     return wb.open(task, model, profile=profile, **options)
 
 

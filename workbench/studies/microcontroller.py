@@ -96,7 +96,7 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = {
-    "quick": Preset("digits", "mcu-net", "digits", "", 0, 10, 8, 200, 60, 60, (0,), 1, (4,), (-1,), 20),
+    "quick": Preset("digits", "mcu-net", "digits", "", 0, 6, 8, 200, 60, 60, (0,), 1, (4,), (-1,), 20),
     "standard": Preset(
         "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 300, 600, (0, 1, 2), 5, (4, 8, 16),
         (-1, -2, -4, -5), 800,
