@@ -217,12 +217,12 @@ def published() -> dict[str, dict[str, Any]]:
         found = json.loads((RESULTS / "exactness.json").read_text())
     except OSError:
         return {}
-    off = {row["key"] for row in found["summary"]["not exact"]}
+    off = {*(row["key"] for row in found["summary"]["not exact"]), *found["summary"].get("categories differ", ())}
     rows = {key: {"key": key, "not served": True} for key in found.get("not served", ())}
     for values in found["rows"]:
         row = dict(zip(found["columns"], values, strict=True))
         key = Asked(*(row[name] for name in Asked._fields)).key
-        if key not in off and found["summary"]["every category exact too"] == found["summary"]["cases"]:
+        if key not in off:
             rows[key] = {**row, "key": key, "difference": row["predicted"] - row["measured"], "by category": {}}
     return rows
 

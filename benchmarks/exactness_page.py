@@ -38,6 +38,7 @@ def summary(rows: list[Row]) -> dict[str, Any]:
         "without the probe, within 1 %": sum(_error(r) <= TARGET for r in fakes),
         "without the probe, largest relative error": max(map(_error, fakes), default=0.0),
         "not exact": [{k: r[k] for k in ("key", "predicted", "measured", "difference", "by category")} for r in off],
+        "categories differ": {r["key"]: r["by category"] for r in compared if r["by category"] and not r["difference"]},
         "refused": [{"key": r["key"], "reason": r["refused"]} for r in rows if "refused" in r],
         "failed": [{"key": r["key"], "reason": r["failed"]} for r in rows if "failed" in r],
     }
@@ -71,6 +72,9 @@ def page(rows: list[Row], found: dict[str, Any], missing: dict[tuple[str, str], 
             yield f"## {title}\n"
             yield from (f"- {cause}: {', '.join(keys)}" for cause, keys in _causes(found[key]).items())
             yield ""
+    if found["categories differ"]:
+        yield "Equal at the peak, but another moment of the same height is named, so that categories differ:"
+        yield ", ".join(f"`{key}`" for key in found["categories differ"]) + ".\n"
     yield from _coverage(plain, missing)
     yield from _levers([r for r in compared if r["lever"]])
     yield from _fakes(compared)

@@ -19,6 +19,7 @@ _TALL, _DEPTH = 128, 512  #: below so many rows no more than this depth of the r
 _FIXED = 1024  #: bytes beside the copies
 
 
+_OWN = 20_480  #: numbers of a batch of one up to which torch convolves by itself
 _DIRECT = 400  #: multiplications below which a complex product is looped over where its operands lie
 
 
@@ -28,7 +29,7 @@ def inside_by_formula(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
     if func is aten.convolution.default and isinstance(result, Tensor):
         return _convolution(*args[:2], result, transposed=args[6]), None
     if func is aten.convolution_backward.default:
-        return _convolution_backward(args[0], args[1], transposed=args[7]), None
+        return _convolution_backward(*args[:3], transposed=args[7]), None
     if func in (aten.mm.default, aten.addmm.default):
         left, right = args[:2] if func is aten.mm.default else args[1:3]
         return (_product(left, right) if left.dtype is torch.bfloat16 else 0), None
@@ -42,15 +43,29 @@ def inside_by_formula(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
 
 
 def _convolution(source: Tensor, weight: Tensor, result: Tensor, transposed: bool) -> int:
-    """What oneDNN reorders: the largest of source, destination and weights, both former where it is transposed."""
+    """What oneDNN reorders: the largest of source, destination and weights; all of the destination and one example of
+    the source where it is transposed."""
     if _channels_last(source):
         return 0
-    return _size(source) + _size(result) if transposed else max(map(_size, (source, weight, result)))
+    if not transposed:
+        return max(map(_size, (source, weight, result)))
+    return _columns(source, weight) or _size(result) + _size(source) // source.shape[0]
 
 
-def _convolution_backward(gradient: Tensor, source: Tensor, transposed: bool) -> int:
+def _convolution_backward(gradient: Tensor, source: Tensor, weight: Tensor, transposed: bool) -> int:
     """Source and destination are reordered together, twice where it is transposed."""
-    return 0 if _channels_last(source) else (1 + transposed) * (_size(source) + _size(gradient))
+    if _channels_last(source):
+        return 0
+    return (transposed and _columns(source, weight)) or (1 + transposed) * (_size(source) + _size(gradient))
+
+
+def _columns(source: Tensor, weight: Tensor) -> int:
+    """Size of the unrolled destination of a transposed convolution that torch computes itself; 0 where oneDNN does.
+
+    torch's own choice: one small example, and a kernel of at most three numbers a side.
+    """
+    small = source.shape[0] == 1 and source.numel() <= _OWN and min(weight.shape[2:]) <= 3
+    return weight[0].numel() * source[0, 0].numel() * source.element_size() if small else 0
 
 
 def _product(left: Tensor, right: Tensor) -> int:
