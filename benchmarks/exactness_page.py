@@ -7,9 +7,10 @@ from typing import Any
 
 Row = dict[str, Any]
 
-COMMANDS = """OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --optimizers adamw,sgd,momentum,adamw8bit
+COMMANDS = """OMP_NUM_THREADS=1 python benchmarks/exactness.py --models all
+OMP_NUM_THREADS=1 python benchmarks/exactness.py --models all --optimizers RULE,RULE,...
 OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --levers
-OMP_NUM_THREADS=1 python benchmarks/exactness.py --models minilm,smollm2,efficientnet-lite0,dinov2-small"""
+OMP_NUM_THREADS=1 python benchmarks/exactness.py --without-probe"""
 
 #: Models whose tiers without the probe are judged: the target without the probe is for transformers.
 TRANSFORMERS = ("tiny-bert", "tiny-llama", "tiny-vit", "minilm", "smollm2", "dinov2-small")
@@ -63,7 +64,8 @@ def page(rows: list[Row], found: dict[str, Any], missing: dict[tuple[str, str], 
         "run when this was written; they are counted below.\n"
     )
     yield "*Predicted* is the probe tier, made before the step runs; *measured* is the counting allocator's peak of a"
-    yield "warm step with random weights. Both in bytes, one step of the method with its default settings. Written by"
+    yield "warm step with random weights. Both in bytes, one step of the method with its default settings. Written, in"
+    yield "pieces of these that a log joins, by"
     yield f"\n```\n{COMMANDS}\n```\n"
     yield f"with torch {here['torch']}, transformers {here['transformers']}, peft {here['peft']}, {here['processor']},"
     yield f"{here['threads']} thread. Every row is in `benchmarks/results/exactness.json`.\n"

@@ -28,6 +28,7 @@ from workbench.core.spelling import parsed_way
 from workbench.environment import environment, now
 from workbench.memory.measure import measure
 from workbench.models.sliced_adapter import plain_state, put_on_plain
+from workbench.parts.estimator.adaptive import Choice
 from workbench.records.schema import RunRecord
 from workbench.studies.lean_transformers import Arms, arms, kept_and_computed, trained
 from workbench.studies.operations import spent
@@ -149,20 +150,24 @@ def part_bytes(bench: Bench, one: Setting) -> list[dict[str, Any]]:
     return rows
 
 
-def part_target(bench: Bench, one: Setting) -> list[dict[str, Any]]:
-    """Operations of a step after a choice on a real batch, by torch's counter, against target and count."""
+def _after_choice(bench: Bench, case: Case) -> tuple[Choice, int]:
+    """What ``case`` chose on a real batch, and the operations of the step after it, by torch's counter."""
     from workbench.session import Session
 
+    session = Session(case, 0, None, bench.schedule, bench.sizes)
+    session.prepare()
+    step, batch = session.training, next(session._batches())
+    step(batch, seed=0)
+    with FlopCounterMode(display=False) as flops:
+        step(batch, seed=1)
+    return step.parts.estimator.choices[0], flops.get_total_flops()  # type: ignore[attr-defined]
+
+
+def part_target(bench: Bench, one: Setting) -> list[dict[str, Any]]:
+    """Operations of a step after a choice against target and count."""
     rows = []
     for rho in one.rhos:
-        session = Session(bench.case("green-trainer", rho=rho), 0, None, bench.schedule, bench.sizes)
-        session.prepare()
-        step, batch = session.training, next(session._batches())
-        step(batch, seed=0)
-        with FlopCounterMode(display=False) as flops:
-            step(batch, seed=1)
-        choice = step.parts.estimator.choices[0]  # type: ignore[attr-defined]
-        measured = flops.get_total_flops()
+        choice, measured = _after_choice(bench, bench.case("green-trainer", rho=rho))
         rows.append(
             {
                 "rho": rho,
@@ -177,26 +182,18 @@ def part_target(bench: Bench, one: Setting) -> list[dict[str, Any]]:
 
 
 def part_lazy(bench: Bench, one: Setting) -> list[dict[str, Any]]:
-    """GreenTrainer at the first target that is trained, and its lazy arms: operations of a step after a choice on a
-    real batch, by torch's counter, and bytes of the worst step, predicted and measured."""
-    from workbench.session import Session
-
+    """GreenTrainer at the first target that is trained, and its lazy arms: operations of a step after a choice, and
+    bytes of the worst step, predicted and measured."""
     rows = []
     for lazy in ({}, {"costs": "own"}, {"gradients": "all"}):
         case = bench.case("green-trainer", rho=_first(one), **lazy)
         predicted, measured = case.predict(), measure(case.step(case.attached()), case.example())
-        session = Session(case, 0, None, bench.schedule, bench.sizes)
-        session.prepare()
-        step, batch = session.training, next(session._batches())
-        step(batch, seed=0)
-        with FlopCounterMode(display=False) as flops:
-            step(batch, seed=1)
-        choice = step.parts.estimator.choices[0]  # type: ignore[attr-defined]
+        choice, operations = _after_choice(bench, case)
         rows.append(
             {
                 "arm": " ".join(f"{k}={v}" for k, v in lazy.items()),
                 "rho": _first(one),
-                "operations": flops.get_total_flops() / choice.full,
+                "operations": operations / choice.full,
                 "kept": measured.saved,
                 "gradients": dict(predicted.by_category).get("gradients", 0),
                 "predicted": predicted.peak,

@@ -1,4 +1,5 @@
-"""Workspace by formula, for when operators may not be executed: what oneDNN takes, read off a few shapes."""
+"""Workspace by formula, for when operators may not be executed: what oneDNN and torch's own kernels take, read off a
+few shapes."""
 
 from __future__ import annotations
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import gc
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,6 +28,7 @@ from workbench.memory.ledger import Refusal
 from workbench.memory.randomness import set_random_states
 from workbench.memory.snapshot import Snapshot
 from workbench.memory.step import Step, held_storages
+from workbench.memory.threads import each_start
 from workbench.memory.tracker import Tracker
 
 #: Operator, module and category of a refused allocation, and the ledger by category at that moment.
@@ -115,27 +115,19 @@ class _Names(TorchDispatchMode):
             raise
 
 
-@contextmanager
-def in_threads(names: list[str]) -> Iterator[None]:
+def in_threads(names: list[str]) -> AbstractContextManager[None]:
     """Operators that are refused in threads that the code inside starts are added to ``names``."""
-    start, own = threading.Thread.start, threading.get_ident()
 
-    def watched(self: threading.Thread) -> None:
-        if threading.get_ident() == own:
-            run = self.run
+    def watch(thread: threading.Thread) -> None:
+        run = thread.run
 
-            def named() -> None:
-                with _Names(names):
-                    run()
+        def named() -> None:
+            with _Names(names):
+                run()
 
-            self.run = named  # type: ignore[method-assign]
-        start(self)
+        thread.run = named  # type: ignore[method-assign]
 
-    threading.Thread.start = watched  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        threading.Thread.start = start  # type: ignore[method-assign]
+    return each_start(watch)
 
 
 def at_work(trace: TracebackType | None, model: nn.Module) -> Found:

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from workbench.core.errors import Incompatible
+
+
+@contextmanager
+def each_start(hear: Callable[[threading.Thread], None]) -> Iterator[None]:
+    """``hear`` of every thread that the code inside starts, before it runs; not of those of the process's others."""
+    start, own = threading.Thread.start, threading.get_ident()
+
+    def heard(self: threading.Thread) -> None:
+        if threading.get_ident() == own:
+            hear(self)
+        start(self)
+
+    threading.Thread.start = heard  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -18,18 +35,8 @@ def no_threads() -> Iterator[None]:
     operator, which is probed as a whole.
     """
     started: list[str] = []
-    start, own = threading.Thread.start, threading.get_ident()
-
-    def noted(self: threading.Thread) -> None:
-        if threading.get_ident() == own:
-            started.append(self.name)
-        start(self)
-
-    threading.Thread.start = noted  # type: ignore[method-assign]
-    try:
+    with each_start(lambda thread: started.append(thread.name)):
         yield
-    finally:
-        threading.Thread.start = start  # type: ignore[method-assign]
     if started:
         reason = "its step starts threads of its own, whose memory cannot be followed; measure it instead"
         raise Incompatible("prediction", started[0], reason)
