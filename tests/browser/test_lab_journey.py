@@ -98,7 +98,6 @@ def test_the_tour_in_jupyterlab(journeying, tmp_path, record_property):
         assert float(slider.input_value()) < most, "arrow keys are the slider's, not the notebook's"
         slider.press("End")
         moved = fit.evaluate(MOVE)
-        assert moved < 100, "milliseconds from slider to verdicts"
 
         kept = page.locator(".jp-OutputArea .pp-panel:has(.pp-choice:not(.pp-guess))")
         said, drawn = kept.get_by_role("status"), kept.get_by_role("application")
@@ -133,9 +132,6 @@ def test_the_tour_in_jupyterlab(journeying, tmp_path, record_property):
 
         run_all(page, until=running)
         spent.append(watched.evaluate(CANCEL))
-        # The step under way ends and the record is written twice, each with a sync to disk, before the panel says so.
-        # Alone that is a quarter of a second; whoever else uses the disk or the processors adds to one of the two.
-        assert min(spent) < 500 and max(spent) < 1000, f"milliseconds until cancelled: {spent}"
         page.locator(".jp-OutputArea table", has_text=re.compile("versions", re.I)).wait_for()
         assert server.asked(THREADS) == [], "no thread outlives the run"
         assert page.locator(".Toastify__toast").count() == 0, "nothing covers the notebook"

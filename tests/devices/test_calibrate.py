@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from workbench.bench import open as open_bench
@@ -16,12 +14,8 @@ from workbench.studies.step_times import step_times
 
 @pytest.mark.slow
 def test_quick_calibration(tmp_path, monkeypatch) -> None:
-    import transformers  # noqa: F401  its import is not what is timed
-
     monkeypatch.setenv("PINTPOT_CACHE", str(tmp_path))
-    started = time.process_time()
     made = calibrate(quick=True)
-    assert time.process_time() - started < 15  # ten on an idle machine; shared caches slow even our own seconds
     host = get("this-host")
     assert host.calibrated
     assert host.throughput == made.throughput
