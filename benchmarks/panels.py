@@ -4,10 +4,11 @@
 
 *Drawing*: each module stands alone on a page of a headless Chromium, as in a front end. Milliseconds go from the event
 of a slider, toggle or choice until the browser has laid the new drawing out; painting comes with the next frame and is
-not in them. The fit explorer shows every method on tiny-bert, from sizes of the library; what the other panels show
-is invented, since only the drawing is timed. *Cancel*: a real training, stopped at moments spread over a step, from
-the request until its record is stored and given back; the step under way ends first, so it stands beside. *Sizes*:
-browser modules as they are shipped, and the pages in `reports/example`.
+not in them. All events are gone through three times and the fastest of each is kept, as other jobs share the machine.
+The fit explorer shows every method on tiny-bert, from sizes of the library; what the other panels show is invented,
+since only the drawing is timed. *Cancel*: a real training, stopped at moments spread over a step, from the request
+until its record is stored and given back; the step under way ends first, so it stands beside. *Sizes*: browser modules
+as they are shipped, and the pages in `reports/example`.
 """
 
 from __future__ import annotations
@@ -47,19 +48,20 @@ HOST = """(info) => {
   window.host = el;
   MODULE.render({ model: window.model, el });
 }"""
-#: Milliseconds of each of so many events, the layout that they ask for included.
+#: Milliseconds of each of so many events, the layout that they ask for included: the fastest of three rounds.
 TIMED = """([repeats, change]) => {
   const act = new Function('i', change), spent = [];
-  for (let i = 0; i < repeats; i++) {
+  for (let round = 0; round < 3; round++) for (let i = 0; i < repeats; i++) {
     const began = performance.now();
     act(i);
     host.getBoundingClientRect();
-    spent.push(performance.now() - began);
+    spent[i] = Math.min(spent[i] ?? Infinity, performance.now() - began);
   }
   return spent;
 }"""
 SLIDE = """const s = host.querySelector('input[type=range]'), n = 97;
-  s.value = Number(s.min) + (Number(s.max) - Number(s.min)) * ((i * 37) % n) / n; s.dispatchEvent(new Event('input'));"""
+  s.value = Number(s.min) + (Number(s.max) - Number(s.min)) * ((i * 37) % n) / n;
+  s.dispatchEvent(new Event('input'));"""
 TOGGLE = "const r = host.querySelectorAll('input[type=radio]'); r[(i + 1) % 2].click();"
 CHOOSE = """const s = [...host.querySelectorAll('select')].find((e) => e.labels[0]?.textContent.startsWith('LABEL'));
   s.selectedIndex = (s.selectedIndex + 1) % s.options.length; s.dispatchEvent(new Event('change'));"""
@@ -79,16 +81,19 @@ def drawn(quick: bool) -> Iterator[Drawn]:
     sys.path.insert(0, str(ROOT / "tests" / "figures"))
     import synthetic
 
-    from workbench.plan.verdict import cases_for
     from workbench.devices.model import get
     from workbench.plan.fit_table import fit_table
+    from workbench.plan.verdict import cases_for
     from workbench.records.grid import GridPoint
 
     names = ("full", "lora", "mezo") if quick else ()
-    table = fit_table(cases_for("tokens", "tiny-bert", names, batch=8, length=16), get("raspberry-pi-4"), tier=Tier.FAKE)
+    table = fit_table(
+        cases_for("tokens", "tiny-bert", names, batch=8, length=16), get("raspberry-pi-4"), tier=Tier.FAKE
+    )
     fit = figures.fit_table(table, 4 * MIB)
     many = f"{len(table.methods)} methods"
-    million = """const b = [...host.querySelectorAll('input')].find((e) => e.labels[0]?.textContent.startsWith('Batch'));
+    million = """const inputs = [...host.querySelectorAll('input')];
+      const b = inputs.find((e) => e.labels[0]?.textContent.startsWith('Batch'));
       b.value = 1000000; b.dispatchEvent(new Event('input'));"""
     yield Drawn(f"FitExplorer, {many}: budget", "fit", fit, "", SLIDE)
     yield Drawn(f"FitExplorer, {many}, batch of a million: budget", "fit", fit, million, SLIDE)
