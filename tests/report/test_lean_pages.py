@@ -27,6 +27,14 @@ def test_the_page_is_what_the_renderer_makes_of_the_results(name):
     assert renderer.PAGE.read_text(encoding="utf-8") == "\n".join(renderer.page(stored(name))) + "\n"
 
 
+def test_the_page_of_panels_is_made_of_its_results_and_marks_what_misses_an_aim():
+    panels = importlib.import_module("panels")
+    assert panels.PAGE.read_text(encoding="utf-8") == "\n".join(panels.page(stored("panels"))) + "\n"
+    rows = [{"what": "a", "median_ms": 1.0, "worst_ms": worst, "times": 3} for worst in (100.0, 100.1)]
+    found = panels.timed(rows, "drawing")[2:]
+    assert [row.split(" | ")[-1] for row in found] == ["yes |", "**no** |"]
+
+
 @pytest.mark.parametrize("name", ["lean_backward", "lean_transformers", "microcontroller"])
 def test_pictures_are_drawn_from_the_stored_results(name):
     renderer = page_of(name)
