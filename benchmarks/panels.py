@@ -59,7 +59,8 @@ TIMED = """([repeats, change]) => {
   return spent;
 }"""
 SLIDE = """const s = host.querySelector('input[type=range]'), n = 97;
-  s.value = Number(s.min) + (Number(s.max) - Number(s.min)) * ((i * 37) % n) / n; s.dispatchEvent(new Event('input'));"""
+  s.value = Number(s.min) + (Number(s.max) - Number(s.min)) * ((i * 37) % n) / n;
+  s.dispatchEvent(new Event('input'));"""
 TOGGLE = "const r = host.querySelectorAll('input[type=radio]'); r[(i + 1) % 2].click();"
 CHOOSE = """const s = [...host.querySelectorAll('select')].find((e) => e.labels[0]?.textContent.startsWith('LABEL'));
   s.selectedIndex = (s.selectedIndex + 1) % s.options.length; s.dispatchEvent(new Event('change'));"""
@@ -79,16 +80,19 @@ def drawn(quick: bool) -> Iterator[Drawn]:
     sys.path.insert(0, str(ROOT / "tests" / "figures"))
     import synthetic
 
-    from workbench.plan.verdict import cases_for
     from workbench.devices.model import get
     from workbench.plan.fit_table import fit_table
+    from workbench.plan.verdict import cases_for
     from workbench.records.grid import GridPoint
 
     names = ("full", "lora", "mezo") if quick else ()
-    table = fit_table(cases_for("tokens", "tiny-bert", names, batch=8, length=16), get("raspberry-pi-4"), tier=Tier.FAKE)
+    table = fit_table(
+        cases_for("tokens", "tiny-bert", names, batch=8, length=16), get("raspberry-pi-4"), tier=Tier.FAKE
+    )
     fit = figures.fit_table(table, 4 * MIB)
     many = f"{len(table.methods)} methods"
-    million = """const b = [...host.querySelectorAll('input')].find((e) => e.labels[0]?.textContent.startsWith('Batch'));
+    million = """const inputs = [...host.querySelectorAll('input')];
+      const b = inputs.find((e) => e.labels[0]?.textContent.startsWith('Batch'));
       b.value = 1000000; b.dispatchEvent(new Event('input'));"""
     yield Drawn(f"FitExplorer, {many}: budget", "fit", fit, "", SLIDE)
     yield Drawn(f"FitExplorer, {many}, batch of a million: budget", "fit", fit, million, SLIDE)
