@@ -70,11 +70,32 @@ class Layout:
         return replace(self, stride=stride, offset=0, nbytes=span(self.size, stride) * self.dtype.itemsize)
 
 
+#: What operators were found to return, for all that this process predicts: cases differ in few of their operators.
+_FOUND: dict[tuple[Any, ...], tuple[Any, dict[int, Layout]]] = {}
+MOST = 1 << 15  #: results kept
+
+
 class Shapes:
     """Results of operators by shapes: ``result`` has a ``Layout`` wherever the operator returns a tensor."""
 
     def __init__(self) -> None:
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def found(
+        self, key: tuple[Any, ...], func: Any, args: Any, kwargs: Any, tensors: list[Tensor]
+    ) -> tuple[Any, dict[int, Layout]]:
+        """:meth:`of`, asked once a process. ``key`` is the call's, as :func:`~workbench.memory.signature.key_of`."""
+        owner: dict[int, int] = {}
+        shared = tuple(owner.setdefault(t.untyped_storage()._cdata, i) for i, t in enumerate(tensors))
+        whole = func, key, shared, tuple(t.device for t in tensors), torch.get_default_dtype()
+        made = _FOUND.get(whole)
+        if made is None:
+            made = self.of(func, args, kwargs, tensors)
+            if not made[1]:  # a resized storage depends on how large it was
+                if len(_FOUND) >= MOST:
+                    _FOUND.clear()
+                _FOUND[whole] = made
+        return made
 
     def of(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> tuple[Any, dict[int, Layout]]:
         """The result, and the layouts of inputs that the operator resizes, by their place among ``tensors``."""
