@@ -123,6 +123,25 @@ def test_lean_pooling_pools_alike(settings):
         assert trained.grad.sum() == wanted.numel()
 
 
+FOLDS = {
+    "folded": lambda x: torch.nn.functional.fold(x.view(1, 36, 16 * 16), (16, 16), 3, padding=1),
+    "unfolded": lambda x: torch.nn.functional.unfold(x.view(4, 1, 48, 48), 3, stride=2),
+    "unfolded to less": lambda x: torch.nn.functional.unfold(x.view(4, 1, 48, 48), 1, stride=4),
+}
+
+
+@needs_ledger
+@pytest.mark.parametrize("name", FOLDS)
+def test_what_is_folded_keeps_the_room_of_what_it_was_made_from(name):
+    def step(model):
+        return PlainStep(model, lambda p: torch.optim.SGD(p), lambda m, b: FOLDS[name](m(b["x"])).square().sum())
+
+    batch = {"x": torch.ones(96, 4)}
+    measured = measure(step(nn.Linear(4, 96)), batch)
+    predicted = predict(lambda: nn.Linear(4, 96, device="meta"), step, lambda: batch)
+    assert (predicted.peak, predicted.by_category) == (measured.peak, measured.by_category)
+
+
 def _halves(x):
     return x.relu().exp() + x.flip(0).sum(0, keepdim=True)
 
