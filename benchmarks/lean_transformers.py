@@ -40,8 +40,10 @@ TUNING_SEED = 3
 VALIDATION = 48  #: further training examples that rates are chosen by
 #: Rates that are tried where a model has none of its own; MiniLM's stand on the lean page.
 RATES = {
-    "smollm2-rated": {"lora": (1e-3, 3e-3, 1e-2), "s2ft": (1.5e-3, 5e-3, 1.5e-2)},
-}
+    "smollm2-rated": {
+        "full": (1e-5, 3e-5, 1e-4), "lora": (3e-4, 1e-3, 3e-3, 1e-2), "s2ft": (1.5e-3, 5e-3, 1.5e-2),
+    },
+}  # fmt: skip
 SEEDS = (0, 1, 2)
 
 
@@ -82,6 +84,8 @@ def main() -> None:
             if part in ("rates", "trained"):
                 known = stored["models"].get(model, {}).get(part, []) if asked.method else []
                 more = {"stored": asked.stored, "methods": asked.method or (), "known": known}
+            if part == "trained":
+                more["rates"] = stored["models"].get(model, {}).get("rates", [])
             made = globals()[f"part_{part}"](bench, SETTINGS[model], **more)
             stored["models"].setdefault(model, {})[part] = made
             stored |= {"when": now(), "host": environment()}
@@ -216,25 +220,46 @@ def part_rates(
     grids = RATES[f"{bench.model}-rated"]
     sizes = replace(bench.sizes, train=bench.sizes.train + VALIDATION)
     more = replace(bench, sizes=sizes, held_out="").validating(VALIDATION)
-    made, rows = arms(bench, rhos=[_first(one)]), [row for row in known if row["method"] not in methods]
-    ways = {way.split()[0]: way for way in reversed((*made.slices, *made.tensors))}  # the first of each method
+    ways, rows = _plain(arms(bench, rhos=[_first(one)])), [row for row in known if row["method"] not in methods]
     for method in (m for m in grids if not methods or m in methods):
         for rate in grids[method]:
-            way = " ".join(f"lr={rate:g}" if w.startswith("lr=") else w for w in ways[method].split())
+            way = _at(rate, ways[method])
             for r in _stored(more, [way], (TUNING_SEED,)) if stored else trained(more, [way], (TUNING_SEED,)):
                 rows.append({"method": method, "rate": rate, "score": r.score.get("value"), "count": VALIDATION})
                 print(rows[-1], flush=True)
     return rows
 
 
+def _plain(made: Arms) -> dict[str, str]:
+    """The first way of each method."""
+    return {way.split()[0]: way for way in reversed((*made.slices, *made.tensors))}
+
+
+def _at(rate: float, way: str) -> str:
+    return " ".join(f"lr={rate:g}" if word.startswith("lr=") else word for word in way.split())
+
+
+def _rated(made: Arms, rates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The plain way of each method that has ``rates``, at the best of them; the lowest of equally good ones."""
+    order = sorted(rates, key=lambda row: (-row["score"], row["rate"]))
+    best = {row["method"]: row["rate"] for row in reversed(order)}
+    return [_at(best[method], way) for method, way in _plain(made).items() if method in best]
+
+
 def part_trained(
-    bench: Bench, one: Setting, stored: bool, methods: Sequence[str] = (), known: Sequence[Mapping[str, Any]] = ()
+    bench: Bench,
+    one: Setting,
+    stored: bool,
+    methods: Sequence[str] = (),
+    known: Sequence[Mapping[str, Any]] = (),
+    rates: Sequence[Mapping[str, Any]] = (),
 ) -> list[Mapping[str, Any]]:
     """Every arm with every seed: score, what was forgotten, operations, peaks. Only ``methods`` are trained where some
-    are named (a name may bring its way of selecting, ``green-trainer select=importance``), others are as ``known``."""
+    are named (a name may bring its way of selecting, ``green-trainer select=importance``), others are as ``known``.
+    With ``rates`` tried on this model, only what has some."""
     made: Arms = arms(bench, rhos=[_first(one)])
     rows: list[Mapping[str, Any]] = []
-    for way in dict.fromkeys((*made.slices, *made.tensors)):
+    for way in _rated(made, rates) if rates else dict.fromkeys((*made.slices, *made.tensors)):
         method, settings = parsed_way(way)
         told = _told(bench.case(method, **settings).config.model_dump())
         names = (method, f"{method} select={told.get('select')}")

@@ -86,9 +86,9 @@ class Journey:
         client.start_channels(hb=False)
         try:
             reply = client.execute("", silent=True, user_expressions={"it": f"__import__('json').dumps({expression})"})
-            said = client.get_shell_msg(timeout=30)
+            said = client.get_shell_msg(timeout=90)
             while said["parent_header"].get("msg_id") != reply:
-                said = client.get_shell_msg(timeout=30)
+                said = client.get_shell_msg(timeout=90)
             text = said["content"]["user_expressions"]["it"]["data"]["text/plain"]
             return json.loads(text.strip("'"))
         finally:
@@ -133,7 +133,7 @@ def journey(home: Path, verb: str, *words: str) -> Iterator[Journey]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(45)  # three times as long as it is given itself
+            process.wait(90)  # six times as long as it is given itself
         finally:
             left = under_way.kernels()
             for number in left:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 def answered(url):
     try:
-        with urllib.request.urlopen(url, timeout=10) as reply:
+        with urllib.request.urlopen(url, timeout=60) as reply:
             return reply.status, reply.url
     except urllib.error.HTTPError as error:
         return error.code, url
@@ -23,7 +23,7 @@ def test_a_notebook_as_a_page_of_panels(journeying, tmp_path, record_property):
     if importlib.util.find_spec("voila") is None:
         absent("Voila is not installed: its journey was NOT made (pip install 'pintpot[app]')")
     page = journeying.page
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(90_000)
     with journey(tmp_path, "app", "first-run", "-p", "profile=quick", "-p", "epochs=400") as server:
         own = f"http://127.0.0.1:{server.port}"
         assert server.url.startswith(own)

@@ -66,7 +66,7 @@ def test_the_tour_in_jupyterlab(journeying, tmp_path, record_property):
     if importlib.util.find_spec("jupyterlab") is None:
         absent("JupyterLab is not installed: its journey was NOT made (pip install 'pintpot[lab]')")
     page = journeying.page
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(90_000)
     tour(tmp_path, profile='"quick"', epochs="400.0")
     with journey(tmp_path, "lab") as server:
         page.goto(server.url)

@@ -102,7 +102,7 @@ def test_5_interrupted_keeps_what_was_finished(folders) -> None:
             time.sleep(0.1)
         time.sleep(1)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=30)
+        _, err = child.communicate(timeout=120)
     finally:
         child.kill()
         child.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -208,6 +210,20 @@ def test_large_tensors_are_packed_where_no_order_of_a_greedy_placement_serves():
     found = packed(*(v.tolist() for v in arrays), bound)
     assert found is not None and all(o + s <= bound for o, s in zip(found, sizes))
     assert packed([3, 3], [0, 0], [2, 2], 5) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_small_tensors_share_one_gap_beside_packed_large_ones(seed):
+    """The blocks above amid tensors of less than a kilobyte: spread over several gaps, these would raise the arena."""
+    chance, lives = random.Random(seed), []
+    for at in range(0, 160, 20):
+        for size, begin, end in ((6, 0, 28), (6, 4, 16), (24, 8, 12), (24, 10, 16), (6, 14, 18)):
+            lives.append((size * 200 * 64, at + begin, at + end))
+        for begin in (at + chance.randrange(20) for _ in range(12)):
+            lives.append((64 * chance.randrange(1, 12), begin, begin + chance.randrange(1, 60)))
+    arrays = [np.array(v, dtype=np.int64) for v in zip(*lives, strict=True)]
+    offsets, order = place(*arrays)
+    assert order == "packed" and (offsets + arrays[0]).max() <= 1.005 * largest_sum(*arrays)
 
 
 def test_plan_leaves_out_what_escapes_and_what_is_older():

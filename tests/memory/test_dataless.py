@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import mmap
 import random
+import sys
 import tracemalloc
 from types import SimpleNamespace
 
@@ -13,9 +14,11 @@ import pytest
 import torch
 from memory_cases import CASES, PlainStep
 
+from workbench.core.asleep import Asleep
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Tier
 from workbench.memory import shapes
+from workbench.memory.answers import Answers
 from workbench.memory.dataless import asked_about, dataless, known
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.measure import measure
@@ -193,6 +196,13 @@ def test_memory_of_others_has_a_line_of_its_own():
     case = stepping(uses_numpy)
     measured = measure(case.make(case.build("cpu")), case.batch())
     assert measured.outside == found.outside
+
+
+def test_who_reads_a_number_is_seen_behind_a_function_that_the_sleeping_compiler_leaves_alone(monkeypatch):
+    asleep, answers = Asleep("torch._dynamo"), Answers()
+    monkeypatch.setitem(sys.modules, "torch._dynamo", asleep)
+    assert asleep.disable(Answers.read)(answers) == 1.0
+    assert answers.numbers_read
 
 
 def _mapped():

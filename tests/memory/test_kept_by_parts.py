@@ -112,13 +112,13 @@ def test_what_another_thread_starts_meanwhile_refuses_nothing():
     go, gone = threading.Event(), threading.Event()
 
     def starts_one_more():
-        go.wait(10)
+        go.wait(60)
         threading.Thread(target=gone.set).start()
 
     threading.Thread(target=starts_one_more).start()
     with no_threads():
         go.set()
-        assert gone.wait(10)
+        assert gone.wait(60)
 
 
 @needs_ledger

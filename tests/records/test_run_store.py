@@ -166,7 +166,7 @@ def test_killed_writers_lose_nothing_acknowledged(tmp_path: Path) -> None:
         first = child.stdout.readline()
         time.sleep(0.2 + 0.05 * turn)
         child.send_signal(signal.SIGKILL)
-        rest, _ = child.communicate(timeout=20)
+        rest, _ = child.communicate(timeout=120)
         # The last line may be torn by the kill; a line with its end was acknowledged.
         acknowledged |= {line.strip() for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")}
     store = RunStore(tmp_path)

@@ -113,3 +113,14 @@ def test_words_of_a_table_stand_left_and_numbers_right():
 
     made = emit.table_html(emit.table_payload([{"method": "lora", "peak": 3}]))
     assert "<td style='text-align:left'>lora</td><td>3</td>" in made
+
+
+def test_columns_of_printed_numbers_are_numbers():
+    from workbench.report import emit
+
+    rows = [{"way": "full", "r": 8, "trained": "22,566,146", "peak": "2.26 MiB", "share": "-1.5 %", "what": "8 heads"},
+            {"way": "lora", "r": None, "trained": "74,498", "peak": "0 B", "share": "3e-07", "what": "12"}]  # fmt: skip
+    made = emit.table_payload(rows)
+    assert dict(zip(made["columns"], made["numeric"], strict=True)) == {
+        "way": False, "r": True, "trained": True, "peak": True, "share": True, "what": False
+    }  # fmt: skip

@@ -217,8 +217,8 @@ def test_an_interrupt_keeps_what_was_printed_and_prints_no_trace(house, tmp_path
     until = time.monotonic() + 90
     while not told.exists() and time.monotonic() < until:
         time.sleep(0.1)
-    time.sleep(1)
+    time.sleep(3)
     child.send_signal(number)
-    out, err = child.communicate(timeout=40)
+    out, err = child.communicate(timeout=120)
     assert out.startswith("interrupted (3,)") and err == "", (out, err)
     assert "line 3" in Path(out.split(") ", 1)[1].strip()).read_text(encoding="utf-8")

@@ -170,7 +170,7 @@ def _step(command: str, steps: list[tuple[int, int]]) -> tuple[str, list[int]]:
 def _pieces(text: str) -> list[tuple[str, list[int]]] | None:
     """Commands and their absolute numbers in tenths; None for what is written in another way."""
     pieces: list[tuple[str, list[int]]] = []
-    command, numbers = "", []
+    command, numbers = "", list[int]()
     for letter, number, other in _STEP.findall(text):
         if other or (letter and numbers) or (number and not command):
             return None

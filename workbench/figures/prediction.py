@@ -78,7 +78,9 @@ def prediction(records: Sequence[RunRecord]) -> PredictionInfo:
         )
     return PredictionInfo(
         title="Predicted against measured peak",
-        caption=caption_of("On the diagonal the prediction is exact; labels give predicted minus measured.", runs),
+        caption=caption_of(
+            "On the diagonal the prediction is exact; names carry predicted minus measured where the two differ.", runs
+        ),
         alt=alt,
         runs=runs,
         points=points,

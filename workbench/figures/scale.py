@@ -70,7 +70,7 @@ def place_labels(
 
 
 def _candidates(x: float, y: float, width: float, height: float, gap: float) -> Iterator[Box]:
-    for ring in range(4):
+    for ring in range(7):
         g = gap * (1 + 1.6 * ring)
         yield x + g, y - height / 2, x + g + width, y + height / 2
         yield x - g - width, y - height / 2, x - g, y + height / 2

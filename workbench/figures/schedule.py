@@ -21,7 +21,7 @@ class Line:
     choice; 0 where it is not known) and whether it trains."""
 
     label: str
-    epoch: int
+    epoch: int  #: from 0; readers count from 1
     share: float
     target: float
     importance: tuple[float, ...]
@@ -63,7 +63,7 @@ class ScheduleInfo(FigureInfo):
 
     def rows(self) -> list[dict[str, Any]]:
         return [
-            {"arm": line.label, "epoch": line.epoch, "tensor": name, "importance": worth, "trains": chosen}
+            {"arm": line.label, "epoch": line.epoch + 1, "tensor": name, "importance": worth, "trains": chosen}
             for line in self.lines
             for name, worth, chosen in zip(self.tensors, line.importance, line.chosen)
         ]
@@ -93,7 +93,7 @@ def schedule(records: Sequence[RunRecord]) -> ScheduleInfo:
 
 def _shortfalls(lines: Sequence[Line]) -> str:
     """Which choices lie more than two per cent below their target."""
-    names = dict.fromkeys(f"{x.label} in epoch {x.epoch} by {percent(x.short)}" for x in lines if x.short > NEAR)
+    names = dict.fromkeys(f"{x.label} in epoch {x.epoch + 1} by {percent(x.short)}" for x in lines if x.short > NEAR)
     if not names:
         return f"Every choice is within {percent(NEAR)} of its target." if lines else ""
     return f"Below their target, as no further tensor fits beside those chosen: {', '.join(names)}."
@@ -134,7 +134,7 @@ def _alt(lines: Sequence[Line], count: int) -> str:
     if not lines:
         return "No run chose what trains."
     parts = [
-        f"{line.label} in epoch {line.epoch} trains {sum(line.chosen)} of {count} tensors for {percent(line.share)}"
+        f"{line.label} in epoch {line.epoch + 1} trains {sum(line.chosen)} of {count} tensors for {percent(line.share)}"
         for line in lines
     ]
     return f"{'; '.join(parts)} of full tuning's operations."

@@ -106,17 +106,26 @@ def place(sizes: _Integers, starts: _Integers, ends: _Integers) -> tuple[_Intege
             best, name, smallest = offsets, order, size
         if smallest == bound:
             break
-    if smallest > ENOUGH * bound:
-        offsets = _around_large(rounded, starts, ends, bound)
-        if offsets is not None and int((offsets + rounded).max()) < smallest:
-            return offsets, "packed"
+    for cap in _caps(rounded, starts, ends, bound):
+        if smallest <= ENOUGH * bound:
+            break
+        offsets = _around_large(rounded, starts, ends, bound // LARGE, cap)
+        if offsets is not None and (size := int((offsets + rounded).max())) < smallest:
+            best, name, smallest = offsets, "packed", size
     return best, name
 
 
-def _around_large(sizes: _Integers, starts: _Integers, ends: _Integers, bound: int) -> _Integers | None:
-    """Large tensors where :func:`packing.packed` puts them, then the small ones greedily in what is left."""
-    large = np.flatnonzero(sizes >= bound // LARGE)
-    places = packed(*(values[large].tolist() for values in (sizes, starts, ends)), bound)
+def _caps(sizes: _Integers, starts: _Integers, ends: _Integers, bound: int) -> tuple[int, int]:
+    """How high the large tensors may lie: no higher than they must, so that small ones share one gap, or higher."""
+    large = sizes >= bound // LARGE
+    return largest_sum(sizes[large], starts[large], ends[large]), bound
+
+
+def _around_large(sizes: _Integers, starts: _Integers, ends: _Integers, least: int, cap: int) -> _Integers | None:
+    """Tensors of at least ``least`` bytes where :func:`packing.packed` puts them below ``cap``, the small ones greedily
+    in what is left."""
+    large = np.flatnonzero(sizes >= least)
+    places = packed(*(values[large].tolist() for values in (sizes, starts, ends)), cap)
     if places is None:
         return None
     small = np.setdiff1d(np.lexsort((starts, -sizes)), large, assume_unique=True)

@@ -145,8 +145,22 @@ def _grouped(first: Tensor, second: Tensor, offsets: Tensor | None = None, *_: A
     return made
 
 
-#: Fake kernels of ours, where torch's refuses what its CPU kernel takes.
-_FAKES: dict[Any, Callable[..., Any]] = {torch.ops.aten._grouped_mm.default: _grouped}
+def _roomy(func: Any) -> Callable[..., Tensor]:
+    """A kernel whose result begins as large as its input and is cut to size, which gives no memory back."""
+
+    def made(source: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result: Tensor = func(source, *args, **kwargs)
+        room = result.new_empty(max(source.numel(), result.numel()))
+        return room[: result.numel()].view(result.shape)
+
+    return made
+
+
+#: Fake kernels of ours, where torch's refuses what its CPU kernel takes, or makes less of it.
+_FAKES: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten._grouped_mm.default: _grouped,
+    **{func: _roomy(func) for func in (torch.ops.aten.col2im.default, torch.ops.aten.im2col.default)},
+}
 
 
 class _Described:

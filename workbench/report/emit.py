@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ COMMAND = "application/vnd.pintpot.command+json"
 HELD = "application/vnd.pintpot.held+json"
 PARAMETERS = "application/vnd.pintpot.parameters+json"
 NOTHING = "Nothing to list: no row was found."  #: in place of an empty table
+#: A number as it is printed, with its unit.
+_PRINTED = re.compile(r"[+-]?[\d,. ]*\d(e[+-]?\d+)?( ?(%|[KMGT]?i?B|n?s|ms|[KMGT]?FLOP))?")
 MIMES = (FIGURE, ANSWER, TABLE, PROVENANCE, COMMAND, PARAMETERS)
 
 
@@ -154,7 +157,7 @@ def table_payload(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") 
             "csv": to_csv(rows.plain()),
         }  # fmt: skip
     header = list(dict.fromkeys(k for row in rows for k in row))
-    numbers = [all(isinstance(r.get(k), int | float | None) for r in rows) for k in header]
+    numbers = [all(_numeric(r.get(k)) for r in rows) for k in header]
     return {
         "caption": caption,
         "columns": [str(k) for k in header],
@@ -163,6 +166,11 @@ def table_payload(rows: Table | Sequence[Mapping[str, Any]], caption: str = "") 
         "fits": [row.get("fits") for row in rows],
         "csv": to_csv(list(rows)),
     }
+
+
+def _numeric(value: Any) -> bool:
+    """Whether a cell is a number, printed or not: ``3``, ``"22,566,146"``, ``"2.26 MiB"``; an absent one may be."""
+    return isinstance(value, int | float | None) or (isinstance(value, str) and bool(_PRINTED.fullmatch(value)))
 
 
 def provenance(facts: Mapping[str, Any]) -> None:

@@ -34,7 +34,7 @@ def provenance(
         "seeds": sorted({r.seed for r in records} | set(seeds)) or None,
         "parameters": params_hash(params) if params is not None else None,
         "data": data_hashes(records) or None,
-        "runs": [r.id for r in records] or None,
+        "runs": list(dict.fromkeys(r.id for r in records)) or None,
     }
     return {k: v for k, v in facts.items() if v is not None}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from workbench.core.units import format_size
 from workbench.figures.mpl.base import BUDGET, MARKS, blank, empty, size_axis
+from workbench.figures.mpl.labels import put_labels
 from workbench.figures.pareto import MAX_NAMES, ParetoInfo
-from workbench.figures.scale import place_labels
 from workbench.figures.svg import INK
 
 #: Over the bars of its marks, which it may run along, and under the marks.
@@ -92,20 +92,14 @@ def _mark(axis: Any, p: Any, rail_y: float) -> None:
 
 
 def _label(figure: Any, axis: Any, points: list[Any], rail_y: float, budget: int | None) -> None:
-    """Text beside each mark. Widths are taken from the real font, places from the free room."""
     figure.draw_without_rendering()
-    texts, anchors, sizes, obstacles = [], [], [], []
-    renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
+    named, obstacles = [], []
     for p in points:
         y = rail_y if p.score is None else p.score
         text = p.label if p.score is not None else f"{p.label}: {p.state}"
         text += "" if p.peak_kind == "measured" else " (predicted)"
         text += ": reference, no budget" if p.reference else ""
-        artist = axis.text(p.peak, y, text, fontsize=8.5, va="bottom", ha="left")
-        box = artist.get_window_extent(renderer)
-        texts.append(artist)
-        anchors.append(tuple(axis.transData.transform((p.peak, y))))
-        sizes.append((box.width, box.height))
+        named.append((p.peak, y, text))
         score = p.values.get("score")
         if score is not None and score.low is not None:
             x, bottom = axis.transData.transform((p.peak, score.low))
@@ -114,10 +108,7 @@ def _label(figure: Any, axis: Any, points: list[Any], rail_y: float, budget: int
     for (left, low), (right, high) in itertools.pairwise(front):
         (x0, y0), (x1, y1) = axis.transData.transform((left, low)), axis.transData.transform((right, high))
         obstacles += [(x0, y0 - 2, x1, y0 + 2), (x1 - 2, min(y0, y1), x1 + 2, max(y0, y1))]
-    frame = axis.get_window_extent()
     if budget is not None:
-        x = axis.transData.transform((budget, rail_y))[0]
+        frame, x = axis.get_window_extent(), axis.transData.transform((budget, rail_y))[0]
         obstacles.append((x - 2, frame.y0, x + 2, frame.y1))
-    bounds = (frame.x0 + 2, frame.y0 + 1, frame.x1, frame.y1)
-    for artist, box in zip(texts, place_labels(anchors, sizes, bounds, obstacles)):
-        artist.set_position(axis.transData.inverted().transform((box[0], box[1])))
+    put_labels(axis, named, obstacles)

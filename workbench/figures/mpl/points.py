@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from workbench.figures.mpl.base import MARKS, blank, empty
+from workbench.figures.mpl.labels import put_labels
 from workbench.figures.points import PointsInfo
-from workbench.figures.scale import place_labels
 from workbench.figures.svg import INK
+
+WIDE = 44  #: characters of a label beside the axis in a line
 
 
 def draw(info: PointsInfo) -> Any:
@@ -29,7 +32,7 @@ def draw(info: PointsInfo) -> Any:
                       textcoords="offset points", fontsize=8.5)  # fmt: skip
     _limits(axis, info)
     axis.set_xlabel(info.x_label)
-    axis.set_ylabel(info.y_label)
+    axis.set_ylabel(textwrap.fill(info.y_label, WIDE))
     axis.grid(True, axis="y")
     if info.y_is_share:
         axis.yaxis.set_major_formatter(lambda v, _: f"{v * 100:.4g} %" if 0 <= v <= 1 else "")
@@ -51,23 +54,13 @@ def _limits(axis: Any, info: PointsInfo) -> None:
 
 
 def _label(figure: Any, axis: Any, info: PointsInfo) -> None:
-    """Text beside each mark. Widths are taken from the real font, places from the free room."""
     figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
-    texts, anchors, sizes, obstacles = [], [], [], []
+    obstacles = []
     for place in info.places:
-        artist = axis.text(place.x, place.y, place.label, fontsize=8.5, va="bottom", ha="left")
-        box = artist.get_window_extent(renderer)
-        texts.append(artist)
-        anchors.append(tuple(axis.transData.transform((place.x, place.y))))
-        sizes.append((box.width, box.height))
         if place.low is not None and place.high is not None:
             x, bottom = axis.transData.transform((place.x, place.low))
             obstacles.append((x - 3, bottom, x + 3, axis.transData.transform((place.x, place.high))[1]))
-    frame = axis.get_window_extent()
     if info.rule is not None:
-        y = axis.transData.transform((0, info.rule))[1]
+        frame, y = axis.get_window_extent(), axis.transData.transform((0, info.rule))[1]
         obstacles.append((frame.x0, y - 2, frame.x1, y + 2))
-    bounds = (frame.x0 + 2, frame.y0 + 1, frame.x1, frame.y1)
-    for artist, box in zip(texts, place_labels(anchors, sizes, bounds, obstacles)):
-        artist.set_position(axis.transData.inverted().transform((box[0], box[1])))
+    put_labels(axis, [(place.x, place.y, place.label) for place in info.places], obstacles)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.figures.mpl.base import MARKS, blank, empty, size_axis
+from workbench.figures.mpl.labels import put_labels
 from workbench.figures.prediction import PredictionInfo
-from workbench.figures.scale import place_labels
 from workbench.figures.svg import INK
 
 MAX_NAMES = 16  #: with more labels than this only the methods furthest off carry theirs
@@ -52,15 +52,17 @@ def _label(figure: Any, axis: Any, info: PredictionInfo) -> None:
                   fontsize=8.5, ha="right")  # fmt: skip
         worst = named
     figure.draw_without_rendering()
-    texts = [
-        axis.text(p.measured, p.predicted, f"{label} {p.error:+.2%}", fontsize=8.5, va="bottom")
+    low, high = axis.get_xlim()
+    line = [axis.transData.transform((v, v)) for v in _along(low, high, axis.get_xscale() == "log")]
+    obstacles = [(x - 2, y - 2, x + 2, y + 2) for x, y in line]
+    points = [
+        (p.measured, p.predicted, label if p.predicted == p.measured else f"{label} {p.error:+.2%}")
         for label, p in worst.items()
     ]
-    anchors = [tuple(axis.transData.transform((p.measured, p.predicted))) for p in worst.values()]
-    extents = [t.get_window_extent() for t in texts]
-    frame = axis.get_window_extent()
-    boxes = place_labels(
-        anchors, [(e.width, e.height) for e in extents], (frame.x0, frame.y0, frame.x1, frame.y1), gap=8
-    )
-    for text, box in zip(texts, boxes):
-        text.set_position(axis.transData.inverted().transform((box[0], box[1])))
+    put_labels(axis, points, obstacles, gap=8)
+
+
+def _along(low: float, high: float, log: bool) -> list[float]:
+    """Places on the line of no error, close enough together that no name crosses it unseen."""
+    shares = [i / 100 for i in range(101)]
+    return [low * (high / low) ** s if log else low + (high - low) * s for s in shares]

@@ -31,7 +31,7 @@ def draw(info: ScheduleInfo) -> Any:
         axis.axvline(stretch.start, color=INK, linewidth=0.4, alpha=0.35)
     axis.set_xlim(0, len(info.tensors))
     axis.set_ylim(len(lines), 0)
-    names = [f"{_said(line.label, lines, i)}epoch {line.epoch}, {line.share:.1%}" for i, line in enumerate(lines)]
+    names = [f"{_said(line.label, lines, i)}epoch {line.epoch + 1}, {line.share:.1%}" for i, line in enumerate(lines)]
     axis.set_yticks([i + 0.5 for i in range(len(lines))], names)
     _blocks(axis, info)
     axis.set_xlabel("block of the tensor, from the output to the input")

@@ -13,7 +13,7 @@ def draw(figure: Any, info: ScheduleInfo) -> None:
     figure.add_heatmap(
         z=[line.depths for line in info.lines], zmin=0, zmax=1, colorscale="Blues", showscale=False, xgap=1, ygap=2,
         x=[plain(name) for name in info.tensors], text=[line.importance for line in info.lines],
-        y=[plain(f"{line.label}, epoch {line.epoch}: {line.share:.1%}") for line in info.lines],
+        y=[plain(f"{line.label}, epoch {line.epoch + 1}: {line.share:.1%}") for line in info.lines],
         hovertemplate="%{y}<br>%{x}<br>importance %{text:.3g}<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(title="tensor, from the output to the input", showticklabels=False)
