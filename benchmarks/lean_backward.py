@@ -119,7 +119,8 @@ def part_activations(_: Bench, stored: bool) -> list[dict[str, Any]]:
             lr = max(rates, key=rates.__getitem__)
             for record in bench.ablate({**settings, "seed": list(SEEDS), "lr": [lr]}):
                 row = {"model": model, "compute": compute, "lr": lr, "rates": rates, "seed": record.seed}
-                rows.append(row | {"score": record.score["value"], "kept": record.measured.saved})  # type: ignore[union-attr]
+                assert record.measured is not None
+                rows.append(row | {"score": record.score["value"], "kept": record.measured.saved})
     return rows
 
 
