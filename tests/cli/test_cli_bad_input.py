@@ -44,6 +44,14 @@ BAD = {
     "rank of a slipped finger": (("run", "--method", "lora", "-s", "r=99999999999999", *QUICK), "at most 65536"),
     "alpha 0": (("run", "--method", "loha", "-s", "alpha=0", *QUICK), "loha.alpha: 0"),
     "dropout of all": (("run", "--method", "lora", "-s", "lora_dropout=1", *QUICK), "below 1"),
+    "convolution that is not there": (
+        ("predict", "--model", "mcu-net", "--method", "int8-training", "-s", "update=-99:1"),
+        "int8-training.update: -99",
+    ),
+    "share of no slice": (
+        ("predict", "--model", "mcu-net", "--method", "int8-training", "-s", "update=-1:7/3"),
+        "usable; expected 'all', or",
+    ),
     "one run to compare": (("compare", "x"), "two run ids"),
     "report with a path": (("report", "../secret"), ""),
     "report unknown": (("report", "compare-method"), "compare-methods"),

@@ -9,12 +9,13 @@ import torch
 
 from workbench.case import Case
 from workbench.core.errors import Incompatible
-from workbench.core.units import format_size
+from workbench.core.units import format_size, parse_size
 from workbench.devices import get
 from workbench.lens.arena_run import run_in_arena
 from workbench.lens.microcontroller import Buffer, StepPlan, plan_step, require_head
 from workbench.plan.refusal import on_a_device, ways_found
 from workbench.plan.ways import with_batch
+from workbench.studies.microcontroller import SCHEMES
 
 SCHEME = {"biases": 12, "update": "-1:1/4,-4:1/2"}
 ALL = {"biases": 99, "update": "all"}
@@ -35,7 +36,7 @@ def gradients_of_a_step(net, batch, loss_of) -> dict:
 
 
 @pytest.mark.parametrize("updates", ["early", "late"])
-@pytest.mark.parametrize("settings", [SCHEME, ALL], ids=["scheme", "all"])
+@pytest.mark.parametrize("settings", [SCHEME, SCHEMES["sparse"], ALL], ids=["scheme", "the page's sparse", "all"])
 @pytest.mark.parametrize("model", ["mcu-net", "mcu-watch"])
 def test_a_step_inside_the_arena_gives_the_same_integers(model, settings, updates):
     made = case(model, **settings, updates=updates)
@@ -132,6 +133,9 @@ def test_whoever_is_refused_hears_what_the_device_itself_would_need():
     between, above = (on_a_device(asked, budget) for budget in (own - KB, own))
     assert "1.00 KiB more than the budget" in between and f"the head alone {format_size(head)}" in between
     assert "within the budget" in above and "emulation" in above
+    (way,), said = ways_found(asked, own, seconds=0)
+    assert "no change" not in said, "a budget for the emulation is a way out"
+    assert asked.predict().peak <= parse_size(way.split("--budget ")[1].split()[0]) < asked.predict().peak + 2 * KB
     assert on_a_device(replace(asked, method_name="head", settings={}), 1) == ""
     assert on_a_device(case(graph="float", update="-1"), 1) == ""
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from workbench.case import Case
 from workbench.core.errors import BudgetExceeded, Incompatible
 from workbench.core.profile import Tier
+from workbench.core.units import format_size
 from workbench.plan.fit_table import fit
-from workbench.plan.refusal import with_ways_out
+from workbench.plan.refusal import ways_found, with_ways_out
 from workbench.plan.ways import _singles, fewest_recomputed, ways_out
 
 
@@ -80,6 +83,13 @@ def test_the_error_of_the_guard_gets_ways_out(small):
     named = with_ways_out(bare, small, seconds=300)
     assert named.suggestions and named.suggestions[0] in str(named)
     assert with_ways_out(named, small) is named
+
+
+def test_a_budget_below_the_need_of_the_head_alone_names_the_shortfall(small):
+    need = replace(small, method_name="head", settings={}).predict(Tier.FAKE).peak
+    assert "head alone" not in ways_found(small, need, seconds=300, tier=Tier.FAKE)[1]
+    said = ways_found(small, need - 2048, seconds=300, tier=Tier.FAKE)[1]
+    assert f"the head alone needs {format_size(need)}, 2.00 KiB more than the budget" in said
 
 
 @pytest.mark.parametrize("method", ["lora", "last-blocks"])

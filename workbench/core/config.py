@@ -110,6 +110,8 @@ def _problem(config: type[Config], where: str, item: Any) -> BadInput:
         )
     if item["type"] == "value_error" and path and (known := _choices(config, path[0])):
         return UnknownName(name, value, known)
+    if item["type"] == "value_error" and carried is not None:  # a validator's own words, without pydantic's before them
+        return BadInput(name, value, str(carried).removeprefix("expected "))
     return BadInput(name, value, _EXPECTED.get(item["type"], item["msg"].lower()).format(**ctx))
 
 

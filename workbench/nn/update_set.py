@@ -27,7 +27,7 @@ class UpdateSet:
     all_weights: bool = False  #: every weight whole, whatever ``weights`` says
 
     def text(self) -> str:
-        """The value of the method's setting ``weights``."""
+        """The value of the method's setting ``update``."""
         return "all" if self.all_weights else ",".join(f"{i}:{share}" for i, share in sorted(self.weights.items()))
 
     def places(self, names: list[str]) -> dict[str, Fraction]:
@@ -38,7 +38,7 @@ class UpdateSet:
         for index, share in self.weights.items():
             if not -len(names) <= index < len(names):
                 allowed = f"numbers of convolutions from {-len(names)} to {len(names) - 1} for this model"
-                raise BadInput("int8-training.weights", index, allowed)
+                raise BadInput("int8-training.update", index, allowed)
             found[names[index]] = share
         return found
 
@@ -69,7 +69,7 @@ class UpdateSet:
         named = net.convolutions
         shares = self.places([name for name, _ in named])
         if any(share < 1 for share in shares.values()):
-            raise BadInput("int8-training.weights", self.text(), "whole weights (1) where graph is not int8")
+            raise BadInput("int8-training.update", self.text(), "whole weights (1) where graph is not int8")
         for place, (name, conv) in enumerate(named):
             assert conv.bias is not None
             conv.bias.requires_grad_(place >= len(named) - self.biases)

@@ -14,6 +14,7 @@ from workbench.plan.device_need import device_need
 from workbench.plan.ways import Patience, ways_out
 from workbench.records.schema import RunRecord
 
+HEAD = "head"  #: the method that trains the head alone
 SECONDS = 12.0  #: a search for ways out may begin no prediction after this many
 
 
@@ -28,9 +29,10 @@ def ways_found(
 
     Never raises: a refusal stands whatever becomes of the search.
     """
-    patience, on_device = Patience(seconds, cancel), on_a_device(case, budget)
-    found = []
+    patience, found = Patience(seconds, cancel), []
+    beneath = on_a_device(case, budget) or _head_alone(case, budget, patience, tier)
     try:
+        found += _emulated(case, budget, tier)
         for change in ways_out(case, budget, tier, patience=patience):
             found.append(f"{change.sentence} ({format_size(change.peak)}, {change.source})")
     except Exception as error:
@@ -38,7 +40,7 @@ def ways_found(
     else:
         note = patience.sentence if patience.ran_out else ""
         note = note or ("" if found else "no change that keeps the method makes it fit")
-    return tuple(found), "; ".join(said for said in (on_device, note) if said)
+    return tuple(found), "; ".join(said for said in (beneath, note) if said)
 
 
 def on_a_device(case: Case, budget: int) -> str:
@@ -46,6 +48,33 @@ def on_a_device(case: Case, budget: int) -> str:
     the step is torch's own. Below the head's own need the shortfall is named."""
     need = device_need(case)
     return "" if need is None else need.sentence(budget)
+
+
+def _head_alone(case: Case, budget: int, patience: Patience, tier: Tier | None) -> str:
+    """The shortfall of training nothing but the head on the same batch; empty where that fits or there is no head."""
+    try:
+        head = replace(case, method_name=HEAD, settings={})
+        if case.method_name == HEAD or head.refusal() is not None or not patience.left():
+            return ""
+        peak = head.predict(tier).peak
+    except PintpotError:
+        return ""
+    if peak <= budget:
+        return ""
+    return f"at this batch the head alone needs {format_size(peak)}, {format_size(peak - budget)} more than the budget"
+
+
+def _emulated(case: Case, budget: int, tier: Tier | None) -> list[str]:
+    """The budget that emulates here what keeps ``budget`` on the device itself; nothing where it keeps neither."""
+    need = device_need(case)
+    if need is None or need.own > budget:
+        return []
+    peak = case.predict(tier).peak
+    kib = -(-peak // 1024)
+    return [
+        f"what is held to the budget here is the emulation, so give it one of its own: --budget {kib}KiB "
+        f"({format_size(peak)}, predicted)"
+    ]
 
 
 def with_ways_out(
