@@ -4,7 +4,8 @@
     OMP_NUM_THREADS=1 python benchmarks/any_model.py --models t5,mixtral --methods lora
 
 Every model is a folder with nothing but a small ``config.json``, as a user would hand it to ``--model path:DIR``. The
-step is predicted (probe tier), then run on random weights. Without names all are asked and the page is written.
+step is predicted (probe tier), then run on random weights. Rows take the place of those that are stored of the same
+model and method, and the page is written from all.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from workbench.memory.measure import measure
 from workbench.models import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "any_model.json"
 METHODS = ("full", "lora", "head")
 BATCH = 3
 
@@ -82,20 +84,20 @@ def rows(names: list[str], methods: list[str]) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="", help="model types with commas; all if empty, and the page is written")
+    parser.add_argument("--models", default="", help="model types with commas; all if empty")
     parser.add_argument("--methods", default=",".join(METHODS))
     given = parser.parse_args()
     names = given.models.split(",") if given.models else [*CONFIGURATIONS, *OTHERS]
-    found = []
-    for row in rows(names, given.methods.split(",")):
-        found.append(row)
+    methods = given.methods.split(",")
+    stored = {(row["model"], row["method"]): row for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
+    for row in rows(names, methods):
+        stored[row["model"], row["method"]] = row
         print(json.dumps(row), flush=True)
-    if not given.models:
-        versions = {name: str(installed_version(name)) for name in ("torch", "transformers", "peft")}
-        (ROOT / "benchmarks" / "results" / "any_model.json").write_text(
-            "[\n" + ",\n".join(json.dumps(row) for row in found) + "\n]\n"
-        )
-        (ROOT / "docs" / "any-model.md").write_text(page(found, BATCH, versions))
+    every = [(name, method) for name in (*CONFIGURATIONS, *OTHERS) for method in METHODS]
+    found = [stored[key] for key in every if key in stored]
+    RESULTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in found) + "\n]\n")
+    versions = {name: str(installed_version(name)) for name in ("torch", "transformers", "peft")}
+    (ROOT / "docs" / "any-model.md").write_text(page(found, BATCH, versions))
 
 
 if __name__ == "__main__":

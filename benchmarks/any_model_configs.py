@@ -33,6 +33,7 @@ CONFIGURATIONS: dict[str, tuple[int, dict[str, Any]]] = {
     "albert": (24, {**_BERT, "embedding_size": 32}),
     "bert": (24, _BERT),
     "camembert": (24, {**_BERT, "max_position_embeddings": 66, "pad_token_id": 1}),
+    "canine": (24, {**_BERT, "num_hash_buckets": 64, "downsampling_rate": 2, "local_transformer_stride": 8}),
     "deberta": (24, {**_BERT, "relative_attention": True, "pos_att_type": ["c2p", "p2c"]}),
     "deberta-v2": (24, {**_BERT, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 16}),
     "distilbert": (24, {**_TOKENS, "dim": 48, "n_layers": 2, "n_heads": 4, "hidden_dim": 96}),
@@ -47,6 +48,8 @@ CONFIGURATIONS: dict[str, tuple[int, dict[str, Any]]] = {
     "roberta": (24, {**_BERT, "max_position_embeddings": 66, "pad_token_id": 1}),
     "squeezebert": (24, {**_BERT, "embedding_size": 48}),
     "xlm-roberta": (24, {**_BERT, "max_position_embeddings": 66, "pad_token_id": 1}),
+    "xmod": (24, {**_BERT, "max_position_embeddings": 66, "pad_token_id": 1, "languages": ["en_XX", "de_DE"],
+                  "default_language": "en_XX"}),
     # causal language models
     "bloom": (24, {"vocab_size": 512, "hidden_size": 48, "n_layer": 2, "n_head": 4}),
     "cohere": (24, _LLAMA),

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from workbench.core.units import format_size
-from workbench.stats import paired_difference
+from workbench.stats import mean, paired_difference
 
 Row = Mapping[str, Any]
-_LOWER = 0.01  #: share of the worst step that counts as lower
 _ON_PAR = 0.05  #: shares of full tuning's operations within this of each other
 
 
-def differences(groups: Mapping[str, Sequence[Row]], predicted: Sequence[Row]) -> list[str]:
+def differences(
+    groups: Mapping[str, Sequence[Row]], predicted: Sequence[Row], operations: Sequence[Row] = ()
+) -> list[str]:
     """Paired differences over the seeds that both have: with full tuning, with the head alone, with chance, of
     GreenTrainer with LoRA, and of MobileTL with torch's own blocks."""
-    scores = {label: {r["seed"]: r["score"] for r in some if r["state"] == "done"} for label, some in groups.items()}
+    scores = {label: scored(some) for label, some in groups.items()}
     said = []
     for what, begins in (("full tuning", "full "), ("the head alone", "head ")):
         reference = next((label for label in groups if label.startswith(begins)), None)
-        others = [label for label in groups if label != reference]
+        others = [label for label in groups if label != reference and scores[label]]
         if reference is not None:
             said += told(what, [(label, scores[label], scores[reference]) for label in others])
     by_arm = {_arm(some[0]): label for label, some in groups.items()}
     chance = _counterparts(by_arm, "green-trainer", "slimfit")
     by_chance = [(label, scores[label], scores[other]) for label, other in chance]
     said += [*told("the same by chance", by_chance), *_chance(by_chance)]
-    said += _green_and_lora(scores, work(predicted))
+    said += _green_and_lora(scores, work(predicted), operations)
     plain = [
         (label, by_arm.get(("last-blocks", *rest))) for (name, *rest), label in by_arm.items() if name == "mobile-tl"
     ]
@@ -36,35 +36,64 @@ def differences(groups: Mapping[str, Sequence[Row]], predicted: Sequence[Row]) -
     return said
 
 
-def _green_and_lora(scores: Mapping[str, Mapping[int, float]], gflop: Mapping[str, float]) -> list[str]:
-    """GreenTrainer against LoRA with the operations of each: its paper compares them where these are on par."""
+def scored(rows: Sequence[Row]) -> dict[int, float]:
+    """Scores of finished runs by seed."""
+    return {r["seed"]: r["score"] for r in rows if r["state"] == "done"}
+
+
+def share_of(gflop: Mapping[str, float], operations: Sequence[Row]) -> Callable[[Row], float | None]:
+    """Operations of an arm as a share of full tuning's, what choosing took included. Without counted runs an arm that
+    chooses by trial steps has none: a count that leaves the choosing out would flatter it."""
+    full = next((n for way, n in gflop.items() if way.startswith("full ")), None)
+    counted = [r for r in operations if not r.get("par")]
+
+    def share(row: Row) -> float | None:
+        if row["method"] == "green-trainer" and row["settings"].get("select") == "importance":
+            taken = [r for r in counted if r["seed"] == row["seed"]]
+            return (taken[0]["training"] + taken[0]["choosing"]) / taken[0]["full"] if taken else None
+        said = set(arm_label(row).split())
+        ways = [way for way in gflop if said.issuperset(way.split())]  # an arm may say more than its way does
+        return gflop[max(ways, key=len)] / full if ways and full else None
+
+    return share
+
+
+def _green_and_lora(
+    scores: Mapping[str, Mapping[int, float]], gflop: Mapping[str, float], operations: Sequence[Row]
+) -> list[str]:
+    """GreenTrainer against LoRA with the operations of both, its choosing counted: its paper compares them at equal
+    operations. LoRA may have been trained for as many."""
     shares = {}
     for name in ("green-trainer", "lora"):
         way = next(way for way in gflop if way.startswith(name) and "select" not in way)
         arm = next(arm for arm in scores if arm.startswith(name) and "select" not in arm)
         shares[arm] = gflop[way] / next(n for other, n in gflop.items() if other.startswith("full "))
-    (green, one), (lora, other) = shares.items()
-    par = "on par" if abs(one - other) <= _ON_PAR else "not on par"
-    shared = f"LoRA at {other:.3f} of full tuning's operations a step where GreenTrainer takes {one:.3f}"
-    what = f"{shared} and its choosing, {par}"
-    return told(what, [(green, scores[green], scores[lora])])
+    (green, step), (lora, other) = shares.items()
+    runs = [r for r in operations if not r.get("par")]
+    if not runs:
+        what = f"LoRA at {other:.1%} of full tuning's operations a step where GreenTrainer takes {step:.1%}, what its "
+        return told(
+            f"{what}choosing takes not counted, so not known to be on par", [(green, scores[green], scores[lora])]
+        )
+    total = mean([(r["training"] + r["choosing"]) / r["full"] for r in runs])
+    alone = mean([r["training"] / r["full"] for r in runs])
+    taken = f"GreenTrainer takes {alone:.1%} and with its choosing {total:.1%}"
+    said = told(f"LoRA at {other:.1%} of full tuning's operations where {taken}: {par(total, other)}",
+                [(green, scores[green], scores[lora])])  # fmt: skip
+    if longer := [r for r in operations if r.get("par")]:
+        share = mean([r["training"] for r in longer]) / mean([r["full"] for r in runs])
+        steps = f"{longer[0]['steps']} steps instead of {runs[0]['steps']}"
+        what = f"LoRA trained for {steps}, which is {share:.1%} of full tuning's operations: {par(total, share)}"
+        said += told(what, [(green, scores[green], scored(longer))])
+        better = apart(scores[green], scored(longer)) > 0
+        verdict = "is reproduced here" if better else "is not reproduced here"
+        said.append(f"\n**That GreenTrainer is better than LoRA at operations on par {verdict}.**")
+    return said
 
 
-def worst_steps(groups: Mapping[str, Sequence[Row]]) -> list[str]:
-    """How far MobileTL lowers what is kept, and how far the worst step, below as many of torch's own blocks."""
-    by_arm = {_arm(some[0]): some[0] for some in groups.values()}
-    said, lower = [], 0.0
-    for (name, *rest), lean in by_arm.items():
-        if name == "mobile-tl" and (plain := by_arm.get(("last-blocks", *rest))) is not None:
-            kept, worst = (format_size(plain[k] - lean[k]) for k in ("kept", "measured"))
-            lower = max(lower, 1 - lean["measured"] / plain["measured"])
-            said.append(f"{' '.join(rest)} {kept} less kept, {worst} less at the worst step")
-    if not said:
-        return []
-    return [
-        f"\nMobileTL against as many of torch's own blocks, measured: {'; '.join(said)}."
-        + (" **What it saves does not lower the worst step here.**" if lower < _LOWER else "")
-    ]
+def par(one: float, other: float) -> str:
+    """Whether two shares of full tuning's operations are on par."""
+    return "on par" if abs(one - other) <= _ON_PAR else "**not on par**"
 
 
 def _arm(row: Row) -> tuple[str, ...]:
@@ -113,14 +142,25 @@ def work(rows: Sequence[Row]) -> dict[str, float]:
 
 def told(what: str, pairs: Sequence[tuple[str, Mapping[int, float], Mapping[int, float]]]) -> list[str]:
     """One line a pair; a pair without three common seeds says so."""
-    lines = []
-    for label, found, other in pairs:
-        gap = paired_difference(found, other) if len(found.keys() & other.keys()) >= 3 else None
-        if gap is not None and gap.low is not None and gap.high is not None:
-            lines.append(f"- {label}: {100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})")
-        else:
-            lines.append(f"- {label}: {len(found.keys() & other.keys())} seeds in common, three are needed")
+    lines = [f"- {label}: {gap(found, other)}" for label, found, other in pairs]
     return [f"\nAgainst {what}, paired over seeds, 95 %:\n", *lines] if lines else []
+
+
+def gap(found: Mapping[int, float], other: Mapping[int, float]) -> str:
+    """The paired difference in points with its interval."""
+    common = len(found.keys() & other.keys())
+    one = paired_difference(found, other) if common >= 3 else None
+    if one is None or one.low is None or one.high is None:
+        return f"{common} seeds in common, three are needed"
+    return f"{100 * one.mean:+.1f} points ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+
+
+def apart(found: Mapping[int, float], other: Mapping[int, float]) -> int:
+    """1 where the first is told apart above the second, -1 below, 0 where the interval holds zero or there is none."""
+    one = paired_difference(found, other)
+    if one is None or one.low is None or one.high is None:
+        return 0
+    return 1 if one.low > 0 else -1 if one.high < 0 else 0
 
 
 _USUAL = (("select", "dynamics"), ("select", "importance"))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lean_budgets
 import lean_charts as charts
+import lean_claims
+import lean_transformers_words as words
+from lean_backward_words import many_intervals
+from lean_transformers_words import at_operations, find, reasons
 
 from workbench.core.units import format_size
 from workbench.stats import Interval, mean, paired_difference, score_interval
@@ -25,7 +30,7 @@ def drawings(stored: Mapping[str, Any]) -> dict[str, Any]:
     budgets = {"minilm": "1 GiB"}
     return {
         f"slices-chart-{model}": charts.chart_of_transformers(
-            model, parts["trained"], _label, budgets.get(model, "4 GiB")
+            model, parts["trained"], _label, budgets.get(model, "4 GiB"), lean_budgets.budgets(parts["trained"])
         )
         for model, parts in stored["models"].items()
         if "trained" in parts
@@ -34,7 +39,7 @@ def drawings(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def page(stored: Mapping[str, Any]) -> list[str]:
     host, drawn = stored["host"], drawings(stored)
-    lines = [
+    head = [
         "# Slices of channels and chosen tensors, beside adapters\n",
         "Written by\n\n```\nOMP_NUM_THREADS=1 python benchmarks/lean_transformers.py\n```\n",
         f"on {host['cores']} cores ({host['machine']}, {host['processor']}), torch {host['torch']}, {stored['when']}. "
@@ -43,15 +48,22 @@ def page(stored: Mapping[str, Any]) -> list[str]:
         "\nS2FT permutes the chosen heads and feed-forward channels to the front of their matrices, which changes no "
         "output, and trains the dense slice in place. GreenTrainer chooses in every epoch the tensors whose "
         "next update is worth most, within a share *rho* of full tuning's operations.",
+        f"\n{words.NO_HEADS}",
     ]
+    ended = "trained" in stored["models"].get("smollm2-rated", {})
+    again = "it stands below" if ended else "it has not been run to the end"
+    lines: list[str] = []
     for model, parts in stored["models"].items():
         lines.append(f"\n## {_TITLES.get(model, model)}\n")
+        if parts.get("trained"):
+            lines.append(f"{words.learned(model, parts['trained'])}\n")
         for name, write_part in _PARTS.items():
             if name in parts:
-                lines += write_part(parts[name], _RATES[model]) if name == "trained" else write_part(parts[name])
+                aside = (_RATES[model], again) if name == "trained" else ()
+                lines += write_part(parts[name], *aside)
         if (info := drawn.get(f"slices-chart-{model}")) is not None:
             lines += [*charts.embedded(info, f"slices-chart-{model}"), *_MISSING.get(model, ())]
-    return lines
+    return [*head, many_intervals(lines), *lines]
 
 
 _TITLES = {"smollm2-rated": "smollm2 again: rates of its own, requests of up to 144 tokens, 80 to test on"}
@@ -59,7 +71,11 @@ _NOT_HERE = (
     "\nBiases alone, the last blocks and recomputing were not trained on this model; on MiniLM they stand on "
     "[the lean page](lean-backward.md)."
 )
-_MISSING = {"smollm2": (_NOT_HERE,), "minilm": ("\nWith all easy baselines: [the lean page](lean-backward.md).",)}
+_MISSING = {
+    "smollm2": (_NOT_HERE,),
+    "smollm2-rated": (_NOT_HERE,),
+    "minilm": ("\nWith all easy baselines: [the lean page](lean-backward.md).",),
+}
 _RATES = {
     "minilm": (
         "Rates: one for each method, the best of the three on [the lean page](lean-backward.md) or within one example "
@@ -89,10 +105,7 @@ def _exact(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{format_size(r['adapter'])} | {format_size(r['measured'])} | {r['predicted'] - r['measured']:+} B |"
         for r in rows
     ]
-    return [
-        *lines,
-        "\nNorms that a model computes in float32 whatever its weights are round float64's last digits away.",
-    ]
+    return [*lines, *words.rounding(rows)]
 
 
 def _small(value: float | None) -> str:
@@ -183,21 +196,22 @@ def _missed(share: float, rho: float) -> str:
 _NEAR = 0.02
 
 
-def _trained(rows: Sequence[Mapping[str, Any]], rates: str) -> list[str]:
+def _trained(rows: Sequence[Mapping[str, Any]], rates: str, again: str) -> list[str]:
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["state"] == "done":
             groups.setdefault(_label(row), []).append(row)
     first = next(row for row in rows if row["state"] == "done")
     held, count = first["held_out"], first["score"]["count"]
-    few = f" {_FEW.format(count=count, step=1 / count)}" if count < _ENOUGH else ""
+    few = f" {_FEW.format(count=count, step=100 / count, again=again)}" if count < _ENOUGH else ""
     lines = [
         "\n### Trained\n",
         f"Scores are of {count} test examples.{few}\n",
         f"{rates}\n",
-        f"| arm | {first['score']['name']} (95 %) | {held['name']} on {held['task']}, {held['before']:.4g} before | "
-        "ships as | highest step | median step | predicted | operations / full's | with choosing |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        f"| arm | {first['score']['name']} (95 %) | {held['name']} on {held['task']}, "
+        f"{words.shown(held, held['before'])} before | "
+        "ships as | highest step | median step | predicted | time of a step | operations / full's | with choosing |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [_row(label, some) for label, some in groups.items()]
     green = [row["settings"] for row in rows if row["method"] == "green-trainer"]
@@ -205,7 +219,11 @@ def _trained(rows: Sequence[Mapping[str, Any]], rates: str) -> list[str]:
         lines.append(f"\n{_UNSPENT}")
     if green:
         lines.append(f"\n{_ONE_RATE}")
-    return [*lines, *_said(groups)]
+    score = lambda row: float(row["score"]["value"])  # noqa: E731
+    name = str(first["score"]["name"])
+    lines += lean_budgets.table([r for some in groups.values() for r in some], _label, score, name)
+    lines += lean_claims.table(groups, score, charts.spent_share)
+    return [*lines, *_said(groups), *reasons(groups)]
 
 
 _UNSPENT = (
@@ -217,10 +235,10 @@ _ONE_RATE = "Ways of choosing share one rate here; on [the lean page](lean-backw
 
 _ENOUGH = 64  #: test examples under which no score tells arms apart
 _FEW = (
-    "**One of {count} is a step of {step:.3f}**: intervals below are of seeds alone, over the same {count} examples, "
-    "and say nothing of other examples. No score of so few tells arms apart. It is the length that leaves so few: 49 "
-    "of 400 requests have up to 128 tokens, 180 up to 144. `--model smollm2-rated` tests on 80 of those and tries "
-    "three rates for LoRA and for S2FT; it has not been run to the end."
+    "**One of {count} is a step of {step:.1f} points**: intervals below are of seeds alone, over the same {count} "
+    "examples, and say nothing of other examples. No score of so few tells arms apart. It is the length that leaves so "
+    "few: 49 of 400 requests have up to 128 tokens, 180 up to 144. `--model smollm2-rated` tests on 80 of those and "
+    "tries rates of their own for full tuning, LoRA and S2FT; {again}."
 )
 
 
@@ -245,6 +263,7 @@ def _row(label: str, some: Sequence[Mapping[str, Any]]) -> str:
         format_size(max(r["highest"] for r in some)),
         format_size(max(r["median"] for r in some)),
         format_size(max(r["predicted"] for r in some)),
+        f"{sorted(r['seconds'] for r in some)[len(some) // 2]:.2g} s",
         f"{share:.3f}{'' if rho is None else _missed(share, rho)}",
         f"{sum(r['training'] + r['choosing'] for r in some) / full:.3f}",
     ]
@@ -253,10 +272,11 @@ def _row(label: str, some: Sequence[Mapping[str, Any]]) -> str:
 
 def _spread(metrics: Sequence[Mapping[str, Any]]) -> str:
     values, first = [m["value"] for m in metrics], metrics[0]
+    show = (lambda v: f"{100 * v:.1f} %") if words.is_share(first) else (lambda v: f"{v:.4g}")
     if len(values) < 2:
-        return f"{values[0]:.4g} (one seed)"
+        return f"{show(values[0])} (one seed)"
     found: Interval = score_interval(values, None if first["lower_is_better"] else first.get("count") or len(values))
-    return f"{mean(values):.4g} ({found.low:.4g} to {found.high:.4g}; {len(values)} seeds)"
+    return f"{show(mean(values))} ({show(found.low)} to {show(found.high)}; {len(values)} seeds)"
 
 
 #: What the papers claim, as (one arm, another, of what, how it is told).
@@ -274,7 +294,7 @@ _CLAIMS = (
 def _said(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     lines: list[str] = []
     for one, other, what, claim in _CLAIMS:
-        first, second = _find(groups, one), _find(groups, other)
+        first, second = find(groups, one), find(groups, other)
         if not first or not second:
             continue
         found = paired_difference(*({r["seed"]: r[what]["value"] for r in some} for some in (first, second)))
@@ -284,29 +304,16 @@ def _said(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
         few = what == "score" and first[0]["score"]["count"] < _ENOUGH
         verdict = f"of {first[0]['score']['count']} examples, too few to tell apart" if few else told
         lower = " (lower is better)" if first[0][what]["lower_is_better"] else ""
-        span = f"{found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}; {found.count} seeds)"
-        lines.append(f"- {claim}{_at(one, other, first, second)}: {span}, {verdict}{lower}.")
+        if words.is_share(first[0][what]):
+            mean_, low, high = (100 * v for v in (found.mean, found.low, found.high))
+            span = f"{mean_:+.2f} points ({low:+.2f} to {high:+.2f}; {found.count} seeds)"
+        else:
+            span = f"{found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}; {found.count} seeds)"
+        lines.append(f"- {claim}{at_operations(one, other, first, second)}: {span}, {verdict}{lower}.")
     head = "\nPaired differences over seeds with 95 % t intervals, the first arm minus the second:\n"
     return [head, *lines] if lines else ["\nToo few seeds are stored for paired differences."]
 
 
-def _at(one: str, other: str, first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> str:
-    """The operations of both where GreenTrainer stands against LoRA: its paper's claim is of operations on par."""
-    if not one.startswith("green-trainer") or other != "lora":
-        return ""
-    mine, theirs = (sum(r["training"] for r in some) / sum(r["full"] for r in some) for some in (first, second))
-    return (
-        f", **at {mine:.3f} of full tuning's operations against {theirs:.3f}**, so not its paper's claim at "
-        "operations on par, which stands on [the lean page](lean-backward.md)"
-    )
-
-
-def _find(groups: Mapping[str, Sequence[Mapping[str, Any]]], words: str) -> Sequence[Mapping[str, Any]]:
-    method, *rest = words.split()
-    matching = [some for label, some in groups.items() if label.split()[0] == method and all(w in label for w in rest)]
-    return matching[0] if matching else []
-
-
-_PARTS = {
+_PARTS: dict[str, Callable[..., list[str]]] = {
     "exact": _exact, "bytes": _bytes, "target": _target, "lazy": _lazy, "rates": _rates, "trained": _trained,
 }  # fmt: skip

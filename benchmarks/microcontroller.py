@@ -63,7 +63,7 @@ def part_arms(preset: micro.Preset) -> list[dict[str, Any]]:
     """Every arm of the paper at the best of its own rates."""
     bench = micro.bench_for(preset, DEVICE)
     with progress.names("runs", None) as tell:
-        arms = tuned_arms(bench, micro.METHOD, micro.ARMS, micro.grids(preset), preset.seeds, progress=tell)
+        arms = tuned_arms(bench, micro.METHOD, micro.arms(preset), micro.grids(preset), preset.seeds, progress=tell)
     rows = figures.tuned_table(arms).rows
     return [
         {"label": a.label, "lr": a.lr, "losses": _losses(a.losses), "scores": list(a.scores),
@@ -83,7 +83,7 @@ def part_gains(preset: micro.Preset) -> dict[str, Any]:
     """What each tensor of the preset's lists wins, and the scheme that the search makes of it."""
     bench = micro.bench_for(preset, DEVICE)
     with progress.names("runs", None) as tell:
-        arms = tuned_arms(bench, micro.METHOD, micro.ARMS, micro.grids(preset), preset.seeds, progress=tell)
+        arms = tuned_arms(bench, micro.METHOD, micro.arms(preset), micro.grids(preset), preset.seeds, progress=tell)
         found = micro.gains(bench, preset, arms, progress=tell)
     scheme = search_bytes(bench, found, BUDGET // 2, trials=120)
     table = figures.contribution_table(found, scheme)

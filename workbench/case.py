@@ -130,7 +130,9 @@ class Case:
         with torch.device(device):
             attached = self.method.attach(model, self.attached_config)
         attached.train()
-        attached.pintpot_case = content_key(self.identity())  # type: ignore[assignment]
+        identity = self.identity()
+        identity["config"] = {n: v for n, v in identity["config"].items() if n not in self.method.steers}
+        attached.pintpot_case = content_key(identity)  # type: ignore[assignment]
         return attached
 
     def step(self, model: nn.Module) -> TrainingStep:

@@ -58,7 +58,7 @@ def sweeping(total: int) -> Iterator[Callable[[Progress], None]]:
         def observe(progress: Progress) -> None:
             case = progress.cell.case
             if progress.step is not None:
-                text = f"{case.method_name} seed {progress.cell.seed} step {progress.step.step}"
+                text = f"{case.method_name} seed {progress.cell.seed} step {progress.step.step + 1}"
                 bar.set_postfix_str(f"{text} loss {progress.step.loss:.3f}", refresh=progress.step.step % 10 == 0)
             else:
                 bar.update(progress.done - bar.n)

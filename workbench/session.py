@@ -142,7 +142,7 @@ class Session:
                     loss = float(perform(micro, seed=derive(self.seed, "step", index)))
                 seconds = time.perf_counter() - started
                 if not math.isfinite(loss):
-                    raise FloatingPointError(f"the loss became {loss} at step {index} (seed {self.seed})")
+                    raise FloatingPointError(f"the loss became {loss} at step {index + 1} (seed {self.seed})")
                 seen = (norms.values(), norms.updates()) if norms else ({}, {})
                 watched = getattr(self.training.parts.estimator, "watched", None) if norms else None
                 extras = watched(self.model) if watched else {}

@@ -189,7 +189,9 @@ def test_a_smaller_batch_makes_the_same_step(visit, table, record_property):
     page.get_by_label("Batch").fill("16")
     assert "fits if batch 8 accumulated 2 times (fitted; " in shown(page)["full"][0]
     assert "batch 8 accumulated 2 times" in {v.method: v for v in table.at(budget, 16)}["full"].changes[0].sentence
+    assert "settings were tried at batch 8 alone" not in summary(page), "every method has a way out"
     page.get_by_label("Batch").fill("1000000")
+    assert "Of ways out, settings were tried at batch 8 alone." in summary(page)
     record_property("milliseconds from slider to verdicts at a batch of a million", page.evaluate(QUICK))
 
 
@@ -245,6 +247,11 @@ def test_a_choice_is_asked_for_shown_as_busy_and_taken_back_when_it_fails(visit,
     told = {**info, "budget": free, "model": "tiny-vit"}
     page.evaluate("(info) => { model.set('problem', ''); model.set('info', info); }", told)
     assert page.get_by_label("Filter").input_value() == "full" and model.input_value() == "tiny-vit"
+    assert "still that of" not in summary(page)
+    page.evaluate("(info) => model.set('info', info)", {**told, "task": "digits", "model": "tiny-cnn"})
+    assert "The budget is still that of tokens." in summary(page), "another task keeps the budget, and says so"
+    page.locator("input[type=range]").fill("100")
+    assert "still that of" not in summary(page), "until one is chosen for it"
     page.evaluate("stop()")
     assert page.evaluate("Object.values(listeners).every((l) => l.length === 0)")
     assert visit.complaints == []

@@ -160,6 +160,7 @@ def test_data_is_downloaded_without_a_network(visit, folder):
         page.locator("#figure-1 button.save").click()
     text = open(download.value.path(), encoding="utf-8").read()  # noqa: SIM115, PTH123
     assert text.startswith("method,seed,state,peak bytes") and len(text.splitlines()) == 16
+    assert text == emit.to_csv(figures.pareto(synthetic.comparison()).rows()), "stored by column, read by row"
 
 
 def test_print_shows_the_static_twins(visit, folder):

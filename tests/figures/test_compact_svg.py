@@ -83,3 +83,16 @@ def test_only_what_draws_nothing_goes():
     seen = svg.clean(text, "p-")
     assert "rect" not in seen and "unused" not in seen and 'id="p-0"' in seen and 'href="#p-0" x="3.1"' in seen
     assert 'class="faint"' in seen and 'stroke="none" fill="#0072B2"' in seen and '<g stroke="#D55E00">' in seen
+
+
+def test_what_most_elements_say_the_root_says_for_all():
+    text = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">
+      <defs><path id="m" d="M 0 0 L 1 1"/><pattern id="p"><rect width="1" height="1"/></pattern></defs>
+      <use href="#m" fill="#123456"/><g fill="none"><path d="M 1 1 L 2 2" stroke="#456789"/></g>
+      <rect width="2" height="2" fill="url(#p)"/><text font-size="8px">a / b</text>
+      <text fill="#123456" font-size="8px">c</text><rect width="3" height="3" fill="#123456"/>
+      <circle r="1" cx="1" cy="1" fill="#123456"/><rect width="4" height="4" fill="#123456"/></svg>"""
+    made = svg.clean(text, "o")
+    assert made.count("#123456") == 1 and made.count('font-size="8"') == 1, "once, by the root"
+    assert made.count('fill="#000000"') == 2 and '<text fill="#000000">a / b</text>' in made, "the text and the pattern"
+    assert 'fill="none"' in made and 'fill="url(#o1)"' in made and "<use" in made

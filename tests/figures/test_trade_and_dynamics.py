@@ -49,7 +49,7 @@ def test_layers_stand_in_order_and_are_empty_until_their_first_turn() -> None:
     run = replace(run, steps=tuple(replace(s, extras=d) for s, d in zip(run.steps, distances)))
     info = figures.dynamics([synthetic.run("lora", 0), run])
     assert info.layers == ("embed.w", "a.layer.2.w", "a.layer.10.w", "head.w")
-    assert info.steps == (1, 2)
+    assert info.steps == (2, 3)
     assert info.logarithms == ((None, -3.0), (None, 0.0), (-1.0, -1.0), (None, 1.0))
     assert "head.w has moved most and embed.w least" in info.alt
     assert len(info.rows()) == 8 and "<svg" in to_svg(info) and len(to_plotly(info).data) == 1

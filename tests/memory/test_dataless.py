@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import mmap
 import random
+import sys
 import tracemalloc
 from types import SimpleNamespace
 
@@ -13,13 +14,17 @@ import pytest
 import torch
 from memory_cases import CASES, PlainStep
 
+from workbench.core.asleep import Asleep
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Tier
+from workbench.memory import shapes
+from workbench.memory.answers import Answers
 from workbench.memory.dataless import asked_about, dataless, known
 from workbench.memory.fake import Dry, FakeRunner
 from workbench.memory.measure import measure
 from workbench.memory.outside import PYTHON
 from workbench.memory.predict import predict
+from workbench.memory.shapes import Shapes
 
 aten = torch.ops.aten
 
@@ -75,6 +80,26 @@ def test_results_lie_where_the_real_ones_do():
     assert not known(places)
     grown = run(aten.add.out, (source, source), {"out": floats(0)})[0]
     assert (grown.shape, grown.untyped_storage().nbytes()) == ((4, 6), 96)
+
+
+def test_what_an_operator_returns_is_asked_once_a_process(monkeypatch):
+    asked, of = [], Shapes.of
+    monkeypatch.setattr(shapes, "_FOUND", {})
+    monkeypatch.setattr(Shapes, "of", lambda self, func, *rest: asked.append(func) or of(self, func, *rest))
+
+    def in_a_fresh_run(dtype=torch.float32, alone=True):
+        one = dataless((2, 3), (3, 1), dtype)
+        other = dataless((2, 3), (3, 1), dtype) if alone else one
+        return FakeRunner()(aten.add.Tensor, (one, other), {})[0]
+
+    for given in ({}, {}, {"dtype": torch.float64}, {"alone": False}):
+        made = in_a_fresh_run(**given)
+        assert (made.shape, made.dtype) == ((2, 3), given.get("dtype", torch.float32)) and not known(made)
+    assert len(asked) == 3  # the second run was told by the first; another format or sharing is another question
+    grown = dataless((2, 3), (3, 1), torch.float32)
+    FakeRunner()(aten.resize_.default, (grown, [4, 5]), {})
+    FakeRunner()(aten.resize_.default, (dataless((2, 3), (3, 1), torch.float32), [4, 5]), {})
+    assert grown.shape == (4, 5) and len(asked) == 5  # how far a storage grows depends on how large it was
 
 
 def test_entries_of_sparse_tensors_are_known_and_their_values_are_not():
@@ -171,6 +196,13 @@ def test_memory_of_others_has_a_line_of_its_own():
     case = stepping(uses_numpy)
     measured = measure(case.make(case.build("cpu")), case.batch())
     assert measured.outside == found.outside
+
+
+def test_who_reads_a_number_is_seen_behind_a_function_that_the_sleeping_compiler_leaves_alone(monkeypatch):
+    asleep, answers = Asleep("torch._dynamo"), Answers()
+    monkeypatch.setitem(sys.modules, "torch._dynamo", asleep)
+    assert asleep.disable(Answers.read)(answers) == 1.0
+    assert answers.numbers_read
 
 
 def _mapped():

@@ -22,6 +22,14 @@ needs_ledger = pytest.mark.skipif(not ledger.available(), reason=ledger.reason()
 GUARDED = ("full sgd", "full adamw", "lora", "checkpointing", "update in backward", "zeroth order", "net adamw")
 
 
+@pytest.fixture(autouse=True)
+def quick_collections():
+    """Each refusal collects garbage: not among what imports and other tests hold, where it takes half a second."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @needs_ledger
 @pytest.mark.parametrize("name", GUARDED)
 def test_peak_passes_and_one_byte_less_is_refused(name):

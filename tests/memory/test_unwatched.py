@@ -8,6 +8,7 @@ from memory_cases import PlainStep
 from torch import nn
 
 from workbench.case import Case
+from workbench.core.errors import Incompatible
 from workbench.memory import ledger
 from workbench.memory.measure import measure
 from workbench.memory.predict import predict
@@ -120,3 +121,70 @@ def test_lean_pooling_pools_alike(settings):
         torch.nn.functional.max_pool1d(trained, 3, **settings).sum().backward()
         assert trained.grad is not None
         assert trained.grad.sum() == wanted.numel()
+
+
+FOLDS = {
+    "folded": lambda x: torch.nn.functional.fold(x.view(1, 36, 16 * 16), (16, 16), 3, padding=1),
+    "unfolded": lambda x: torch.nn.functional.unfold(x.view(4, 1, 48, 48), 3, stride=2),
+    "unfolded to less": lambda x: torch.nn.functional.unfold(x.view(4, 1, 48, 48), 1, stride=4),
+}
+
+
+@needs_ledger
+@pytest.mark.parametrize("name", FOLDS)
+def test_what_is_folded_keeps_the_room_of_what_it_was_made_from(name):
+    def step(model):
+        return PlainStep(model, lambda p: torch.optim.SGD(p), lambda m, b: FOLDS[name](m(b["x"])).square().sum())
+
+    batch = {"x": torch.ones(96, 4)}
+    measured = measure(step(nn.Linear(4, 96)), batch)
+    predicted = predict(lambda: nn.Linear(4, 96, device="meta"), step, lambda: batch)
+    assert (predicted.peak, predicted.by_category) == (measured.peak, measured.by_category)
+
+
+def _halves(x):
+    return x.relu().exp() + x.flip(0).sum(0, keepdim=True)
+
+
+IN_THE_STEP = {
+    "traced": lambda m, b: torch.jit.trace(_halves, (b["x"],), check_trace=False)(m(b["x"])).sum(),
+    "traced and compared": lambda m, b: torch.jit.trace(m, (b["x"],))(b["x"]).square().sum(),
+    "scripted": lambda m, b: torch.jit.script(m)(b["x"]).square().sum(),
+}
+
+
+def _steps(loss):
+    def step(model):
+        return PlainStep(model, lambda p: torch.optim.SGD(p), loss)
+
+    batch = {"x": torch.ones(32, 64)}
+    return (
+        lambda: measure(step(nn.Linear(64, 64)), batch),
+        lambda: predict(lambda: nn.Linear(64, 64, device="meta"), step, lambda: batch),
+    )
+
+
+@needs_ledger
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", IN_THE_STEP)
+def test_a_graph_that_a_step_makes_of_itself_is_followed(name):
+    measured, predicted = (run() for run in _steps(IN_THE_STEP[name]))
+    assert (predicted.peak, predicted.by_category) == (measured.peak, measured.by_category)
+    assert any("torch.testing compares" in said for said in predicted.assumptions) == ("compared" in name)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("check", [False, True], ids=["not compared", "compared"])
+def test_a_graph_with_numbers_is_traced_before_the_step_or_refused(check):
+    def scaled(x):
+        return (x * 2).relu() + 1.5
+
+    def in_the_step(model, batch):
+        return model(torch.jit.trace(scaled, (batch["x"],), check_trace=check)(batch["x"])).sum()
+
+    for run in _steps(in_the_step):
+        with pytest.raises(Incompatible, match=r"step: 'torch.jit.trace' .*; trace before the step, not in it"):
+            run()
+    before = torch.jit.trace(scaled, (torch.ones(32, 64),))
+    measured, predicted = (run() for run in _steps(lambda m, b: m(before(b["x"])).sum()))
+    assert predicted.by_category == measured.by_category

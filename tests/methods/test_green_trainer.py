@@ -311,7 +311,7 @@ def test_chosen_tensors_learn_no_worse_than_random_ones_at_the_same_operations(t
     assert found.count == 3 and found.high > 0, f"told apart to the worse: {found}"
 
 
-def test_costs_are_counted_once_for_all_seeds_of_a_case(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_costs_are_counted_once_for_all_seeds_and_ways_of_choosing(monkeypatch: pytest.MonkeyPatch) -> None:
     from workbench.parts.estimator import adaptive
 
     case = Subject("green-trainer", "tiny-bert", {"rho": 0.6}).case
@@ -324,6 +324,9 @@ def test_costs_are_counted_once_for_all_seeds_of_a_case(monkeypatch: pytest.Monk
         step(case.example(), seed=seed)
         choices.append(step.parts.estimator.choices[-1])
     assert len(asked) == 1 and choices[0].full == choices[1].full
+    chance = replace(case, settings={**case.settings, "select": "random", "rho": 0.7, "lr": 1e-2})
+    chance.step(chance.attached())(chance.example(), seed=0)
+    assert len(asked) == 1  # another way of choosing chooses among the same operators
     other = replace(case, batch=case.batch + 1)
     step = other.step(other.attached())
     step(other.example(), seed=0)

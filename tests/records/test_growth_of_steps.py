@@ -17,5 +17,5 @@ def test_steps_that_rise_above_the_measured_one_are_said_and_watched_ones_left_o
     assert growth(_steps(10**6, 10**6 - 4, 10**6 + 8), measured) == ()
     assert growth(_steps(10**6, 10**7, 10**6, norms=(1,)), measured) == ()
     (said,) = growth(_steps(10**6, 10**6, 10**6, 2 * 10**6, 3 * 10**6), measured)
-    assert "from step 3 on" in said and "step 4 by 1.91 MiB to 2.86 MiB" in said
+    assert "from step 4 on" in said and "step 5 by 1.91 MiB to 2.86 MiB" in said
     assert growth(_steps(5), None) == growth([], measured) == ()

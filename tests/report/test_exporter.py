@@ -16,7 +16,7 @@ import synthetic
 from make_notebook import output, synthetic_notebook
 from nbformat.v4 import new_code_cell, new_output
 
-from workbench.report import emit, page
+from workbench.report import emit, outputs, page
 from workbench.report.exporter import to_html
 from workbench.report.gallery import read_summary, thumbnail
 
@@ -112,7 +112,8 @@ def test_every_figure_carries_its_data(clean_page):
     for attributes, text in found:
         if attributes["type"] == "application/gzip":
             text = gzip.decompress(base64.b64decode(text)).decode()
-        assert json.loads(text)["csv"].count("\n") > 2
+        data = json.loads(text)["csv"]
+        assert data.count("\n") > 2 if isinstance(data, str) else min(map(len, data)) > 2
 
 
 def test_hostile_text_is_shown_as_text(hostile_page):
@@ -187,6 +188,35 @@ def test_thumbnail_takes_numbers_and_colours_only():
 def test_csv_cells_are_no_formulas():
     text = emit.to_csv([{"method": "=1+1", "n": -1, "x": None}])
     assert text == "method,n,x\n'=1+1,-1,\n"
+
+
+def test_numbers_are_whole_or_have_six_digits():
+    assert emit.to_csv([{"a": 188375016.0, "b": 0.123456789}]) == "a,b\n188375016,0.123457\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ('a,b\n1,"x, ""y""\nz"\n', [["a", "1"], ["b", 'x, "y"\nz']]),
+        ("a,b\n1,2", None),  # would come back with a last line break
+        ("a,b\n1\n", None),
+        ("a\n1\n", None),
+        ("", None),
+    ],
+)
+def test_data_is_kept_by_column_where_it_comes_back_the_same(text, columns):
+    assert outputs.by_column(text) == (text if columns is None else columns)
+
+
+def test_a_module_loses_spaces_and_nothing_that_is_quoted():
+    source = """  const a = { "b : c": `x , ${ d } y` }; // e
+  const f = (g) => g.split(/ , /).map((h) => h < 1 ? .5 : -1);
+  const i = j > 0 ? `k ${l ? ` , ${m}` : ""}` : null;
+export default { a };"""
+    made = page.as_expression(source).splitlines()
+    assert made[1] == 'const a={"b : c":`x , ${ d } y`};// e'
+    assert made[2:4] == [line.strip() for line in source.splitlines()[1:3]], "regular and nested ones are left alone"
+    assert not re.search(r"/\*|\n|: (?!hover)", page.style())
 
 
 def test_modules_import_nothing_and_stay_small():

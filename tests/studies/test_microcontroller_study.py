@@ -117,6 +117,8 @@ def test_presets_and_grids_fit_the_arms():
     assert set(micro.GRIDS) == set(micro.ARMS)
     for name in micro.PRESETS:
         grids = micro.grids(micro.preset(name))
+        assert set(grids) == set(micro.arms(micro.preset(name)))
+        assert {"int8 QAS", "int8 QAS, sparse", "int8 SGD"} | {a for a in micro.ARMS if "lazy" in a} <= set(grids)
         assert all(set(grids[label]) <= set(micro.GRIDS[label]) for label in grids)
         assert all(len(g) <= micro.preset(name).rates for g in grids.values())
     with pytest.raises(UnknownName, match="quick"):

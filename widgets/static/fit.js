@@ -1,4 +1,4 @@
-// Every method against a budget that the reader moves: fits, or not and why. Draws model.get("info"); imports nothing.
+// Every method against a budget that the reader moves: fits, or not and why.
 const NS = "http://www.w3.org/2000/svg";
 const BAR = 300;
 
@@ -23,7 +23,7 @@ function size(bytes) {
   return `${i === 0 ? Math.round(bytes) : bytes.toFixed(bytes >= 100 ? 0 : bytes >= 10 ? 1 : 2)} ${units[i]}`;
 }
 
-// A second sign beside the colour: none, upright, crossed, rising, falling, level.
+// A second sign beside the colour.
 const TEXTURES = ["", "M4,0V8", "M0,0L8,8M8,0L0,8", "M0,8L8,0", "M0,0L8,8", "M0,4H8"];
 let serial = Math.floor(Math.random() * 1e9); // a notebook may load a module per panel
 
@@ -40,7 +40,7 @@ function textures(parent, colours) {
 
 const score = (v, share) => (share ? `${(v * 100).toFixed(1)} %` : `${+v.toPrecision(4)}`);
 const seconds = (s) => (s < 1 ? `${(s * 1000).toPrecision(3)} ms` : s < 120 ? `${s.toPrecision(3)} s` : `${(s / 60).toPrecision(3)} min`);
-const joules = (j) => { // three digits, never as powers of ten
+const joules = (j) => {
   const [v, unit] = j < 1 ? [j * 1000, "mJ"] : j < 1000 ? [j, "J"] : j < 1e6 ? [j / 1000, "kJ"] : [j / 1e6, "MJ"];
   return `${v < 100 ? v.toPrecision(3) : Math.round(v)} ${unit}`;
 };
@@ -54,7 +54,7 @@ const ORDERS = {
   score: (m) => -(m.score ?? -Infinity),
 };
 
-// Values of the terms at a batch and length, in the order of `names`; see workbench/memory/size_model.py.
+// As in workbench/memory/size_model.py.
 const TERMS = { 1: () => 1, "b t": (b, t) => b * t, b: (b) => b, t: (b, t) => t, "b t^2": (b, t) => b * t * t, "t^2": (b, t) => t * t };
 const powers = (names, b, t) => names.map((name) => TERMS[name](b, t));
 const dot = (coefficients, at) => coefficients.reduce((sum, c, i) => sum + c * at[i], 0);
@@ -78,26 +78,27 @@ function highest(sizes, count, batch, length) {
   return [all[best], sizes.rows[best]];
 }
 
-// Bytes at the peak of some micro-batches: every gradient is live throughout, and all inputs are held.
+// Bytes at the peak of micro-batches: every gradient is live, all inputs are held.
 function accumulated(sizes, categories, batch, length, times) {
   const all = splits(sizes, categories.length, batch, length);
-  const most = (name) => Math.max(...all.map((split) => split[categories.indexOf(name)]));
-  const [gradients, inputs] = [most("gradients"), most("inputs")];
   const at = categories.indexOf("gradients");
+  const [gradients, inputs] = [at, categories.indexOf("inputs")].map((i) => Math.max(...all.map((split) => split[i])));
   if (times < 2) return Math.max(...all.map(sum));
   return Math.max(...all.map((split) => sum(split) + gradients - split[at] + (times - 1) * inputs)) * sizes.adding;
 }
 
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 
-// Why the sizes cannot answer this shape; empty when they can.
+const same = (shape, batch, length) => shape && batch === shape[0] && length === shape[1];
+
+// Why the sizes cannot answer this shape.
 function refusal(sizes, batch, length) {
-  if (batch === sizes.traced[0] && length === sizes.traced[1]) return "";
+  if (same(sizes.traced, batch, length)) return "";
   if (sizes.reason) return sizes.reason;
   return length !== sizes.traced[1] && !sizes.lengths ? "only the batch was fitted" : "";
 }
 
-// Seconds of a step on a device: each class of operators computes or moves, and calls.
+// Seconds of a step: each class of operators computes or moves, and calls.
 function stepTime(sizes, device, batch, length) {
   const known = device.seconds;
   if (!("calls" in known)) return null;
@@ -109,33 +110,43 @@ function stepTime(sizes, device, batch, length) {
   }));
 }
 
-// The method as it is on another device and at another batch and length.
+// The method on another device and at another shape.
 function reshaped(m, info, device, batch, length) {
-  const own = info.shape && batch === info.shape[0] && length === info.shape[1], here = !device || device === info.devices[0];
+  const own = same(info.shape, batch, length), here = !device || device === info.devices[0];
   if ((own && here) || !m.sizes) return m;
   const ways = m.ways.filter((w) => w[2] === "planned"); // on the device itself, whatever the batch
   const unknown = { ...m, peak: null, by_category: [], ways, step_time: null, energy: null };
   const sizes = side(m.sizes, batch);
   const time = device ? stepTime(sizes, device, batch, length) : null;
-  const costs = { step_time: time, energy: time != null && device.watts != null ? time * device.watts : null, step_time_kind: "extrapolated", energy_kind: "extrapolated" };
-  if (own) return { ...m, ...costs }; // memory does not depend on the device
+  const costs = { step_time: time, energy: time != null && device.watts != null ? time * device.watts : null, step_time_kind: "extrapolated", energy_kind: "extrapolated", divided: null };
+  if (own) return { ...m, ...costs };
   const why = refusal(sizes, batch, length);
   if (why) return { ...unknown, source: why };
   const [split, [layer, bound]] = highest(sizes, info.categories.length, batch, length);
   if (bound) return { ...unknown, source: "known as an upper bound only" };
   const binding = info.categories[split.indexOf(Math.max(...split))];
-  const source = batch === sizes.traced[0] && length === sizes.traced[1] ? "predicted" : batch === 1 ? "fitted; batch 1 skips some copies, so this may be a little high" : "fitted";
+  const source = same(sizes.traced, batch, length) ? "predicted" : batch === 1 ? "fitted; batch 1 skips some copies, so this may be a little high" : "fitted";
   return { ...m, peak: sum(split), by_category: split, binding, layer, ways, source, ...costs };
 }
 
-// The largest divisor of the batch that fits, accumulated to as many examples: [in words, bytes, kind].
-function smaller(m, info, budget, batch, length) {
-  for (let times = 2; m.sizes && times <= batch; times++) {
-    const b = batch / times, sizes = side(m.sizes, b), adds = sizes.adding ? times : 1;
-    if (batch % times || refusal(sizes, b, length)) continue;
-    const peak = accumulated(sizes, info.categories, b, length, adds);
-    if (peak <= budget) return [`batch ${b}${adds > 1 ? ` accumulated ${adds} times` : ""}`, peak, "fitted"];
+// Divisions of the batch, largest first: [batch, how many are added, bytes].
+let last = [];
+function divided(m, info, batch, length) {
+  if (last[0] !== batch) {
+    last = [batch];
+    for (let times = 2; times <= batch; times++) if (batch % times === 0) last.push(times);
   }
+  return last.slice(1).flatMap((times) => {
+    const b = batch / times, sizes = side(m.sizes, b), adds = sizes.adding ? times : 1;
+    return refusal(sizes, b, length) ? [] : [[b, adds, accumulated(sizes, info.categories, b, length, adds)]];
+  });
+}
+
+// The largest division that fits.
+function smaller(m, info, budget, batch, length) {
+  m.divided ??= m.sizes ? divided(m, info, batch, length) : [];
+  const [b, adds, peak] = m.divided.find((one) => one[2] <= budget) ?? [];
+  return b && [`batch ${b}${adds > 1 ? ` accumulated ${adds} times` : ""}`, peak, "fitted"];
 }
 
 function verdict(m, info, budget, batch, length) {
@@ -148,7 +159,7 @@ function verdict(m, info, budget, batch, length) {
   return way ? ["if", `fits if ${way[0]} (${way[2]}; ${over})`] : ["over", over];
 }
 
-// Why a size cannot be asked for; else empty. `limits` are [least, most, words].
+// Why a size cannot be asked for.
 function unusable(field, input, [least, most, words]) {
   const value = input.value === "" ? NaN : +input.value;
   if (Number.isInteger(value) && least <= value && value <= most) return "";
@@ -164,19 +175,19 @@ function draw({ model, el }) {
   const info = model.get("info");
   el.replaceChildren();
   el.classList.add("pp-panel");
-  if (info.methods.every((m) => m.peak == null)) { html("p", { textContent: "No method has a known peak." }, el); return undefined; }
+  if (info.methods.every((m) => m.peak == null)) { html("p", { textContent: "No method has a known peak." }, el); return; }
   let low, high, widest;
   function span(methods) {
-    const peaks = methods.map((m) => m.peak).filter((p) => p != null);
-    const anchors = [...peaks, ...(budget ? [budget] : []), ...marked.map((m) => m[1])];
+    const peaks = methods.map((m) => m.peak).filter((p) => p != null), sizes = marked.map((m) => m[1]);
+    const anchors = [...peaks, ...(budget ? [budget] : []), ...sizes];
     low = Math.min(...anchors) / 2;
-    high = marked.length ? Math.max(budget ?? 0, ...marked.map((m) => m[1])) : Math.max(...anchors) * 2; widest = Math.max(1, ...peaks) * 1.05;
+    high = marked.length ? Math.max(budget ?? 0, ...sizes) : Math.max(...anchors) * 2; widest = Math.max(1, ...peaks) * 1.05;
   }
   const toBytes = (s) => Math.round(low * (high / low) ** (s / 500));
   const toSlider = (b) => (Math.log(b / low) / Math.log(high / low)) * 500;
   const before = kept.get(model);
   const mine = before && [before.given, before.budget].includes(info.budget);
-  const choice = mine ? before : { budget: info.budget ?? null, order: "peak memory", wanted: "", device: info.devices[0]?.name };
+  const choice = mine ? before : { budget: info.budget ?? null, order: "peak memory", wanted: "", device: info.devices[0]?.name, task: info.task };
   choice.given = info.budget;
   kept.set(model, choice);
   let { budget, wish = budget, order, wanted } = choice; // a device may have less free
@@ -188,8 +199,9 @@ function draw({ model, el }) {
 
   const bar = html("div", { className: "pp-controls" }, el);
   const asks = Object.keys(info.choices).length > 0;
+  const field = (name) => html("label", { textContent: `${name} ` }, bar);
   function choose(name, values, value, change, usable = true) {
-    const box = html("select", { disabled: !usable }, html("label", { textContent: `${name} ` }, bar));
+    const box = html("select", { disabled: !usable }, field(name));
     box.dataset.choice = name;
     for (const one of values) html("option", { value: one, textContent: one, selected: one === value }, box);
     box.addEventListener("change", () => change(box.value));
@@ -209,7 +221,7 @@ function draw({ model, el }) {
     mark();
     reshape();
   });
-  const budgetLabel = html("label", { textContent: "Budget " }, bar);
+  const budgetLabel = field("Budget");
   const slider = html("input", { type: "range", min: 0, max: 500, step: 1 }, budgetLabel);
   const shown = html("output", {}, budgetLabel);
   const ticks = html("datalist", { id: `pp-fit-marks-${++serial}` }, bar);
@@ -221,17 +233,17 @@ function draw({ model, el }) {
     for (const [name, bytes] of marked) html("option", { value: bytes, textContent: name }, marks);
   }
   if (marked.length) {
-    html("label", { textContent: "Mark " }, bar).append(marks);
+    field("Mark").append(marks);
     mark();
-    marks.addEventListener("change", () => { if (marks.value) { budget = wish = +marks.value; judge(); } });
+    marks.addEventListener("change", () => { if (marks.value) wished(+marks.value); });
   }
   const asked = []; // fields with what they may hold
   function number(name, value, limits) {
-    const input = html("input", { type: "number", min: limits[0], max: limits[1], step: 1, value }, html("label", { textContent: `${name} ` }, bar));
+    const input = html("input", { type: "number", min: limits[0], max: limits[1], step: 1, value }, field(name));
     asked.push([name, input, limits]);
     input.addEventListener("input", () => { if (ask()) { [batch, length = length] = asked.map((one) => +one[1].value); reshape(); } });
   }
-  // Say what can be asked for, and grey the table, which answers another question.
+  // Say what can be asked for; the table answers another question.
   function ask() {
     const wrong = asked.map(([name, input, limits]) => {
       const why = unusable(name, input, limits);
@@ -248,7 +260,7 @@ function draw({ model, el }) {
     if (long) number("Length", length, info.lengths ?? any);
   }
   choose("Sort by", Object.keys(ORDERS).slice(0, info.metric ? 5 : 4), order, (name) => { choice.order = order = name; arrange(); });
-  const filter = html("input", { type: "search", size: 12 }, html("label", { textContent: "Filter " }, bar));
+  const filter = html("input", { type: "search", size: 12 }, field("Filter"));
   const summary = html("p", { className: "pp-detail", "aria-live": "polite" }, el);
   const doing = html("p", { role: "status" }, el), problem = html("p", { className: "pp-refused", role: "alert" }, el);
   if (info.task && !asks) html("p", { textContent: "Another task or model is predicted in a notebook by widgets.explore." }, el);
@@ -302,7 +314,7 @@ function draw({ model, el }) {
   function reshape() {
     for (const row of rows) row.m = reshaped(row.given, info, device, batch, length);
     span(rows.map((row) => row.m));
-    ticks.replaceChildren(...marked.map(([label, bytes]) => Object.assign(document.createElement("option"), { value: Math.round(toSlider(bytes)), label })));
+    ticks.replaceChildren(...marked.map(([label, bytes]) => html("option", { value: Math.round(toSlider(bytes)), label })));
     rows.forEach(paint);
     judge();
   }
@@ -326,9 +338,17 @@ function draw({ model, el }) {
     slider.setAttribute("aria-valuetext", shown.textContent);
     Object.assign(choice, { budget, wish });
     const what = info.task ? `${info.task} on ${info.model}: ` : "", where = device?.name ?? info.device;
-    const told = device && budget > device.free ? ` That is more than the ${size(device.free)} which are free there.` : wish > budget ? ` The budget was lowered from ${size(wish)} to what is free there.` : "";
+    let told = device && budget > device.free ? ` That is more than the ${size(device.free)} which are free there.` : wish > budget ? ` The budget was lowered from ${size(wish)} to what is free there.` : "";
+    if (choice.task !== info.task) told += ` The budget is still that of ${choice.task}.`;
+    if (info.shape && !same(info.shape, batch, length) && rows.some(({ row }) => row.dataset.state === "over")) told += ` Of ways out, settings were tried at batch ${info.shape[0]} alone.`;
     summary.textContent = `${what}${fitting} of ${counted} ${wanted ? "methods shown" : "methods"} fit${budget == null ? "" : ` under ${size(budget)}`}${where ? ` on ${where}` : ""}${info.shape ? `, batch ${batch}${long ? `, length ${length}` : ""}` : ""}.${told}`;
     arrange();
+  }
+
+  function wished(bytes) {
+    budget = wish = bytes;
+    choice.task = info.task;
+    judge();
   }
 
   const matches = ({ m, row }) => (m.family + row.textContent).toLowerCase().includes(wanted);
@@ -340,13 +360,13 @@ function draw({ model, el }) {
     none.textContent = kept.length ? "" : `no method matches “${filter.value.trim()}”`;
   }
 
-  slider.addEventListener("input", () => { budget = wish = toBytes(+slider.value); judge(); });
+  slider.addEventListener("input", () => wished(toBytes(+slider.value)));
   filter.addEventListener("input", () => { choice.wanted = wanted = filter.value.trim().toLowerCase(); judge(); });
   filter.value = wanted;
   reshape();
   if (choice.focus) el.querySelector(`[data-choice=${choice.focus}]`)?.focus();
   choice.focus = undefined;
-  // While the kernel predicts, what is shown stays and can be used; a choice that failed is taken back.
+  // What is shown stays while the kernel predicts; a failed choice is taken back.
   function tell() {
     doing.textContent = model.get("doing") ? `… ${model.get("doing")}` : "";
     const failed = model.get("problem") ?? "";
@@ -357,12 +377,12 @@ function draw({ model, el }) {
   tell();
   const both = (act) => { for (const name of ["doing", "problem"]) model[act](`change:${name}`, tell); };
   both("on");
-  return () => { both("off"); el.replaceChildren(); };
+  return () => both("off");
 }
 
-// Draw now and again whenever the data change; the returned function takes everything away.
+// Draws whenever the data change; what is returned takes all away.
 function render({ model, el }) {
-  // JupyterLab takes arrow keys for its own unless the control that has the focus says that it needs them.
+  // Else JupyterLab takes arrow keys for its own.
   el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   let remove = draw({ model, el });
   const again = () => { remove?.(); remove = draw({ model, el }); };

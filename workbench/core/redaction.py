@@ -66,6 +66,8 @@ _ORDINARY = frozenset(
 )
 _KERNEL_FILE = re.compile(r"(/[\w.-]+)*/ipykernel_\d+/\d+\.py")
 _HOME = re.compile(r"(/home/|/Users/|[A-Za-z]:\\Users\\)[^/\\\s\"'<>:]+")
+#: What follows the name of a folder: a neighbour whose name only begins like it is another.
+_ENDS = r"(?![\w-]|\.\w)"
 #: Shapes of well-known tokens; a tripwire, for whatever got past the rest.
 _TOKEN = re.compile(
     r"\b(hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|"
@@ -109,7 +111,8 @@ def _known(
     for role, folders in places.items():
         roles |= {folder: role for folder in folders if len(folder) > 4}
     words = {name: role for role, name in (("<user>", _user()), ("<host>", socket.gethostname())) if _telling(name)}
-    parts = [re.escape(t) for t in sorted(roles, key=len, reverse=True)]
+    ends = {text: _ENDS for text in roles if not text.endswith(os.sep) and os.path.isdir(text)}  # noqa: PTH112 (Path.is_dir raises on long values)
+    parts = [re.escape(text) + ends.get(text, "") for text in sorted(roles, key=len, reverse=True)]
     parts += [rf"(?<![A-Za-z0-9]){re.escape(w)}(?![A-Za-z0-9])" for w in words]
     both = {text.lower(): role for text, role in {**words, **roles}.items()}
     return (re.compile("|".join(parts), re.IGNORECASE), both) if parts else (None, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
@@ -21,13 +22,43 @@ _USUAL = {
     "stroke-linejoin": "miter", "stroke-linecap": "butt", "text-anchor": "start", "font-size": "",
 }  # fmt: skip
 
+#: Properties that the root may say for all: what is drawn by them, and their usual value.
+_SAID_ONCE = (("fill", _SHAPES | {"use", "text"}, "#000000"), ("font-size", frozenset({"text"}), ""))
+
 
 def compacted(root: Element, prefix: str) -> Element:
     """``root``, changed in place. Ids that are referred to get short names behind ``prefix``, others go."""
     found = (_reference(name, value) for element in root.iter() for name, value in element.attrib.items())
     names = {name: f"{prefix}{i}" for i, name in enumerate(dict.fromkeys(filter(None, found)))}
+    for name, drawn, usual in _SAID_ONCE:
+        _say_once(root, name, drawn, usual)
     _walk(root, names, _USUAL)
     return root
+
+
+def _say_once(root: Element, name: str, drawn: frozenset[str], usual: str) -> None:
+    """Give the value that most elements name to the root, which all inherit from; what named none keeps the usual."""
+    found = Counter(value for element in root.iter() if (value := element.get(name)) and not _LOCAL.fullmatch(value))
+    bare = list(_bare(root, name, drawn))
+    if root.get(name) or not found or (bare and not usual):
+        return
+    value, count = found.most_common(1)[0]
+    if count > len(bare) + 1:
+        for element in bare:
+            element.set(name, usual)
+        root.set(name, value)
+
+
+def _bare(element: Element, name: str, drawn: frozenset[str]) -> Iterator[Element]:
+    """What is drawn and gets this property from nobody; what lies in ``defs`` gets it where it is used."""
+    for child in element:
+        if child.get(name) is not None:
+            continue
+        if child.tag in drawn:
+            if element.tag != "defs":
+                yield child
+        else:
+            yield from _bare(child, name, drawn)
 
 
 def _reference(name: str, value: str) -> str:
@@ -139,7 +170,7 @@ def _step(command: str, steps: list[tuple[int, int]]) -> tuple[str, list[int]]:
 def _pieces(text: str) -> list[tuple[str, list[int]]] | None:
     """Commands and their absolute numbers in tenths; None for what is written in another way."""
     pieces: list[tuple[str, list[int]]] = []
-    command, numbers = "", []
+    command, numbers = "", list[int]()
     for letter, number, other in _STEP.findall(text):
         if other or (letter and numbers) or (number and not command):
             return None

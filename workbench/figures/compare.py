@@ -147,6 +147,7 @@ def _question(record: RunRecord) -> dict[str, Any]:
 def _result(record: RunRecord) -> dict[str, Any]:
     score = record.score.get("value")
     seconds = Quantity(record.seconds, "measured")
+    profile = record.measured or record.predicted
     return {
         "state": record.state.value,
         "reason": record.reason,
@@ -157,9 +158,7 @@ def _result(record: RunRecord) -> dict[str, Any]:
         "predicted peak": _size(record.predicted.peak if record.predicted else None),
         "measured peak": _size(record.measured.peak if record.measured else None),
         "highest peak of a step": _size(max((s.peak for s in record.steps if s.peak is not None), default=None)),
-        "binding category": str((record.measured or record.predicted).binding_category)
-        if record.measured or record.predicted
-        else None,
+        "binding category": None if profile is None else str(profile.binding_category),
         "step time": _quantity(record.step_time, _seconds),
         "step time on the device": _quantity(record.device_step_time, _seconds),
         "energy of a step on the device": _quantity(record.device_step_energy, _joules),

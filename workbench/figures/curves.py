@@ -91,6 +91,6 @@ def _line(record: RunRecord) -> Line:
     blocks = [finite[i : i + width] for i in range(0, len(finite), width)]
     return Line(
         record.seed,
-        tuple(b[len(b) // 2].step for b in blocks),
+        tuple(b[len(b) // 2].step + 1 for b in blocks),
         tuple(math.fsum(s.loss for s in b) / len(b) for b in blocks),
     )

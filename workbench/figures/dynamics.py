@@ -52,7 +52,7 @@ def dynamics(records: Sequence[RunRecord]) -> DynamicsInfo:
         runs=runs,
         arm=arm,
         layers=layers,
-        steps=tuple(s.step for s in seen),
+        steps=tuple(s.step + 1 for s in seen),
         logarithms=lines,
     )
 

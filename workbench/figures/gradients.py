@@ -121,7 +121,9 @@ def _map(group: Group, layers: Sequence[str]) -> GradientMap:
     known = any(value is not None for row in updates for value in row)
     trained = _trained(one for found in by_step.values() for one in found)
     frozen = tuple(n not in trained for n in layers)
-    cosines, together, why = (), (), ""
+    cosines: tuple[tuple[float | None, ...], ...] = ()
+    together: tuple[float | None, ...] = ()
+    why = ""
     if compared:
         cosines = tuple(tuple(_mean([r.layer_cosines for r in by_step[s]], layer) for s in steps) for layer in layers)
         together = tuple(_mean([r.layer_cosines for r in by_step[s]], ALL_LAYERS) for s in steps)

@@ -207,7 +207,7 @@ def _peaks(blocks: Sequence[Sequence[StepRecord]]) -> tuple[int | None, ...]:
 
 def _held(blocks: Sequence[Sequence[StepRecord]]) -> tuple[tuple[int, tuple[int, ...]], ...]:
     """(point, bytes by category) from where on that is held: what was live before the highest step of the block."""
-    now, found = (), list[tuple[int, tuple[int, ...]]]()
+    now, found = tuple[int, ...](), list[tuple[int, tuple[int, ...]]]()
     for point, block in enumerate(blocks):
         highest = max((s.peak or 0 for s in block), default=0)
         shown = now

@@ -63,7 +63,7 @@ def clean(text: str, prefix: str) -> str:
         root.attrib.pop("height", None)
     root.set("aria-hidden", "true")  # the frame around it carries the sentence for screen readers
     root.set("xmlns", SVG)
-    return ElementTree.tostring(root, encoding="unicode")
+    return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")  # in texts and values > is escaped
 
 
 def _local(tag: object) -> str:

@@ -188,8 +188,8 @@ def _layers(
     changes, before = [], dict[tuple[int, int], int]()
     for blocks in found:
         now: Counter[tuple[int, int]] = Counter()
-        for (name, category), size in blocks.items():
-            now[place.get(name, len(layers) - 1), CATEGORIES.index(category)] += size
+        for (name, kind), size in blocks.items():
+            now[place.get(name, len(layers) - 1), CATEGORIES.index(kind)] += size
         differ = sorted(key for key in {*now, *before} if now[key] != before.get(key, 0))
         changes.append(tuple((*key, now[key]) for key in differ))
         before = dict(now)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, ClassVar
 
 from workbench.core.units import format_size
@@ -18,23 +18,28 @@ from workbench.records.schema import RunRecord
 
 @dataclass(frozen=True)
 class Cost:
-    """One axis: what it is, its unit (``bytes``, ``s`` or another word), and the arms on it; ``log`` where its values
-    span decades."""
+    """One axis: what it is, its unit (``bytes``, ``s``, ``share`` or another word), and the arms on it; ``log`` where
+    its values span decades. ``rules`` are values to compare with, each with a word."""
 
     label: str
     unit: str
     places: tuple[Place, ...]
     log: bool = False
+    rules: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class StoredArm:
     """One arm that is known by its numbers alone. ``seeds``: each seed with its score and its costs by label; a cost
-    that is absent leaves the arm off that axis."""
+    that is absent leaves the arm off that axis. ``tag`` tells it from other arms of its method, beside its mark;
+    arms of one method that have the same ``series`` are joined by their ``order``."""
 
     label: str
     method: str
     seeds: tuple[tuple[int, float, Mapping[str, float]], ...]
+    tag: str = ""
+    series: str = ""
+    order: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,10 @@ class TradeInfo(FigureInfo):
     y_label: str
     y_is_share: bool
     costs: tuple[Cost, ...]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What is written beside the mark of an arm. With any, colours, markers and the legend are of methods."""
+    lines: tuple[tuple[str, ...], ...] = ()
+    """Arms that are joined, in this order."""
 
     def rows(self) -> list[dict[str, Any]]:
         return [
@@ -81,23 +90,37 @@ def trade(records: Sequence[RunRecord]) -> TradeInfo:
 
 
 def stored_trade(
-    title: str, caption: str, arms: Sequence[StoredArm], costs: Mapping[str, str], metric: Metric
+    title: str,
+    caption: str,
+    arms: Sequence[StoredArm],
+    costs: Mapping[str, str],
+    metric: Metric,
+    rules: Mapping[str, Sequence[tuple[float, str]]] | None = None,
 ) -> TradeInfo:
-    """The same picture of stored numbers instead of runs; ``costs`` are units by label. A cost whose values lie more
-    than a decade apart gets a logarithmic axis."""
-    counts = Counter(a.method for a in arms)
-    # A method that stands here once looks as on every other page.
-    drawn = looks([a.method if counts[a.method] == 1 else a.label for a in arms])
+    """The same picture of stored numbers instead of runs, one colour and marker a method; ``costs`` are units by label.
+
+    A mark stands at its seeds' median cost, which one slow run does not move. A cost whose values lie more than a
+    decade apart gets a logarithmic axis. ``rules`` are values to compare with, by the cost's label.
+    """
+    methods = list(dict.fromkeys(arm.method for arm in arms))
+    drawn = dict(zip(methods, looks(methods)))
     axes = []
     for name, unit in costs.items():
-        found = tuple(
-            place_of(arm.label, arm.method, look, [(seed, c[name], score) for seed, score, c in arm.seeds if name in c])
-            for arm, look in zip(arms, drawn)
-        )
-        known = tuple(p for p in found if p is not None)
+        known = []
+        for arm in arms:
+            seeds = [(seed, c[name], score) for seed, score, c in arm.seeds if name in c]
+            place = place_of(arm.label, arm.method, drawn[arm.method], seeds)
+            known += [] if place is None else [replace(place, x=median(x for _, x, _ in seeds))]
         values = [p.x for p in known if p.x > 0]
-        axes.append(Cost(name, unit, known, bool(values) and max(values) > 10 * min(values)))
-    return TradeInfo(title, caption, _alt(axes, metric), (), _y_label(metric), metric.share, tuple(axes))
+        log = bool(values) and max(values) > 10 * min(values)
+        axes.append(Cost(name, unit, tuple(known), log, tuple((rules or {}).get(name, ()))))
+    series = dict.fromkeys((arm.method, arm.series) for arm in arms if arm.series)
+    in_order = sorted(arms, key=lambda arm: arm.order)
+    joined = [tuple(a.label for a in in_order if (a.method, a.series) == one) for one in series]
+    tags = {arm.label: arm.tag for arm in arms}
+    return TradeInfo(
+        title, caption, _alt(axes, metric), (), _y_label(metric), metric.share, tuple(axes), tags, tuple(joined)
+    )
 
 
 def trade_table(records: Sequence[RunRecord]) -> Table:

@@ -16,6 +16,8 @@ from types import CodeType
 
 from workbench.memory.shapes import refused
 
+#: Whose frames lie between what asks and us: ours, torch's, and the mark on functions that its compiler leaves alone.
+_BETWEEN = ("workbench.memory.", "workbench.core.asleep", "torch.")
 Site = tuple[tuple[CodeType, int], ...]
 MOST = 12  #: places that ask; each costs a run of its own
 OFTEN = 10_000  #: questions at one place, after which a loop is taken to have no end
@@ -84,10 +86,18 @@ class Answers:
         return Answers({**self.given, site: not self.given[site]})
 
 
+def compared() -> bool:
+    """Whether it is ``torch.testing`` that asks: a difference would stop the step, or be warned of."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") != "torch.testing._comparison":
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame is not None
+
+
 def _asker() -> str:
     """Name of the module that asks."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("workbench.memory.", "torch.")):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
         frame = frame.f_back
     return str(frame.f_globals.get("__name__", ""))
 

@@ -70,11 +70,32 @@ class Layout:
         return replace(self, stride=stride, offset=0, nbytes=span(self.size, stride) * self.dtype.itemsize)
 
 
+#: What operators were found to return, for all that this process predicts: cases differ in few of their operators.
+_FOUND: dict[tuple[Any, ...], tuple[Any, dict[int, Layout]]] = {}
+MOST = 1 << 15  #: results kept
+
+
 class Shapes:
     """Results of operators by shapes: ``result`` has a ``Layout`` wherever the operator returns a tensor."""
 
     def __init__(self) -> None:
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def found(
+        self, key: tuple[Any, ...], func: Any, args: Any, kwargs: Any, tensors: list[Tensor]
+    ) -> tuple[Any, dict[int, Layout]]:
+        """:meth:`of`, asked once a process. ``key`` is the call's, as :func:`~workbench.memory.signature.key_of`."""
+        owner: dict[int, int] = {}
+        shared = tuple(owner.setdefault(t.untyped_storage()._cdata, i) for i, t in enumerate(tensors))
+        whole = func, key, shared, tuple(t.device for t in tensors), torch.get_default_dtype()
+        made = _FOUND.get(whole)
+        if made is None:
+            made = self.of(func, args, kwargs, tensors)
+            if not made[1]:  # a resized storage depends on how large it was
+                if len(_FOUND) >= MOST:
+                    _FOUND.clear()
+                _FOUND[whole] = made
+        return made
 
     def of(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> tuple[Any, dict[int, Layout]]:
         """The result, and the layouts of inputs that the operator resizes, by their place among ``tensors``."""
@@ -124,8 +145,22 @@ def _grouped(first: Tensor, second: Tensor, offsets: Tensor | None = None, *_: A
     return made
 
 
-#: Fake kernels of ours, where torch's refuses what its CPU kernel takes.
-_FAKES: dict[Any, Callable[..., Any]] = {torch.ops.aten._grouped_mm.default: _grouped}
+def _roomy(func: Any) -> Callable[..., Tensor]:
+    """A kernel whose result begins as large as its input and is cut to size, which gives no memory back."""
+
+    def made(source: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result: Tensor = func(source, *args, **kwargs)
+        room = result.new_empty(max(source.numel(), result.numel()))
+        return room[: result.numel()].view(result.shape)
+
+    return made
+
+
+#: Fake kernels of ours, where torch's refuses what its CPU kernel takes, or makes less of it.
+_FAKES: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten._grouped_mm.default: _grouped,
+    **{func: _roomy(func) for func in (torch.ops.aten.col2im.default, torch.ops.aten.im2col.default)},
+}
 
 
 class _Described:

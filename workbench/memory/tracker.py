@@ -33,6 +33,7 @@ from workbench.memory.unwatched import (
     known_random_state,
     known_storages,
     lean_pooling,
+    refuse_bare_numbers,
 )
 from workbench.memory.whereabouts import ACCUMULATE, Whereabouts, called_by_engine, within_transform
 
@@ -132,6 +133,7 @@ class Tracker(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace in ("prim", "profiler"):  # a question about a fake tensor, a mark for a profiler
             return func(*args, **kwargs)
+        refuse_bare_numbers(func, args)
         if self._pending is not None:
             self._find_saved_scalar()
         node = self.where.node()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from workbench.core.errors import Incompatible
 from workbench.core.operators import brought_by
 
 _bare_max_pool1d = torch.max_pool1d
@@ -24,6 +25,19 @@ SCATTERS: dict[Any, Any] = {
     _aten.index_put.default: _aten.index_put_.default,
     _aten._index_put_impl.default: _aten._index_put_impl_.default,
 }
+
+
+_OF_A_TENSOR = frozenset({_aten._local_scalar_dense.default, _aten.view.default})
+TRACED = (
+    "torch hands the numbers of a graph that is traced while a step is watched to operators that take tensors only; "
+    "trace before the step, not in it"
+)
+
+
+def refuse_bare_numbers(func: Any, args: Any) -> None:
+    """Raise ``Incompatible`` where torch calls an operator with the bare number of a graph traced in this step."""
+    if func in _OF_A_TENSOR and not isinstance(args[0], Tensor):
+        raise Incompatible("step", "torch.jit.trace", TRACED)
 
 
 def accumulates(first: Tensor, node: Any, older: bool) -> bool:

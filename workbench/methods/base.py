@@ -58,6 +58,7 @@ class Method:
     lr_by_kind: ClassVar[Mapping[str, float]] = {}  #: learning rate for kinds of model that want another default
     reads_weights: ClassVar[bool] = False  #: attaching decomposes weights, so shapes alone would mislead a prediction
     least: ClassVar[Mapping[str, Any]] = {}  #: settings that train the least; none: there is no device_plan
+    steers: ClassVar[frozenset[str]] = frozenset()  #: settings that say which tensors train, and change no operator
     source: ClassVar[str] = ""  #: digest of the file of a method from outside; what an edit made of it is another one
 
     def settings(self) -> list[Setting]:

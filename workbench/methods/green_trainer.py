@@ -50,6 +50,7 @@ class GreenTrainer(Method):
         equation="max sum I_k over M with sum t_dw(M) + t_dy(down to the deepest of M) <= rho T - T_fp",
     )
     Config = GreenTrainerConfig
+    steers = frozenset({"lr", "rho", "interval", "select", "units", "costs", "spare", "gradients"})
 
     def parts(self, config: GreenTrainerConfig) -> Parts:
         from workbench.parts.base import Parts

@@ -12,8 +12,11 @@ LEAST = 1 << 12  #: bytes more than are said: logs of single numbers grow by les
 
 
 def growth(steps: Sequence[StepRecord], measured: MemoryProfile | None) -> tuple[str, ...]:
-    """A sentence where a step without instruments passed the measured peak, which the prediction stands beside."""
-    plain = [(step.peak, step.step) for step in steps if step.peak is not None and not step.layer_norms]
+    """A sentence where a step without instruments passed the measured peak, which the prediction stands beside.
+
+    The first step is step 1, as in panels and on the command line.
+    """
+    plain = [(step.peak, step.step + 1) for step in steps if step.peak is not None and not step.layer_norms]
     if measured is None:
         return ()
     risen = [(peak, step) for peak, step in plain if peak - measured.peak >= LEAST]

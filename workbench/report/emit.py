@@ -67,7 +67,10 @@ def figure_payload(info: FigureInfo) -> dict[str, Any]:
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV with a header. A text that a spreadsheet would take for a formula gets a leading quote."""
+    """Rows as CSV with a header; numbers that are not whole have six digits.
+
+    A text that a spreadsheet would take for a formula gets a leading quote.
+    """
     if not rows:
         return ""
     buffer = io.StringIO()
@@ -80,7 +83,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _inert(value: Any) -> Any:
     if isinstance(value, float):
-        return f"{value:.8g}"
+        return str(int(value)) if value.is_integer() else f"{value:.6g}"
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 

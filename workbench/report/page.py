@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -28,12 +29,26 @@ def as_expression(source: str) -> str:
     return f'(() => {{ "use strict";\n{body}return {exported.strip().rstrip(";")};\n}})()'
 
 
+#: Strings and templates of a line of script, which are left as they are.
+_QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)""")
+#: What may be an expression for texts, or a template within a template: such a line is left alone.
+_INTRICATE = re.compile(r"(?:[=(,:&|!?]|return)\s*/[^/ *]|\$\{[^}]*`")
+
+
 def _dense(source: str) -> str:
-    """A module without indentation and lines of comment, which a reader of a report does not need."""
+    """A module without indentation, lines of comment and needless spaces, which a reader of a report does not need."""
     if any(line.count("`") % 2 for line in source.splitlines()):
         raise ValueError("a panel module keeps each template literal on one line")
     lines = (line.strip() for line in source.splitlines())
-    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
+    return "".join(f"{_squeezed(line)}\n" for line in lines if line and not line.startswith("//"))
+
+
+def _squeezed(line: str) -> str:
+    if _INTRICATE.search(line):
+        return line
+    parts = _QUOTED.split(line)  # every second one is quoted
+    parts[::2] = [re.sub(r" ?([{}()\[\];,=<>*?:&|!]) ?", r"\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def script(used: Sequence[str]) -> str:
@@ -45,8 +60,9 @@ def script(used: Sequence[str]) -> str:
 
 
 def style() -> str:
-    """The one style sheet: the page's and the panels'."""
-    return (OWN / "style.css").read_text("utf-8") + panel_style()
+    """The one style sheet: the page's and the panels', without comments and needless spaces."""
+    text = re.sub(r"/\*.*?\*/", "", (OWN / "style.css").read_text("utf-8") + panel_style(), flags=re.DOTALL)
+    return re.sub(r" ?([{};,]) ?", r"\1", " ".join(text.split())).replace(": ", ":").replace(";}", "}")
 
 
 def panel_style() -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FROZEN = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95)  #: shares of layers that SlimFit freezes
 FEW_FROZEN = (0.0, 0.9)
 BLOCKS = (1, 3, 5)  #: blocks that MobileTL and the plain last blocks train
-FEW_BLOCKS = (2, 4)
+FEW_BLOCKS = (3,)
 #: Task and model of each half of the page: ``quick`` needs no download.
 TRANSFORMERS = {"quick": ("digits", "tiny-vit"), "": ("movie-sentiment", "minilm")}
 CONVOLUTIONS = {"quick": ("digits", "tiny-cnn"), "": ("fashion-mnist", "efficientnet-lite0")}
@@ -79,7 +79,7 @@ def opened(profile: str, places: dict[str, tuple[str, str]], **options: Any) -> 
 
     task, model = places.get(profile, places[""])
     if profile == "quick":  # two dozen arms within a minute
-        options = {"epochs": 1, "train": 512, **options}
+        options = {"epochs": 1, "train": 192, **options}
     return wb.open(task, model, profile=profile, **options)
 
 

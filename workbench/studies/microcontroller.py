@@ -93,10 +93,13 @@ class Preset:
     biases: tuple[int, ...]
     layers: tuple[int, ...]
     device_steps: int  #: steps of one example each, as a microcontroller takes them
+    without: tuple[str, ...] = ()  #: arms that are left out
 
 
 PRESETS: Mapping[str, Preset] = {
-    "quick": Preset("digits", "mcu-net", "digits", "", 0, 6, 8, 200, 60, 60, (0,), 1, (4,), (-1,), 20),
+    "quick": Preset(
+        "digits", "mcu-net", "digits", "", 0, 4, 8, 200, 60, 60, (0,), 1, (4,), (-1,), 8, ("int8 LARS", "int8 Adam")
+    ),
     "standard": Preset(
         "watch-exercises", "mcu-watch", "fashion-mnist", "digits", 4, 150, 16, 2000, 300, 600, (0, 1, 2), 5, (4, 8, 16),
         (-1, -2, -4, -5), 800,
@@ -116,8 +119,13 @@ def preset(name: str) -> Preset:
 
 
 def grids(chosen: Preset) -> dict[str, tuple[float, ...]]:
-    """The grids of the preset: fewer rates where fewer are asked for."""
-    return {label: fewer(chosen, grid) for label, grid in GRIDS.items()}
+    """The grids of the preset's arms: fewer rates where fewer are asked for."""
+    return {label: fewer(chosen, GRIDS[label]) for label in arms(chosen)}
+
+
+def arms(chosen: Preset) -> dict[str, Mapping[str, Any]]:
+    """The arms of the preset as settings."""
+    return {label: settings for label, settings in ARMS.items() if label not in chosen.without}
 
 
 def fewer(chosen: Preset, grid: Sequence[float]) -> tuple[float, ...]:

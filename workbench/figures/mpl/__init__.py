@@ -54,7 +54,8 @@ _SETTINGS: dict[str, Any] = {
 def _drawing(kind: str) -> Callable[[Any], Any]:
     import importlib
 
-    return importlib.import_module(f"workbench.figures.mpl.{kind}").draw
+    draw: Callable[[Any], Any] = importlib.import_module(f"workbench.figures.mpl.{kind}").draw
+    return draw
 
 
 def to_svg(info: FigureInfo) -> str:
@@ -63,8 +64,11 @@ def to_svg(info: FigureInfo) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     digest = hashlib.sha256(json.dumps(info.data(), sort_keys=True).encode()).hexdigest()[:8]
-    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": digest}):
+    settings: Any = {**_SETTINGS, "svg.hashsalt": digest}  # matplotlib lists its names as literals
+    with matplotlib.rc_context(settings):
         figure = _drawing(info.kind)(info)
         buffer = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
+            buffer, metadata={"Date": None, "Creator": None}
+        )
     return svg.clean(buffer.getvalue(), f"{info.kind}-{digest}-")

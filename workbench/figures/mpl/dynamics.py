@@ -15,7 +15,7 @@ def draw(info: DynamicsInfo) -> Any:
     if not info.layers:
         return empty(info.alt)
     known = [v for line in info.logarithms for v in line if v is not None]
-    figure, axes = blank(1.0 + 0.125 * len(info.layers))
+    figure, axes = blank(1.0 + 0.18 * len(info.layers))
     axis = axes[0][0]
     values = [[float("nan") if v is None else v for v in line] for line in info.logarithms]
     edges = [*range(len(info.steps) + 1)]
@@ -29,11 +29,11 @@ def draw(info: DynamicsInfo) -> Any:
         rasterized=False,
     )
     axis.invert_yaxis()
-    axis.set_yticks([i + 0.5 for i in range(len(info.layers))], [_short(n) for n in info.layers], fontsize=5.5)
+    axis.set_yticks([i + 0.5 for i in range(len(info.layers))], [_short(n) for n in info.layers], fontsize=7.5)
     every = max(1, len(info.steps) // 10)
     axis.set_xticks([i + 0.5 for i in edges[:-1:every]], [str(s) for s in info.steps[::every]])
     axis.set_xlabel("step")
-    figure.colorbar(mesh, ax=axis, label="log10 of relative distance", fraction=0.03, pad=0.01)
+    figure.colorbar(mesh, ax=axis, label="log10 of mean |w - w'| / |w'| (no unit)", fraction=0.03, pad=0.01)
     return figure
 
 

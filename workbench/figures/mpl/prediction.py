@@ -55,11 +55,11 @@ def _label(figure: Any, axis: Any, info: PredictionInfo) -> None:
     low, high = axis.get_xlim()
     line = [axis.transData.transform((v, v)) for v in _along(low, high, axis.get_xscale() == "log")]
     obstacles = [(x - 2, y - 2, x + 2, y + 2) for x, y in line]
-    named = [
+    points = [
         (p.measured, p.predicted, label if p.predicted == p.measured else f"{label} {p.error:+.2%}")
         for label, p in worst.items()
     ]
-    put_labels(axis, named, obstacles, gap=8)
+    put_labels(axis, points, obstacles, gap=8)
 
 
 def _along(low: float, high: float, log: bool) -> list[float]:

@@ -208,7 +208,7 @@ class Adaptive:
 
 
 def _costs(step: Step) -> BackwardCosts:
-    """Costs of the step by tensor. They follow from shapes, so that every seed of a case takes those of the first."""
+    """Costs of the step by tensor. They follow from shapes: every seed and way of choosing takes the first's."""
     shapes = tuple((name, tuple(t.shape), t.dtype) for name, t in step.batches[0].items())
     asked = (getattr(step.model, "pintpot_case", None), shapes)
     if asked[0] is None or asked not in _latest:

@@ -35,12 +35,19 @@ async function start(el) {
 
 Promise.all([...document.querySelectorAll(".live")].map(start)).then(() => { document.documentElement.dataset.ready = "yes"; });
 
+// Stored by column, which packs better; read by row.
+function rows(csv) {
+  if (typeof csv === "string") return csv;
+  const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  return csv[0].map((_, i) => `${csv.map((column) => cell(column[i])).join(",")}\n`).join("");
+}
+
 for (const button of document.querySelectorAll("button.save")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     const { csv } = await read(button.dataset.source);
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([csv], { type: "text/csv" }));
+    link.href = URL.createObjectURL(new Blob([rows(csv)], { type: "text/csv" }));
     link.download = button.dataset.name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
