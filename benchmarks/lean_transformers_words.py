@@ -73,6 +73,12 @@ def at_operations(one: str, other: str, first: Sequence[Row], second: Sequence[R
     )
 
 
+def _shared(row: Mapping[str, Any]) -> str:
+    """What trains in both arms; a language model has no head of its own for the task."""
+    probed = "probe" in row["held_out"]["name"]
+    return "a head that trains with both does much of what so short a training can, and " if probed else ""
+
+
 def reasons(groups: Groups) -> list[str]:
     """Why a paper's claim did not come out here: our best guess, untested."""
     green, full = find(groups, "green-trainer importance"), find(groups, "full")
@@ -81,10 +87,8 @@ def reasons(groups: Groups) -> list[str]:
     few = next(iter(groups.values()))[0]["score"]["count"] < 64
     if slices and lora and apart(_scores(slices), _scores(lora)) <= 0:
         said.append(
-            f"S2FT is not better than LoRA ({gap(_scores(slices), _scores(lora))}): a head that trains with both "
-            "does much "
-            "of what so short a training can, and a rate chosen among three is coarser than the gap that its "
-            "paper reports"
+            f"S2FT is not better than LoRA ({gap(_scores(slices), _scores(lora))}): {_shared(slices[0])}a rate chosen "
+            "among so few is coarser than the gap that its paper reports"
         )
     if slices and lora and not few:
         said.append(

@@ -66,6 +66,9 @@ def test_contributions_are_differences_of_scores_that_runs_really_had():
     assert {r.data["test"] for r in made.store.records()} == {20}, "no run was scored on the test set"
     assert found.biases[2] == score[2, ""] - score[0, ""]
     assert found.weights[-1, Fraction(1, 4)] == pytest.approx(score[2, "-1:1/4"] - score[2, ""])
+    one = {scheme: (value,) for scheme, value in score.items()}
+    assert found.scores == one
+    assert found.pairs() == [(one[2, ""], one[0, ""]), (one[2, "-1:1/4"], one[2, ""])]
 
 
 def test_every_arm_takes_the_rate_of_its_own_lowest_loss():

@@ -54,8 +54,8 @@ def norm_ratios(found: Sequence[Curve]) -> NormRatiosInfo:
     return NormRatiosInfo(
         title="How large a weight is beside its gradient",
         caption="Ratio of norms of each convolution's weight and its gradient on one real batch, measured; the median "
-        f"distance over layers: {'; '.join(said)}. A rate that suits one layer of the middle curve suits no other "
-        "tensor of the net, the head included.",
+        f"distance over layers: {'; '.join(said)}. Where a curve lies that many decades away, its layers want a rate "
+        "as far from that of the float head.",
         alt=f"Norm ratios by layer: {'; '.join(said)}." if said else "One curve of norm ratios by layer.",
         runs=(),
         layers=found[0].layers if found else (),

@@ -29,7 +29,8 @@ _NONE = "none"
 class Contributions:
     """Gains in score, means over seeds: ``biases[k]`` of the last k biases over the head alone; ``weights[i, share]``
     of one weight over the last ``reference`` biases. ``base`` is the head's own score, ``runs`` how many were made,
-    ``examples`` how many training examples they were scored on, ``lr`` the one rate of all of them."""
+    ``examples`` how many training examples they were scored on, ``lr`` the one rate of all of them. ``scores`` are
+    those of each seed, by what trained: (biases, update), where (0, "") is the head alone."""
 
     base: float
     biases: Mapping[int, float]
@@ -38,6 +39,15 @@ class Contributions:
     runs: int
     examples: int = 0
     lr: float | None = None
+    scores: Mapping[tuple[int, str], tuple[float, ...]] = field(default_factory=dict)
+
+    def pairs(self) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+        """Of each gain, biases first, the scores by seed with what is worth it and those without it."""
+        kept = self.reference, ""
+        pairs = [((k, ""), (0, "")) for k in self.biases] + [
+            ((self.reference, f"{i}:{share}"), kept) for i, share in self.weights
+        ]
+        return [(self.scores[one], self.scores[other]) for one, other in pairs]
 
 
 @dataclass(frozen=True)
@@ -74,15 +84,16 @@ def contributions(
     """
     if not biases or min(biases) < 1:
         raise BadInput("biases", list(biases), "numbers of biases, each at least 1")
-    tell, count, chosen_by = progress or (lambda _: None), 0, bench.validating(validation)
+    tell, chosen_by = progress or (lambda _: None), bench.validating(validation)
+    scores: dict[tuple[int, str], tuple[float, ...]] = {}
 
     def score(**scheme: Any) -> float:
-        nonlocal count
         tell(f"biases {scheme['biases']}, weights {scheme['update'] or 'none'}")
         records = [chosen_by.run(METHOD, seed, **{**settings, **scheme}) for seed in seeds]
-        count += len(records)
         # A run that diverged is worth nothing, and has a score of nought.
-        return mean(float(r.score.get("value", 0.0)) for r in records)
+        found = tuple(float(r.score.get("value", 0.0)) for r in records)
+        scores[scheme["biases"], scheme["update"]] = found
+        return mean(found)
 
     base = score(biases=0, update="")
     by_biases = {k: score(biases=k, update="") - base for k in biases}
@@ -91,7 +102,8 @@ def contributions(
     by_weight = {
         (i, Fraction(share)): score(biases=reference, update=f"{i}:{share}") - over for i in layers for share in shares
     }
-    return Contributions(base, by_biases, by_weight, reference, count, validation, settings.get("lr"))
+    runs = len(scores) * len(seeds)
+    return Contributions(base, by_biases, by_weight, reference, runs, validation, settings.get("lr"), scores)
 
 
 def search_bytes(
