@@ -142,3 +142,26 @@ def test_a_model_with_rates_of_its_own_stands_beside_its_first_section():
     assert "it stands below" in page and "slices-chart-smollm2-rated.svg" in section
     assert "S2FT's paper: better than LoRA" in section and "GreenTrainer" not in section.replace("green-trainer", "")
     assert "too few to tell apart" not in section
+
+
+def test_numbers_in_sentences_of_the_microcontroller_page_are_those_of_the_results():
+    from workbench.stats import mean, paired_difference
+
+    parts = {name: part["found"] for name, part in stored("microcontroller")["parts"].items()}
+    text = (ROOT / "docs" / "microcontroller.md").read_text(encoding="utf-8")
+    rows = {row["label"]: row for row in parts["bytes"]["rows"]}
+    plain = next(arm for arm in parts["arms"] if arm["label"] == "int8 SGD")
+    head, most = rows["head alone"], next(r for r in parts["gains"]["rows"] if r["what"] == "last 16 biases")
+    assert head["lr"] == plain["lr"] == 1
+    gap = paired_difference(*(dict(enumerate(rows[name]["scores"])) for name in ("searched", "16 biases")))
+    share, losses = f"{100 * head['score']:.1f}", head["losses"]
+    for said in (
+        f"at 1 it scores {share} % (on the test set",
+        f"its training loss stays at {losses['0.1']:.2f} instead of {losses['1']:.2f}",
+        f"where this table has {100 * most['gain']:+.2f} %",
+        f"({100 * mean(plain['scores']):.1f} against {share} %)",
+        f"are not told apart ({100 * gap.mean:+.1f}, {100 * gap.low:+.1f} to {100 * gap.high:+.1f})",
+    ):
+        assert said in text, said
+    assert max(one["sram"] for one in parts["gains"]["searches"]) < 128 * 1024, "the last budget binds nothing"
+    assert all(one["sram"] <= one["budget"] for one in parts["gains"]["searches"])
