@@ -108,11 +108,16 @@ def part_biases(preset: micro.Preset) -> list[dict[str, Any]]:
 
 
 def part_bytes(preset: micro.Preset) -> dict[str, Any]:
-    """What further bytes of SRAM buy, by family of schemes."""
-    bench, scheme = micro.bench_for(preset, DEVICE), results()["parts"]["gains"]["found"]["scheme"]
+    """What further bytes of SRAM buy, by family of schemes; the searched ones beside the one written by hand."""
+    bench, found = micro.bench_for(preset, DEVICE), results()["parts"]["gains"]["found"]
+    within = {
+        f"searched, {one['budget'] // 1024} KiB": {name: one[name] for name in ("biases", "update")}
+        for one in found["searches"][:-1]
+    }
+    schemes = {"searched": found["scheme"], **within, "by hand": micro.SCHEMES["sparse"]}
     asked = {"counts": preset.biases, "rates": micro.fewer(preset, RATES)}
     with progress.names("runs", None) as tell:
-        arms = byte_arms(bench, {"searched": scheme}, preset.seeds, progress=tell, **asked)
+        arms = byte_arms(bench, schemes, preset.seeds, progress=tell, **asked)
     by_label, rows = {a.label: a for a in arms}, []
     for line in figures.extra_bytes(arms).lines:
         for p in line.points:

@@ -1,4 +1,4 @@
-"""Accuracy against SRAM beyond the head's own: the last k biases, the last k layers, and a searched scheme."""
+"""Accuracy against SRAM beyond the head's own: the last k biases, the last k layers, and sparse schemes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workbench.bench import Bench
 
 METHOD = "int8-training"
-BIASES, LAYERS, SPARSE = "last k biases", "last k layers", "searched scheme"
+BIASES, LAYERS, SPARSE = "last k biases", "last k layers", "sparse scheme"
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  #: the grid of every arm
 
 
