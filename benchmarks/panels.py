@@ -194,7 +194,7 @@ def page(stored: dict[str, Any]) -> list[str]:
     host = ", ".join(f"{n} {v}" for n, v in stored["host"].items())
     lines = ["# Panels: time to redraw, time to cancel, bytes", "", text[0], "", "Written by", ""]
     lines += ["```", text[2].strip(), "```", "", *text[4:], ""]
-    lines += [f"Host: {host}; {stored['drawing'][0]['browser']}; {stored['when']}, while other jobs ran. All measured."]
+    lines += [f"Host: {host}; {stored['drawing'][0]['browser']}; {stored['when']}. All measured."]
     lines += ["", "## From the hand to the drawing", "", *timed(stored["drawing"], "drawing")]
     lines += ["", "## From *Cancel* to the stored record", ""]
     lines += timed(stored["cancel"], "cancel", ("median step, ms", "step_ms"))

@@ -43,7 +43,7 @@ def _gather(value: Any, found: list[Tensor]) -> None:
                 found.append(item)
             elif item.__class__ not in _PLAIN:
                 _gather(item, found)
-    elif isinstance(value, dict | Mapping):
+    elif isinstance(value, Mapping):
         for item in value.values():
             _gather(item, found)
 
