@@ -19,7 +19,7 @@ make faults        # OMP_NUM_THREADS=1 python benchmarks/reliability.py
 ```
 
 or, for one row, by the command beside it; the same experiments at a small size are part of `make test` (R1 and R11:
-of `make slow`). A row that was run at less
+of `make slow`), where seconds are counted and not judged. A row that was run at less
 than the full size says so in the second table. *Control* is a deliberately weakened variant that must miss
 the target: where one passed, the test would see nothing, and the command fails. Peers ran in the same harness on the
 same machine, at the versions installed. A kill is `SIGKILL` at a random moment, which proves the death of a process,

@@ -69,7 +69,7 @@ def test_the_linter_would_notice(tmp_path: Path) -> None:
     )
     environment = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        [tool, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment
+        [tool, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, timeout=180, env=environment
     )
     assert done.returncode == 1
     assert "workbench.core is not allowed to import workbench.records" in done.stdout

@@ -41,10 +41,11 @@ Arm = Callable[[Setting], Figures]
 
 @dataclass(frozen=True)
 class Experiment:
-    """``met`` decides from the figures of an arm. It must be true of ``ours`` and false of every control.
+    """``met`` and ``in_time`` decide from an arm's figures: both must hold of ``ours``, one must fail of every control.
 
-    ``short`` and ``long`` are sizes, ``seconds`` about what the short one takes. A target that has no weaker variant
-    worth running names a peer as its control.
+    ``in_time`` holds the limits of seconds. A short run counts them and does not judge ours by them, as it shares its
+    machine with whatever else runs there. ``short`` and ``long`` are sizes, ``seconds`` about what the short one takes.
+    A target that has no weaker variant worth running names a peer as its control.
     """
 
     name: str
@@ -57,7 +58,12 @@ class Experiment:
     met: Callable[[Figures], bool]
     controls: Mapping[str, Arm]
     peers: Mapping[str, Arm] = field(default_factory=dict)
+    in_time: Callable[[Figures], bool] = lambda figures: True
     note: str = ""
+
+    def holds(self, figures: Figures) -> bool:
+        """Whether the whole target is met, its limits of seconds too."""
+        return self.met(figures) and self.in_time(figures)
 
 
 @dataclass(frozen=True)
@@ -93,9 +99,9 @@ def conduct(experiment: Experiment, *, seed: int, long: bool, peers: bool = Fals
     controls = {name: _in_folder(arm, size, seed, long) for name, arm in experiment.controls.items()}
     return Outcome(
         figures,
-        experiment.met(figures),
+        experiment.holds(figures) if long else experiment.met(figures),
         controls,
-        bool(controls) and not any(experiment.met(c) for c in controls.values()),
+        bool(controls) and not any(experiment.holds(c) for c in controls.values()),
         peers_of(experiment, seed=seed, long=long) if peers else {},
         time.monotonic() - started,
     )

@@ -112,8 +112,8 @@ EXPERIMENT = Experiment(
     short=3_000,
     long=100_000,
     ours=ours,
-    met=lambda f: f["listing s"] <= 1 and f.get("first page s", 0) <= 1 and f["resume scan s"] <= 2
-    and f["peak memory MB"] <= 300 and f["done"] == f["runs"],
+    met=lambda f: f["peak memory MB"] <= 300 and f["done"] == f["runs"],
+    in_time=lambda f: f["listing s"] <= 1 and f.get("first page s", 0) <= 1 and f["resume scan s"] <= 2,
     controls={"a listing that reads the records": reading_records},
     peers={"Optuna, SQLite, a twentieth of the runs": optuna_sqlite},
     note="*first page* is the newest 40 with imports; *listing* is every run with its checksum verified. Seconds are "

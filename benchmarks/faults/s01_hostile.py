@@ -316,9 +316,9 @@ EXPERIMENT = Experiment(
     long=1,
     ours=ours,
     met=lambda f: (
-        f["cases"] >= 120
-        and not any(f[n] for n in ("executed", "written outside", "slower than 5 s", "accepted", "other ends"))
+        f["cases"] >= 120 and not any(f[n] for n in ("executed", "written outside", "accepted", "other ends"))
     ),
+    in_time=lambda f: not f["slower than 5 s"],
     controls={"torch.load(weights_only=False) on the checkpoints": trusting},
     peers={"papermill": papermill},
 )

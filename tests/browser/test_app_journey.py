@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 def answered(url):
     try:
-        with urllib.request.urlopen(url, timeout=60) as reply:
+        with urllib.request.urlopen(url, timeout=180) as reply:
             return reply.status, reply.url
     except urllib.error.HTTPError as error:
         return error.code, url

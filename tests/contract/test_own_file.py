@@ -67,7 +67,7 @@ def test_a_loaded_file_is_known_here_and_in_processes_started_later(written):
     assert "own-head" in methods and methods.files == {"own-head": path}
     done = subprocess.run(
         [sys.executable, "-c", "from workbench.cli import main; main()", "methods", "--json"],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert "own-head" in {m["name"] for m in json.loads(done.stdout)}, done.stderr
 

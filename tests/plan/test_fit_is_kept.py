@@ -32,7 +32,7 @@ def test_a_second_fit_needs_neither_torch_nor_another_trace(board):
     first = fit(cases, board, budget, tier=Tier.FAKE, patience=600)
     assert {one.fits for one in first} >= {"fits if"}
     words = [sys.executable, "-W", "ignore", "-c", AGAIN, str(budget)]
-    second = subprocess.run(words, capture_output=True, text=True, env=os.environ, timeout=60)
+    second = subprocess.run(words, capture_output=True, text=True, env=os.environ, timeout=180)
     assert second.returncode == 0, second.stderr
     assert second.stdout.splitlines() == [f"{o.method} {o.fits} {[c.sentence for c in o.changes]}" for o in first]
 
@@ -54,7 +54,7 @@ def test_a_second_plan_builds_no_model_to_count_its_blocks(board):
     budget = case.predict(Tier.FAKE).peak - 1
     first = plan(case, board, budget, tier=Tier.FAKE)
     words = [sys.executable, "-W", "ignore", "-c", PLANNED, str(budget)]
-    second = subprocess.run(words, capture_output=True, text=True, env=os.environ, timeout=60)
+    second = subprocess.run(words, capture_output=True, text=True, env=os.environ, timeout=180)
     assert second.returncode == 0, second.stderr
     assert second.stdout.strip() == f"{first.case.settings} {first.case.batch}"
 

@@ -88,7 +88,7 @@ def test_the_kernel_of_a_report_knows_how_answers_are_shown(tmp_path):
     client.start_channels()
     try:
         client.wait_for_ready(60)
-        client.execute_interactive("assert 1\nassert 2", output_hook=lambda m: said.append(m["content"]), timeout=60)
+        client.execute_interactive("assert 1\nassert 2", output_hook=lambda m: said.append(m["content"]), timeout=180)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

@@ -22,7 +22,7 @@ def client():
     manager.start_kernel()
     client = manager.client()
     client.start_channels()
-    client.wait_for_ready(timeout=60)
+    client.wait_for_ready(timeout=180)
     yield client
     client.stop_channels()
     manager.shutdown_kernel(now=True)
@@ -31,7 +31,7 @@ def client():
 def updates(client):
     """Each ``info`` that reaches the front end, as it comes."""
     while True:
-        message = client.get_iopub_msg(timeout=60)
+        message = client.get_iopub_msg(timeout=180)
         content = message["content"]
         if message["header"]["msg_type"] == "comm_msg" and content["data"].get("method") == "update":
             info = content["data"]["state"].get("info")
@@ -46,7 +46,7 @@ def ask(client, comm, what):
 
 def said(client, code):
     """What an expression is, asked of the kernel."""
-    reply = client.execute_interactive("", user_expressions={"it": code}, timeout=60, output_hook=lambda _: None)
+    reply = client.execute_interactive("", user_expressions={"it": code}, timeout=180, output_hook=lambda _: None)
     return reply["content"]["user_expressions"]["it"]["data"]["text/plain"]
 
 

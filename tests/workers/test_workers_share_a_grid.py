@@ -78,9 +78,9 @@ def test_processes_that_claim_at_once_never_take_the_same_cell(tmp_path: Path) -
     claimers = [context.Process(target=_claims, args=(url, keys, begin, taken), daemon=True) for _ in range(4)]
     for claimer in claimers:
         claimer.start()
-    assert [taken.get(timeout=60) for _ in claimers] == ["ready"] * 4
+    assert [taken.get(timeout=180) for _ in claimers] == ["ready"] * 4
     begin.set()
-    found = [taken.get(timeout=60) for _ in range(4 * len(keys))]
+    found = [taken.get(timeout=180) for _ in range(4 * len(keys))]
     assert sorted(key for key in found if key) == list(keys)
 
 
@@ -193,7 +193,7 @@ def test_ctrl_c_at_the_command_ends_it_resumable(tmp_path: Path) -> None:
     while not RunStore(tmp_path).lines() and started.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     started.send_signal(signal.SIGINT)
-    _, said = started.communicate(timeout=60)
+    _, said = started.communicate(timeout=180)
     assert started.returncode == 5 and "the same command resumes" in said, said
     done = {line.id for line in RunStore(tmp_path).lines() if line.state == State.DONE}
     assert done
