@@ -61,13 +61,13 @@ class RunsMissing(Panel, Placed):
             QUEUE.put(self._work)
 
     def cancel(self) -> None:
-        """Stop after the step under way; finished runs are kept, and the button goes on where it stopped."""
+        """Stop; finished runs are kept, and the button goes on where it stopped."""
         with self._changing:
             self._cancel.set()
             if QUEUE.withdraw(self._work):
                 self._end("")
             elif not self._over.is_set():
-                self._show("Stopping after the step under way.")
+                self._show("Stopping.")
 
     def wait(self) -> Any:
         """Run what is missing and return the whole grid; an interrupt cancels.

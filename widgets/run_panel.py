@@ -91,7 +91,7 @@ class RunPanel(RunView, Placed):
             QUEUE.put(self._job)
 
     def cancel(self) -> None:
-        """Stop after the step under way and keep what was done; the panel says so at once."""
+        """Stop and keep the steps done; the panel says so at once."""
         with self._changing:
             if self._job is None or self.figure.over:
                 return

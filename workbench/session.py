@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from statistics import median
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.case import Case
@@ -18,10 +16,10 @@ from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, Resour
 from workbench.core.profile import Category, MemoryProfile
 from workbench.core.schedule import Schedule
 from workbench.core.seeds import derive
-from workbench.core.units import format_size
+from workbench.core.stopping import Stopped, check, heeding
 from workbench.plan.refusal import SECONDS, passes, with_ways, with_ways_out
-from workbench.records.growth import growth
-from workbench.records.schema import Quantity, RunRecord, State, StepRecord
+from workbench.records.schema import RunRecord, State, StepRecord
+from workbench.results import broken, results
 from workbench.tasks.base import Sizes
 
 if TYPE_CHECKING:
@@ -96,7 +94,8 @@ class Session:
         self.training = case.step(self.model)
 
     def steps(self) -> Iterator[StepRecord]:
-        """Train; yields one record per step. Stops early, with what was learned kept, when cancelled.
+        """Train; yields one record per step. Stops early, with the steps done kept, when cancelled: within a step
+        that can be given up, else after it.
 
         Steps that a checkpoint has behind it are yielded again as they were. Before the very first the step itself
         is measured on its batch and everything put back. Raises ``BudgetExceeded``, with ways out, before the
@@ -112,6 +111,7 @@ class Session:
         from workbench.lens.estimate_angles import estimate_angles
         from workbench.lens.layers import layer_norms
         from workbench.memory.guard import guard
+        from workbench.memory.interrupt import Interrupt
         from workbench.memory.measure import measure
         from workbench.memory.snapshot import Snapshot
         from workbench.predictions import recent_log
@@ -121,14 +121,17 @@ class Session:
         norm_every = max(NORM_EVERY_WITH_ARENA if self.arena else 2, self.total // NORM_STEPS)
         due = norm_every * max(1, round(self.total / norm_every / self.cosines)) if self.cosines else 0
         # The caller's random state is its own.
-        with own_randomness(derive(self.seed, "noise")), self._planned() as planned, self.checkpoints.of(self) as kept:
+        with (
+            own_randomness(derive(self.seed, "noise")), self._planned() as planned, self.checkpoints.of(self) as kept,
+            Interrupt(self.cancel) as interrupt,
+        ):  # fmt: skip
             yield from kept
             told: dict[Category, int] = {}
             for index, micro in enumerate(self._batches(len(kept)), len(kept)):
                 if self.cancel.is_set():
                     return
                 if index == 0:
-                    with Snapshot(self.training):
+                    with interrupt.anywhere(), Snapshot(self.training):
                         self.measured = measure(self.training, micro, budget=self.budget, log=log)
                 lr = self.case.config.lr * self.schedule.factor(index, self.total)
                 self.training.set_lr(lr)
@@ -137,7 +140,7 @@ class Session:
                 angles = estimate_angles(self.case, self.training, micro) if due and index % due == 0 else None
                 self.training.observer = angles.beside(norms) if norms and angles else norms
                 started = time.perf_counter()
-                with guard(limit, self.training, micro, log=log) as guarded:
+                with guard(limit, self.training, micro, log=log) as guarded, interrupt.of(self.training):
                     perform = planned if norms is None else self.training
                     loss = float(perform(micro, seed=derive(self.seed, "step", index)))
                 seconds = time.perf_counter() - started
@@ -191,9 +194,7 @@ def run(
     A budget the prediction already passes is not tried: the record's state says refused and why. Bad input
     is raised, never recorded.
     """
-    from workbench.devices import get as find_device
     from workbench.environment import environment, new_id, now
-    from workbench.plan.verdict import on_device
 
     started = time.monotonic()
     case = session.case
@@ -216,7 +217,26 @@ def run(
     )
     if case.spec.cost_only:
         raise ResourceMissing(f"{case.model_name} ships as shapes only; it can be predicted but not trained here")
+    try:
+        with heeding(session.cancel):
+            record = _made_ready(session, record, predict)
+    except Stopped:
+        return replace(record, state=State.CANCELLED, reason="cancelled before its first step")
+    if _passes(record) and session.patience:
+        return with_ways(record, case, session.patience, session.cancel)
+    if record.state is not State.RUNNING:
+        return record
+    return replace(_train(session, record, on_step), seconds=time.monotonic() - started)
+
+
+def _made_ready(session: Session, record: RunRecord, predict: bool) -> RunRecord:
+    """The record with its prediction; no longer running where the run ends before its first step."""
+    from workbench.devices import get as find_device
+    from workbench.plan.verdict import on_device
+
+    case = session.case
     session.load()
+    check()
     if case.config.executor == "auto":
         from workbench.races import raced
 
@@ -224,23 +244,29 @@ def run(
     try:
         if predict:
             record = replace(record, predicted=_prediction(case))
-            seconds, joules = on_device(case, find_device(device))
+            seconds, joules = on_device(case, find_device(record.device))
             found = {"device_step_time": seconds, "device_step_energy": joules}
             record = replace(record, **{name: q for name, q in found.items() if q.value is not None})
-            if session.budget is not None and record.predicted and record.predicted.peak > session.budget:
-                refused = replace(record, state=State.REFUSED, reason=passes(record.predicted, session.budget))
-                return with_ways(refused, case, session.patience, session.cancel) if session.patience else refused
+            if record.predicted and _passes(record):
+                return replace(record, state=State.REFUSED, reason=passes(record.predicted, session.budget))
+        check()
         session.prepare()
+        check()
     except Incompatible as error:
         if error.field != "method":
             raise
         return replace(record, state=State.REFUSED, reason=error.reason)
     except (RuntimeError, MemoryError) as error:
-        state, reason = _broken(error, begun=False)
+        state, reason = broken(error, begun=False)
         if state is not State.OUT_OF_MEMORY:
             raise
         return replace(record, state=state, reason=reason)
-    return replace(_train(session, record, on_step), seconds=time.monotonic() - started)
+    return record
+
+
+def _passes(record: RunRecord) -> bool:
+    """Whether what is predicted passes the budget."""
+    return record.budget is not None and record.predicted is not None and record.predicted.peak > record.budget
 
 
 def _prediction(case: Case) -> MemoryProfile | None:
@@ -253,10 +279,18 @@ def _prediction(case: Case) -> MemoryProfile | None:
         return None
 
 
+def _score(session: Session) -> Metrics:
+    """Evaluating takes longer than whoever cancels wants to wait, so it is given up as well."""
+    from workbench.memory.interrupt import Interrupt
+
+    with Interrupt(session.cancel) as interrupt, interrupt.anywhere():
+        return session.score()
+
+
 def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRecord:
     before = session.score() if session.evaluate_before else None
     steps: list[StepRecord] = []
-    state, reason = State.DONE, ""
+    scored, state, reason = None, State.DONE, ""
     try:
         for step in session.steps():
             steps.append(step)
@@ -269,51 +303,12 @@ def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRe
     except FloatingPointError as error:
         state, reason = State.DIVERGED, str(error)
     except (RuntimeError, MemoryError) as error:
-        state, reason = _broken(error, begun=bool(steps))
+        state, reason = broken(error, begun=bool(steps))
     if session.cancel.is_set() and len(steps) < session.total:
         state, reason = State.CANCELLED, f"cancelled after {len(steps)} of {session.total} steps"
-    # Evaluating takes longer than whoever cancelled wants to wait; the steps done are kept.
-    scored = session.score() if state is State.DONE and steps else None
-    return replace(record, state=state, reason=reason, **_results(session, steps, scored, before))
-
-
-def _broken(error: RuntimeError | MemoryError, *, begun: bool) -> tuple[State, str]:
-    """What an error from inside a library means for a run: it ends the run, not the sweep it belongs to."""
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        asked = re.search(r"allocate (\d+) bytes", str(error))
-        size = f" for {format_size(int(asked[1]))} more" if asked else ""
-        return State.OUT_OF_MEMORY, f"this machine had no memory left{size}; the budget allows more than it has free"
-    # A tuner that breaks before its first step has trained nothing, so that is a refusal, in the tuner's own words.
-    return State.FAILED if begun else State.REFUSED, f"{type(error).__name__}: {error}".splitlines()[0][:300]
-
-
-def _results(
-    session: Session, steps: list[StepRecord], scored: Metrics | None, before: Metrics | None
-) -> dict[str, Any]:
-    from workbench.adapters.tensor_file import file_bytes
-    from workbench.lens.layers import layer_names
-
-    plain = [s.seconds for i, s in enumerate(steps) if i > 1 and not s.layer_norms]
-    return {
-        "planned_steps": session.total,
-        "steps": tuple(steps),
-        "measured": session.measured,
-        "arena": session.arena_use,
-        "notes": (*session.checkpoints.notes, *growth(steps, session.measured)),
-        "step_time": Quantity(median(plain), "measured", "median of the steps without instruments") if plain else None,
-        "trainable": sum(getattr(p, "stands_for", p.numel()) for p in session.training.parameters),
-        "parameters": sum(p.numel() for p in session.model.parameters()),
-        "layers": tuple(dict.fromkeys(layer_names(session.model).values())),
-        "choices": tuple(choice.to_dict() for choice in getattr(session.training.parts.estimator, "choices", ())),
-        "adapter_bytes": file_bytes(session.case.method.adapter_state(session.model)),
-        "score": asdict(scored) if scored is not None else {},
-        "score_before": asdict(before) if before is not None else {},
-        "data": {
-            "hash": session.data.hash,
-            "split": session.data.split,
-            "loss mask": session.data.mask_id,
-            "train": len(session.data.train),
-            "test": len(session.data.test),
-            "split seed": session.split_seed,
-        },
-    }
+    try:
+        scored = _score(session) if state is State.DONE and steps else None
+    except Stopped:
+        session.checkpoints.keep(session)
+        state, reason = State.CANCELLED, f"cancelled after all {session.total} steps, before the result was scored"
+    return replace(record, state=state, reason=reason, **results(session, steps, scored, before))

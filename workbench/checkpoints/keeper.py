@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from workbench.core.errors import ResourceMissing
 from workbench.core.profile import MemoryProfile
+from workbench.core.stopping import Stopped
 from workbench.core.units import format_size
 from workbench.records.schema import StepRecord
 from workbench.records.sealed import Damaged, clear_orphans, remove, sealing, set_aside, unsealed
@@ -52,19 +53,19 @@ class Checkpoints:
         """Put the last good state into a prepared session and give the steps behind it; none when there is none.
 
         A damaged state is set aside and said; the one before it is used. When the context is left by a cancelled
-        session, its state is kept.
+        session, its state is kept: that of its last whole step, when it gave one up.
         """
         if self.folder is None:
-            yield ()
+            with suppress(Stopped):
+                yield ()
             return
         try:
-            yield self._begin(session, self.folder)
+            with suppress(Stopped):
+                yield self._begin(session, self.folder)
             if session.cancel.is_set():
                 self.save(session)
         finally:
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
+            self._released()
 
     def _begin(self, session: Session, folder: Path) -> tuple[StepRecord, ...]:
         from workbench.checkpoints import content
@@ -118,15 +119,22 @@ class Checkpoints:
         for old in _sealed(self.folder)[:-KEPT]:
             remove(old)
 
+    def keep(self, session: Session) -> None:
+        """Keep the state of a session that is over but has no result yet."""
+        if self.folder is None or not self._locked(self.folder):
+            return
+        try:
+            self.save(session)
+        finally:
+            self._released()
+
     def discard(self) -> None:
         """Forget the run's checkpoints: its result is in the store."""
         if self.folder is None or not self.folder.is_dir() or not self._locked(self.folder):
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         Path(f"{self.folder}.lock").unlink(missing_ok=True)
-        assert self._lock is not None
-        self._lock.release()
-        self._lock = None
+        self._released()
 
     def _locked(self, folder: Path) -> bool:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -137,6 +145,11 @@ class Checkpoints:
             return False
         self._lock = lock
         return True
+
+    def _released(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _verified(self, kept: Path) -> dict[str, Any] | None:
         try:

@@ -30,14 +30,14 @@ def add_to(app: typer.Typer) -> None:
 
 @contextmanager
 def cancelling() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or TERM sets: the step under way is finished and kept. A second one leaves at once."""
+    """An event that Ctrl-C or TERM sets: the run ends soon, its whole steps are kept. A second one leaves at once."""
     event = threading.Event()
 
     def stop(number: int, _: Any) -> None:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
-        note("pintpot: finishing the present step; press Ctrl-C again to leave at once")
+        note("pintpot: stopping, the steps done are kept; press Ctrl-C again to leave at once")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -28,7 +28,7 @@ STAGES = {
     "queued": "waiting until the run before it is over",
     "preparing": "reading the data, predicting, and measuring the first step",
     "running": "training",
-    "cancelling": "stopping after the step under way; what was done is kept",
+    "cancelling": "stopping; the steps done are kept",
 }
 #: What the end of a run means, for whoever does not know the word.
 ENDS = {

@@ -42,9 +42,19 @@ def _library() -> ctypes.PyDLL | str:
         library = ctypes.PyDLL(str(compiled(_SOURCE)))
     except (ResourceMissing, OSError) as error:
         return str(error)
-    for name in ("live", "peak", "count", "limit", "refusals", "open_window", "window_peak", "recorded"):
+    for name in (
+        "live",
+        "peak",
+        "count",
+        "limit",
+        "refusals",
+        "open_window",
+        "window_peak",
+        "recorded",
+        "interruptible",
+    ):
         getattr(library, f"ledger_{name}").restype = ctypes.c_int64
-    for name in ("set_peak", "set_limit"):
+    for name in ("set_peak", "set_limit", "interrupt", "interruptible"):
         getattr(library, f"ledger_{name}").argtypes = [ctypes.c_int64]
     library.ledger_recorded.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     numbers = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
@@ -137,6 +147,35 @@ def counting(budget: int | None = None) -> Iterator[Counting]:
         library.ledger_set_limit(outer_limit)
         count._close()
         library.ledger_set_peak(max(outer_peak, int(library.ledger_peak())))
+
+
+@contextmanager
+def interruptible(number: int) -> Iterator[None]:
+    """Inside, an allocation of this thread raises ``RuntimeError`` once :func:`interrupt` has called ``number``.
+
+    Does nothing where the ledger is not available.
+    """
+    library = _library()
+    if isinstance(library, str):
+        yield
+        return
+    outer = library.ledger_interruptible(number)
+    try:
+        yield
+    finally:
+        library.ledger_interruptible(outer)
+
+
+def uninterruptible() -> None:
+    """Let this thread go on until the context that made it interruptible is left."""
+    library = _library()
+    if not isinstance(library, str):
+        library.ledger_interruptible(0)
+
+
+def interrupt(number: int) -> None:
+    """End what the thread with this number does; any thread may call it, and the last number called counts."""
+    loaded().ledger_interrupt(number)
 
 
 class Window:

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.core import attribution
 from workbench.core.profile import Category, Phase
+from workbench.core.stopping import check
 from workbench.memory.events import Allocation, EventLog, categories_of
 from workbench.memory.labels import label_gradients, label_model, label_optimizer
 from workbench.memory.ledger import Refusal
@@ -133,6 +134,7 @@ class Tracker(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace in ("prim", "profiler"):  # a question about a fake tensor, a mark for a profiler
             return func(*args, **kwargs)
+        check()
         refuse_bare_numbers(func, args)
         if self._pending is not None:
             self._find_saved_scalar()

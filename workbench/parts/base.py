@@ -61,7 +61,11 @@ class Estimator(Protocol):
     """Where the gradient comes from."""
 
     uses_backward: ClassVar[bool]
-    """Whether autograd saves tensors for a backward pass; levers on saved tensors ask."""
+    """Whether autograd saves tensors for a backward pass; levers on saved tensors ask.
+
+    An estimator that changes nothing but through the step's updates may say so with ``gives_up = True``: a step of its
+    is then given up in its middle when the run is cancelled.
+    """
 
     def prepare(self, model: nn.Module) -> None:
         """Change the model once before training (recompute wrappers, hooks); called after ``encode``."""
@@ -167,6 +171,8 @@ class TrainingStep:
     """Parameters whose update the present step has applied so far."""
     _optimizers: dict[int, torch.optim.Optimizer] = field(init=False, default_factory=dict)
     batches: Sequence[dict[str, Tensor]] = field(init=False, default=())
+    committing: Callable[[], None] | None = field(init=False, default=None)
+    """Called before each update: from the first on, a step is done as a whole."""
 
     def __post_init__(self) -> None:
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -237,6 +243,8 @@ class TrainingStep:
         return total
 
     def update(self) -> None:
+        if self.committing is not None:
+            self.committing()
         if self.observer is not None:
             for parameter in self.parameters:
                 self.observer(parameter)
@@ -246,6 +254,8 @@ class TrainingStep:
             optimizer.zero_grad(set_to_none=True)
 
     def update_one(self, parameter: nn.Parameter) -> None:
+        if self.committing is not None:
+            self.committing()
         if self.observer is not None:
             self.observer(parameter)
         optimizer = self.optimizer_of(parameter)
@@ -265,6 +275,8 @@ class TrainingStep:
     def update_from(self, parameter: nn.Parameter, gradient: Tensor) -> None:
         import torch
 
+        if self.committing is not None:
+            self.committing()
         rule, optimizer = self.parts.optimizer, self.optimizer_of(parameter)
         if gradient.stride() != parameter.stride():  # as autograd does: kernels go through both in one order
             gradient = torch.empty_like(parameter).copy_(gradient)

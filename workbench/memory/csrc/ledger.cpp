@@ -71,6 +71,11 @@ std::atomic<int64_t> live{0}, peak{0}, window_peak{0}, count{0}, limit{kUnlimite
 std::atomic<int64_t> refused_asked{0}, refused_live{0}, refused_limit{0}, refusals{0};
 std::atomic<bool> recording{false}, record_everyone{true};
 thread_local bool stepping = false, records = false;
+
+// A thread that says under which number it may be interrupted is, at its next allocation, once that number is called.
+std::atomic<int64_t> interrupted{0};
+thread_local int64_t interruptible = 0;
+
 Arena arena;
 std::mutex record_mutex;
 std::vector<Event> record;
@@ -151,6 +156,9 @@ struct Ledger final : c10::Allocator {
   c10::DataPtr allocate(size_t n) override {
     const c10::Device cpu(c10::DeviceType::CPU);
     if (n == 0) return {nullptr, nullptr, &release, cpu};
+    if (interruptible != 0 && interruptible == interrupted.load(std::memory_order_relaxed)) {
+      TORCH_CHECK(false, "given up: whoever waited for this has cancelled");
+    }
     const int64_t size = static_cast<int64_t>(n);
     const int64_t now = live.fetch_add(size) + size;
     const int64_t allowed = limit.load(std::memory_order_relaxed);
@@ -246,6 +254,15 @@ void ledger_refusal(int64_t* out) {
   out[0] = refused_asked;
   out[1] = refused_live;
   out[2] = refused_limit;
+}
+
+void ledger_interrupt(int64_t number) { interrupted = number; }
+
+// The number under which the calling thread may be interrupted from now on, 0 for none; gives the one before.
+int64_t ledger_interruptible(int64_t number) {
+  const int64_t before = interruptible;
+  interruptible = number;
+  return before;
 }
 
 // 0: stop, 1: every thread, 2: the calling thread only.

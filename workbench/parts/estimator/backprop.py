@@ -18,6 +18,7 @@ class Backprop:
     """Forward, backward, update; gradients of micro-batches accumulate."""
 
     uses_backward: ClassVar[bool] = True
+    gives_up: ClassVar[bool] = True
 
     def prepare(self, model: nn.Module) -> None:
         """Nothing to change."""

@@ -23,6 +23,7 @@ class UpdateInBackward:
     """
 
     uses_backward: ClassVar[bool] = True
+    gives_up: ClassVar[bool] = True
 
     def prepare(self, model: nn.Module) -> None:
         """Hooks are put on per step, so that the model stays clean."""
