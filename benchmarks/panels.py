@@ -6,9 +6,10 @@
 of a slider, toggle or choice until the browser has laid the new drawing out; painting comes with the next frame and is
 not in them. All events are gone through three times and the fastest of each is kept, as other jobs share the machine.
 The fit explorer shows every method on tiny-bert, from sizes of the library; what the other panels show is invented,
-since only the drawing is timed. *Cancel*: a real training, stopped at moments spread over a step, from the request
-until its record is stored and given back; the step under way ends first, so it stands beside. *Sizes*: browser modules
-as they are shipped, and the pages in `reports/example`.
+since only the drawing is timed. *Cancel*: a real training from the request until its record is stored and given back,
+stopped at moments spread over what is named: a step (which is given up unless it has begun to update; how long it takes
+stands beside), the scoring of the result, and the seconds before the first step, whose prediction is new each time.
+*Sizes*: browser modules as they are shipped, and the pages in `reports/example`.
 """
 
 from __future__ import annotations
@@ -143,41 +144,67 @@ def summary(label: str, milliseconds: list[float]) -> dict[str, Any]:
     return {"what": label, "median_ms": typical, "worst_ms": worst, "times": len(milliseconds)}
 
 
-#: Trainings that are cancelled, as task, model, method and settings of the bench.
-TRAININGS = (("digits", "tiny-cnn", "full", {"epochs": 50}), ("movie-sentiment", "minilm", "lora", {"epochs": 5}))
+#: Trainings that are cancelled, as task, model, method and how much is trained and scored.
+TRAININGS = (
+    ("digits", "tiny-cnn", "full", {"steps": 40}),
+    ("movie-sentiment", "minilm", "lora", {"steps": 8, "test": 2000}),
+    ("movie-sentiment", "minilm", "full", {"steps": 8, "test": 2000}),
+    ("movie-sentiment", "minilm", "mezo", {"steps": 8, "test": 2000}),
+)
+IN_A_STEP, SCORING, BEFORE = "in a step", "while it is scored", "before the first step"
+SECONDS = {SCORING: 1.0, BEFORE: 4.0}  #: over which moments are spread, where they are not over a step
 
 
 def cancelling(quick: bool, repeats: int) -> list[dict[str, Any]]:
-    """Milliseconds from asking until the record lies in a store of its own; asked ever later in a step."""
-    import workbench as wb
-
+    """Milliseconds from asking until the record lies in a store of its own, for every training and moment."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PINTPOT_RUNS"] = folder
-        for task, model, method, sizes in TRAININGS[: 1 if quick else None]:
-            bench = wb.open(task, model, budget="4GiB", batch=16, **sizes)
-            spent, steps = list[float](), list[float]()
-            for seed in range(repeats):
-                cancel, asked = threading.Event(), list[float]()
-
-                def ask(cancel: threading.Event = cancel, asked: list[float] = asked) -> None:
-                    asked.append(time.perf_counter())
-                    cancel.set()
-
-                def observe(progress: Any, seed: int = seed, ask: Any = ask, seen: list[float] = steps) -> None:
-                    if progress.step is not None and progress.step.step == 3:
-                        seen.append(progress.step.seconds)
-                        threading.Timer(progress.step.seconds * seed / repeats, ask).start()
-
-                with suppress(Interrupted):
-                    bench.run(method, seed, observe=observe, cancel=cancel)
-                spent.append(1e3 * (time.perf_counter() - asked[0]))
-                kept = [r for r in bench.store.records() if (r.model, r.seed) == (model, seed)]
-                if [r.state for r in kept] != [State.CANCELLED] or not kept[0].steps:
-                    raise SystemExit(f"{model}, seed {seed}: not kept as cancelled: {[r.state for r in kept]}")
-            row = summary(f"{method} on {model}, batch 16", spent)
-            rows.append({**row, "step_ms": round(1e3 * median(steps), 1)})
+        for training in TRAININGS[: 2 if quick else None]:
+            for moment in (IN_A_STEP, SCORING, BEFORE):
+                if moment != IN_A_STEP and training is not TRAININGS[1]:
+                    continue  # what comes before and after the steps differs little between methods
+                found = [cancelled(training, moment, number, repeats) for number in range(repeats)]
+                _, model, method, _ = training
+                row = summary(f"{method} on {model}, batch 16, {moment}", [spent for spent, _ in found])
+                rows.append({**row, "step_ms": round(1e3 * median(step for _, step in found), 1)})
     return rows
+
+
+def cancelled(training: tuple[Any, ...], moment: str, number: int, repeats: int) -> tuple[float, float]:
+    """Milliseconds of one cancelled run, and seconds of its third step (0 where it had none)."""
+    import workbench as wb
+
+    task, model, method, sizes = training
+    bench = wb.open(task, model, budget="4GiB", batch=16 + (number if moment == BEFORE else 0), **sizes)
+    cancel, asked, steps = threading.Event(), list[float](), [0.0]
+
+    def ask() -> None:
+        asked.append(time.perf_counter())
+        cancel.set()
+
+    def later(seconds: float) -> None:
+        threading.Timer(seconds * (number + 0.5) / repeats, ask).start()
+
+    def observe(progress: Any) -> None:
+        if progress.step is None:
+            return
+        if progress.step.step == 3:
+            steps[0] = progress.step.seconds
+            if moment == IN_A_STEP:
+                later(steps[0])
+        if progress.step.step == progress.planned - 1 and moment == SCORING:
+            later(SECONDS[SCORING])
+
+    if moment == BEFORE:
+        later(SECONDS[BEFORE])
+    with suppress(Interrupted):
+        bench.run(method, 1000 * repeats + number, observe=observe, cancel=cancel)
+    spent = 1e3 * (time.perf_counter() - asked[0])
+    kept = next(bench.store.records())
+    if kept.state is not State.CANCELLED or bool(kept.steps) is (moment == BEFORE):
+        raise SystemExit(f"{model}, {method}, {moment}, {number}: not kept as cancelled: {kept.state}, {kept.reason}")
+    return spent, steps[0]
 
 
 def sizes() -> list[dict[str, Any]]:
