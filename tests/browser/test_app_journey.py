@@ -10,6 +10,12 @@ from test_lab_journey import CANCEL, MOVE
 
 pytestmark = pytest.mark.browser
 
+#: How bright the page and a panel's words are, 0 to 255: the mean of red, green and blue.
+SHADES = """(panel) => {
+  const bright = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0) / 3;
+  return { paper: bright(getComputedStyle(document.body).backgroundColor), ink: bright(getComputedStyle(panel).color) };
+}"""
+
 
 def answered(url):
     try:
@@ -48,6 +54,13 @@ def test_a_notebook_as_a_page_of_panels(journeying, tmp_path, record_property):
         assert page.locator("text=widgets.run").count() == 0, "no code"
         assert page.locator("h1").count() == 1
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
+        seen = {}
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function(f"document.body.dataset.jpThemeLight === '{str(scheme == 'light').lower()}'")
+            seen[scheme] = watched.evaluate(SHADES)
+        assert seen["light"]["paper"] > 200 > 100 > seen["light"]["ink"], seen
+        assert seen["dark"]["ink"] > 200 > 100 > seen["dark"]["paper"], seen
         assert journeying.beyond(server.port) == []
         assert [c for c in journeying.complaints if "shared" not in c] == []
         assert len(server.kernels()) == 1
