@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,9 @@ def part_arms(preset: micro.Preset) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def part_ratios(preset: micro.Preset) -> dict[str, str]:
-    """How large each weight is beside its gradient, drawn."""
-    info = figures.norm_ratios(norm_ratios(micro.bench_for(preset, DEVICE)))
-    report.charts.draw(info, "microcontroller-ratios")
-    return {"alt": info.alt, "caption": info.caption}
+def part_ratios(preset: micro.Preset) -> dict[str, Any]:
+    """How large each weight is beside its gradient, by layer, of each curve."""
+    return {"curves": [asdict(curve) for curve in norm_ratios(micro.bench_for(preset, DEVICE))]}
 
 
 def part_gains(preset: micro.Preset) -> dict[str, Any]:

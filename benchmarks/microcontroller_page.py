@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import lean_charts as charts
+from microcontroller_drawings import bytes_info, drawings, ratios_info
 
 from workbench.core.units import format_size
-from workbench.figures.extra_bytes import ByteLine, BytePoint, ExtraBytesInfo
 from workbench.figures.info import percent
 from workbench.stats import Interval, mean, paired_difference, score_interval
 from workbench.studies.microcontroller import SCHEMES
@@ -101,11 +101,8 @@ def _arms(rows: Sequence[Row]) -> list[str]:
 
 
 def _ratios(found: Row) -> list[str]:
-    return [
-        "\n## How large a weight is beside its gradient\n",
-        f"![{found['alt']}](microcontroller-ratios.svg)\n",
-        found["caption"],
-    ]
+    info = ratios_info(found)
+    return [f"\n## {info.title}\n", f"![{info.alt}](microcontroller-ratios.svg)\n", info.caption]
 
 
 def _gains(found: Row) -> list[str]:
@@ -194,26 +191,6 @@ def _example(rows: Sequence[Row]) -> list[str]:
     return [*lines, _AFTER_EXAMPLE]
 
 
-def drawings(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The pictures that are drawn from stored numbers, by the name of their file."""
-    return {"microcontroller-bytes": bytes_info(stored["parts"]["bytes"]["found"])}
-
-
-def bytes_info(found: Row) -> ExtraBytesInfo:
-    """The picture of :func:`workbench.figures.extra_bytes` from stored numbers."""
-    families: dict[str, list[BytePoint]] = {}
-    for row in found["rows"]:
-        point = BytePoint(*(row[k] for k in ("label", "extra", "lr", "score", "low", "high", "count")))
-        families.setdefault(row["family"], []).append(point)
-    best = max((p for some in families.values() for p in some), key=lambda p: p.score or 0.0)
-    alt = (
-        f"Score against extra bytes of {', '.join(families)}. The best is {best.label} with {percent(best.score)} at "
-        f"{format_size(best.extra)} more."
-    )
-    lines = tuple(ByteLine(name, tuple(some)) for name, some in families.items())
-    return ExtraBytesInfo("What further bytes buy", _BYTES_CAPTION, alt, (), lines)
-
-
 def _mcu_chart() -> list[str]:
     import json
 
@@ -299,7 +276,6 @@ _GAINS = """
 **The head alone is below its best here.** 0.1 is the sparse arm's rate; the head alone wants ten times that, and at 1 it scores 51.3 % (on the test set, the next table; at 0.1 its training loss stays at 1.45 instead of 1.03). There, each at its own rate, the last 16 biases are not told apart from the head alone, where this table has +4.00 %. So the gains of biases, and the search that adds them up, are biased towards biases."""  # noqa: E501
 _NOISE = """
 Gains are small beside their noise (300 windows of one person, three seeds): read each interval for itself; eleven are read at once. Additivity was not tested."""  # noqa: E501
-_BYTES_CAPTION = "SRAM of the planned step on one example beyond training the head alone (exact), against test score (measured; mean and 95 % interval over seeds). Each scheme has the rate of its own grid with the lowest training loss; the searched ones were found without the test set."  # noqa: E501
 _BYTES = """
 - The head alone wants a rate of 1, ten times that of everything. At 0.3, the highest rate that was tried at first, it stood at 46.8 %, and every scheme looked better than it is. Plain int8 SGD on everything, whose best rate is 1 as well, ends where the head alone does (50.7 against 51.3 %).
 - The searched scheme and the 16 biases alone, a fifth of its bytes, are not told apart (-0.1, -3.7 to +3.6). **That a searched scheme beats the last layers at fewer bytes is not reproduced at this scale**: from random weights what a sparse scheme leaves alone was never trained, and 300 windows of one person are few to choose by. The authors' table for a pretrained MCUNet on Flowers-102: 88.84 % searched at 100 KB, 87.74 % with the last 12 layers at 448 KB."""  # noqa: E501
