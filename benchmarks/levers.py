@@ -54,11 +54,11 @@ BENCHES = (
         {"saved": "bf16"}, {"saved": "int8"}, {"bit_masks": True}, {"recompute": 1}, {"recompute": 2},
         {"recompute_first": 3}, {"weights": "bf16"}, {"update_in_backward": True},
         {"recompute": 1, "update_in_backward": True},
-        {"saved": "int8", "bit_masks": True, "update_in_backward": True},
+        {"saved": "int8", "bit_masks": True, "update_in_backward": True}, {"saved": "static"},
     )),
     Bench("tokens", "minilm", "lora", (8, 128), (2, 32), (
         {"weights": "nf4"}, {"weights": "frozen-bf16"}, {"saved": "int8"},
-        {"weights": "frozen-bf16", "saved": "int8", "recompute": 2},
+        {"weights": "frozen-bf16", "saved": "int8", "recompute": 2}, {"saved": "static"},
     )),
     Bench("tokens", "smollm2", "lora", (2, 128), (1, 32), (
         {"chunked_loss": 64}, {"weights": "nf4"}, {"weights": "frozen-bf16"}, {"recompute": 1}, {"saved": "int8"},
@@ -77,6 +77,7 @@ BENCHES = (
     )),
     Bench("pixels", "dinov2-small", "full", (4, 70), (1, 28), (
         {"saved": "bf16"}, {"saved": "int8"}, {"recompute": 1}, {"weights": "bf16"}, {"update_in_backward": True},
+        {"saved": "static"},
     )),
 )  # fmt: skip
 
@@ -85,7 +86,7 @@ BENCHES = (
 FAMILIES = {"tiny-bert": "tokens", "tiny-llama": "tokens", "tiny-vit": "pixels", "tiny-cnn": "pixels",
             "tiny-sensor": "watch-exercises"}  # fmt: skip
 SINGLES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("full", {"saved": "bf16"}), ("full", {"saved": "int8"}), ("full", {"bit_masks": True}),
+    ("full", {"saved": "bf16"}), ("full", {"saved": "int8"}), ("full", {"saved": "static"}), ("full", {"bit_masks": True}),
     ("full", {"channels_last": True}), ("full", {"chunked_loss": 32}), ("full", {"recompute": 1}),
     ("full", {"recompute_first": 2}), ("full", {"update_in_backward": True}), ("full", {"weights": "bf16"}),
     ("last-blocks", {"weights": "frozen-bf16"}), ("last-blocks", {"weights": "nf4"}),

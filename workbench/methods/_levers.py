@@ -36,8 +36,10 @@ class Levers(Config):
     cached_examples: int = setting(
         1024, "examples the prefix cache holds; memory for all of them is taken at the first step", ge=1, le=10**7
     )
-    saved: Literal["as-is", "bf16", "int8"] = setting(
-        "as-is", "how tensors saved for backward are kept; packed ones make gradients approximate"
+    saved: Literal["as-is", "bf16", "int8", "static"] = setting(
+        "as-is",
+        "how tensors saved for backward are kept; packed ones make gradients approximate. static: GELU in 4 bits, "
+        "attention in 8, a tenth of frozen norms, the rest as it is (SlimFit's packing)",
     )
     bit_masks: bool = setting(False, "keep one bit per element for ReLU, ReLU6 and dropout")
     statistics: Literal["kept", "moving"] = setting(
@@ -218,6 +220,10 @@ def _storages(levers: Levers) -> Iterator[Storage]:
         from workbench.parts.storage.lean_frozen import LeanFrozen
 
         yield LeanFrozen()
+    if levers.saved == "static":
+        from workbench.parts.storage.packed_static import PackedStatic
+
+        yield PackedStatic(asked=("saved", "static"))
     if levers.chunked_loss:
         from workbench.parts.storage.chunked_loss import ChunkedLoss
 
@@ -230,7 +236,7 @@ def _storages(levers: Levers) -> Iterator[Storage]:
         from workbench.parts.storage.cached_prefix import CachedPrefix
 
         yield CachedPrefix(levers.prefix_cache, levers.cached_examples)
-    if levers.saved != "as-is":
+    if levers.saved in ("bf16", "int8"):
         from workbench.parts.storage.packed_saved import PackedSaved
 
         yield PackedSaved(levers.saved)

@@ -65,16 +65,17 @@ class _PackedAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        query, key, value, shares = ctx.saved_tensors  # asked once: a recomputed block gives them once
         # One after another: each is wide only while it is read.
-        shares = ctx.saved_tensors[3].to(grad.dtype).div_(255)
+        shares = shares.to(grad.dtype).div_(255)
         dvalue = shares.mT @ grad
-        inner = grad @ _wide(ctx.saved_tensors[2], grad).mT
+        inner = grad @ _wide(value, grad).mT
         inner.sub_((inner * shares).sum(-1, keepdim=True)).mul_(shares)
         del shares
         dmask = None if ctx.mask_shape is None else inner.clone().sum_to_size(ctx.mask_shape)
         inner.mul_(ctx.scale)
-        dquery = inner @ _wide(ctx.saved_tensors[1], grad)
-        dkey = inner.mT @ _wide(ctx.saved_tensors[0], grad)
+        dquery = inner @ _wide(key, grad)
+        dkey = inner.mT @ _wide(query, grad)
         return dquery, dkey, dvalue, dmask, None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -19,6 +20,7 @@ class PackedStatic:
     """
 
     keep: float = 0.1
+    asked: tuple[str, Any] = ("packed", True)  #: the setting that asked for it, for refusals
 
     def encode(self, model: nn.Module) -> nn.Module:
         from transformers import PreTrainedModel
@@ -34,7 +36,7 @@ class PackedStatic:
                 module.keep = self.keep  # type: ignore[assignment]
         bodies = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
         if not packed or not bodies:
-            raise Incompatible("packed", True, "the model has no GELU inside a body that transformers knows")
+            raise Incompatible(*self.asked, "the model has no GELU inside a body that transformers knows")
         for _, block in blocks(model):
             for name, module in block.named_modules():
                 narrows = type(module) is nn.Linear and module.in_features > module.out_features
