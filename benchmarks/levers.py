@@ -87,9 +87,9 @@ FAMILIES = {"tiny-bert": "tokens", "tiny-llama": "tokens", "tiny-vit": "pixels",
             "tiny-sensor": "watch-exercises"}  # fmt: skip
 SINGLES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("full", {"saved": "bf16"}), ("full", {"saved": "int8"}), ("full", {"saved": "static"}),
-    ("full", {"bit_masks": True}), ("full", {"channels_last": True}), ("full", {"chunked_loss": 32}), ("full", {"recompute": 1}),
-    ("full", {"recompute_first": 2}), ("full", {"update_in_backward": True}), ("full", {"weights": "bf16"}),
-    ("last-blocks", {"weights": "frozen-bf16"}), ("last-blocks", {"weights": "nf4"}),
+    ("full", {"bit_masks": True}), ("full", {"channels_last": True}), ("full", {"chunked_loss": 32}),
+    ("full", {"recompute": 1}), ("full", {"recompute_first": 2}), ("full", {"update_in_backward": True}),
+    ("full", {"weights": "bf16"}), ("last-blocks", {"weights": "frozen-bf16"}), ("last-blocks", {"weights": "nf4"}),
 )  # fmt: skip
 
 
