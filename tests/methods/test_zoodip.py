@@ -9,6 +9,7 @@ from torch import nn
 from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible
 from workbench.core.profile import Category
+from workbench.memory import ledger
 from workbench.memory.measure import measure
 from workbench.nn.int8_weights import Int8Embedding
 from workbench.nn.token_history import TokenHistory, quiet_directions
@@ -209,3 +210,11 @@ def test_noise_and_times_follow_from_seed_and_number() -> None:
     assert all(torch.equal(first[2][n], again[n]) for n in again)
     assert not torch.equal(first[0]["noise"], other["noise"])
     assert not torch.equal(first[0]["noise"], first[1]["noise"])
+
+
+@pytest.mark.skipif(not ledger.available(), reason=ledger.reason() or "ledger")
+def test_tables_of_the_inner_rule_are_counted() -> None:
+    """Eight-bit AdamW makes two, which a prediction sees being made: a measurement must know whose they are."""
+    case = Case("new-digit", "tiny-denoiser", "zoodip", 4, 8, settings={"optimizer": "adamw8bit"})
+    predicted, measured = case.predict(fresh=True), measure(case.step(case.attached()), case.example())
+    assert predicted.peak == measured.peak and predicted.by_category == measured.by_category

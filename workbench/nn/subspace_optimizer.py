@@ -43,7 +43,7 @@ class SubspaceOptimizer(torch.optim.Optimizer):
         self._inside = build([nn.Parameter(torch.empty(0))], lr) if self._orders else None
         if self._plain is not None:
             self._plain.state = self.state  # what is not projected keeps its state where it would be without projection
-        self.tables = _tables(self._plain, self._inside)
+        self.tables = tables_of(self._plain, self._inside)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -93,7 +93,7 @@ class SubspaceOptimizer(torch.optim.Optimizer):
         return gradient
 
 
-def _tables(*rules: torch.optim.Optimizer | None) -> dict[tuple[int, Any], Tensor]:
+def tables_of(*rules: torch.optim.Optimizer | None) -> dict[tuple[int, Any], Tensor]:
     """Tensors that a library's optimizer keeps beside its state (quantization maps), for whoever counts bytes."""
     found = {}
     for index, rule in enumerate(rules):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.core.phase import is_at_its_most, seldom
+from workbench.nn.subspace_optimizer import tables_of
 
 Build = Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer]
 
@@ -50,6 +51,7 @@ class TokenHistory(torch.optim.Optimizer):
         self.interval, self.share, self.probes = interval, share, probes
         self._inner = build(self.param_groups[0]["params"], lr)
         self._inner.state = self.state  # one state, so that it is counted and resumed as one
+        self.tables = tables_of(self._inner)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
