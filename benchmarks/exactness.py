@@ -66,6 +66,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "weights=nf4": {"weights": "nf4"},
     "saved=bf16": {"saved": "bf16"},
     "saved=int8": {"saved": "int8"},
+    "saved=static": {"saved": "static"},
     "bit_masks": {"bit_masks": True},
     "channels_last": {"channels_last": True},
     "chunked_loss=16": {"chunked_loss": 16},
