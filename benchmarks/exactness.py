@@ -23,6 +23,7 @@ from exactness_page import TRANSFORMERS, page, summary
 from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, PintpotError
 from workbench.core.profile import Tier
+from workbench.core.units import format_size
 from workbench.methods.base import methods
 from workbench.parts.optimizer import names as optimizer_rules
 
@@ -79,6 +80,8 @@ LEVERS: dict[str, dict[str, Any]] = {
     "padded": {"padded": True},
     "padded+accumulate=2": {"padded": True, "accumulate": 2},
 }
+#: Bytes; a case that is predicted to need more is not measured, and the page says so.
+ROOM = 8 * 2**30
 LEVER_METHODS = ("full", "lora", "last-blocks", "mezo")
 _OURS = ("accumulate", "padded")
 
@@ -154,6 +157,8 @@ def compare(one: Asked) -> dict[str, Any] | None:
         case = one.case()
         predicted = case.predict(fresh=True)
         row["predict seconds"] = round(time.process_time() - start, 3)
+        if predicted.peak > ROOM:
+            return {**row, "failed": f"more than {format_size(ROOM)} are predicted, too much for this host"}
         if one.optimizer == "adamw" and one.model in TRANSFORMERS:
             row["fake"] = case.predict(Tier.FAKE, fresh=True).peak
             row["formula"] = case.predict(Tier.FORMULA, fresh=True).peak
