@@ -6,12 +6,14 @@ import gc
 import random
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from memory_cases import CASES, InBackwardStep, PlainStep
 
+from workbench.core.collection import uncollected
 from workbench.core.errors import BudgetExceeded
 from workbench.memory import ledger
 from workbench.memory.guard import guard
@@ -142,6 +144,37 @@ def test_measure_enforces_a_budget():
     assert measure(step, batch, budget=peak).peak == peak
     with pytest.raises(BudgetExceeded):
         measure(step, batch, budget=peak - 1)
+
+
+@needs_ledger
+def test_a_peak_at_an_operator_with_a_number_is_a_budget_that_measure_keeps():
+    model = torch.nn.Linear(4, 1)
+    step = PlainStep(
+        model, lambda p: torch.optim.SGD(p, lr=0.1), lambda m, b: m.weight.sum() * (b["x"] * 0.5).sum()
+    )  # watched, the 0.5 is a tensor twice
+    batch = {"x": torch.ones(64, 64)}
+    profile = measure(step, batch)
+    assert profile.operator == "mul.Tensor"
+    assert measure(step, batch, budget=profile.peak).peak == profile.peak
+    with pytest.raises(BudgetExceeded) as refused:
+        measure(step, batch, budget=profile.peak - 1)
+    assert refused.value.operator == "mul.Tensor"
+
+
+@needs_ledger
+def test_garbage_from_before_hides_no_byte_of_a_measured_step():
+    batch = {"x": torch.ones(256, 16)}
+
+    def made():  # the highest moment is the second step's, in backward beside the optimizer state of the first
+        return PlainStep(torch.nn.Linear(16, 16), torch.optim.Adam, lambda m, b: m(b["x"]).square().mean())
+
+    peak, step = measure(made(), batch).peak, made()
+    with uncollected():
+        garbage: list[Any] = [torch.ones(1 << 10)]
+        garbage.append(garbage)
+        del garbage
+        with pytest.raises(BudgetExceeded):
+            measure(step, batch, budget=peak - 1)
 
 
 def test_guard_without_ledger_raises_too(monkeypatch):

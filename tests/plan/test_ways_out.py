@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from workbench.case import Case
+from workbench.cli.options import method_settings
 from workbench.core.errors import BudgetExceeded, Incompatible
 from workbench.core.profile import Tier
 from workbench.core.units import format_size
 from workbench.plan.fit_table import fit
 from workbench.plan.refusal import ways_found, with_ways_out
-from workbench.plan.ways import _singles, fewest_recomputed, ways_out
+from workbench.plan.ways import Patience, _Look, _singles, _together, fewest_recomputed, ways_out, with_batch
 
 
 def test_every_way_fits_and_none_is_two_changes_where_one_is_enough(small):
@@ -30,6 +32,13 @@ def test_two_changes_where_no_single_one_is_enough(small):
     budget = int(min(c.peak for c in _all_singles(small)) * 0.95)
     changes = list(ways_out(small, budget, Tier.FAKE))
     assert changes and all(" and " in c.sentence and c.peak <= budget for c in changes)
+
+
+def test_a_pair_says_no_accumulation_that_it_does_not_do(small):
+    single = next(s for s in _singles(small) if s[0] == "update in backward")
+    peak = with_batch(single[1], 1).predict(Tier.FAKE).peak
+    [change] = _together(small, _Look(peak, Tier.FAKE, Patience()), [single])
+    assert (change.sentence, change.case.accumulate) == ("update in backward and batch 1", 1)
 
 
 def test_no_more_blocks_are_recomputed_than_the_budget_asks_for():
@@ -82,7 +91,20 @@ def test_the_error_of_the_guard_gets_ways_out(small):
     bare = BudgetExceeded(operator="mm", module="x", category="workspace", asked=1, live=limit, limit=limit)
     named = with_ways_out(bare, small, seconds=300)
     assert named.suggestions and named.suggestions[0] in str(named)
+    assert all(": --" in way for way in named.suggestions), "each with what to type"
     assert with_ways_out(named, small) is named
+
+
+def test_a_way_out_followed_to_the_letter_fits(small):
+    changed = [*_all_singles(small), *ways_out(small, int(small.predict(Tier.FAKE).peak * 0.7), Tier.FAKE)]
+    assert any("batch" in change.sentence for change in changed)
+    for change in changed:
+        words = change.options(small).split()
+        given = dict(zip(words[::2], words[1::2], strict=True))  # but for --set, which repeats
+        settings = method_settings(small.method_name, [b for a, b in pairwise(words) if a == "--set"])
+        batch, times = int(given.get("--batch", small.batch)), int(given.get("--accumulate", small.accumulate))
+        typed = replace(small, batch=batch, accumulate=times, settings={**small.settings, **settings})
+        assert typed == change.case and typed.predict(Tier.FAKE).peak == change.peak
 
 
 def test_a_budget_below_the_need_of_the_head_alone_names_the_shortfall(small):

@@ -23,6 +23,10 @@ from workbench.memory.refusals import Found
 from workbench.memory.step import Step
 from workbench.memory.tracker import Tracker
 
+#: Bytes beyond the limit that a watched step may take: watching hands each number of an operator on once more, as a
+#: tensor of 8 bytes for every mode that it passes. Whoever watches lets a bare step follow, held to the limit itself.
+WATCHING = 64
+
 
 class _Swallowed(Exception):
     """A step went on after it was refused."""
@@ -60,6 +64,8 @@ class Guard:
         if self.refusal is not None:
             raise _Swallowed
         self._watching, self._states, self.settled = watched_by, random_states(), refusals.settled(self._step)
+        if self._count is not None:
+            self._count.allow(self.limit - self.base + (WATCHING if watched_by else 0))
 
     @property
     def refusal(self) -> Refusal | None:

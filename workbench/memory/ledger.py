@@ -98,6 +98,7 @@ class Counting:
 
     def __init__(self, library: ctypes.PyDLL) -> None:
         self._library = library
+        self._outer = int(library.ledger_limit())
         self._base = int(library.ledger_live())
         self._count = int(library.ledger_count())
         self._refusals = int(library.ledger_refusals())
@@ -124,6 +125,10 @@ class Counting:
         self._library.ledger_refusal(out)
         return Refusal(int(out[0]), int(out[1]) - self._base, int(out[2]) - self._base)
 
+    def allow(self, budget: int) -> None:
+        """Refuse from now on what would pass ``budget`` bytes; a limit from outside the context stays."""
+        self._library.ledger_set_limit(min(self._outer, self._base + budget))
+
     def _close(self) -> None:
         self._closed = (self.live, self.peak, self.allocations)
 
@@ -136,15 +141,15 @@ def counting(budget: int | None = None) -> Iterator[Counting]:
     cannot loosen an outer one. Raises ``ResourceMissing`` when the ledger is not available.
     """
     library = loaded()
-    outer_peak, outer_limit = int(library.ledger_peak()), int(library.ledger_limit())
+    outer_peak = int(library.ledger_peak())
     count = Counting(library)
     library.ledger_set_peak(count._base)
     if budget is not None:
-        library.ledger_set_limit(min(outer_limit, count._base + budget))
+        count.allow(budget)
     try:
         yield count
     finally:
-        library.ledger_set_limit(outer_limit)
+        library.ledger_set_limit(count._outer)
         count._close()
         library.ledger_set_peak(max(outer_peak, int(library.ledger_peak())))
 

@@ -65,6 +65,7 @@ def measure(
     if budget is not None:
         from workbench.memory.guard import guard
 
+        gc.collect()  # tensors in garbage are not the step's: freed while it is counted they would hide bytes that are
         with guard(budget, step, batch, log=log) as guarded:
             return _measured(step, batch, warm, guarded.next_step, others)
     return _measured(step, batch, warm, lambda _: None, others)

@@ -9,6 +9,7 @@ from typing import Any
 from workbench.case import Case
 from workbench.core.profile import MemoryProfile
 from workbench.core.units import format_exactly, format_size, format_time
+from workbench.plan.ways import as_setting
 from workbench.records.schema import Quantity
 
 
@@ -86,7 +87,7 @@ class Plan:
         words += ["--accumulate", str(case.accumulate)] if case.accumulate > 1 else []
         words += ["--length", str(case.length)] if case.length is not None else []
         for name, value in case.settings.items():
-            words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
+            words += ["--set", as_setting(name, value)]
         return shlex.join(words)
 
     def to_dict(self) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def ways_found(
     try:
         found += _emulated(case, budget, tier)
         for change in ways_out(case, budget, tier, patience=patience):
-            found.append(f"{change.sentence} ({format_size(change.peak)}, {change.source})")
+            said = f"{change.sentence}: {change.options(case)}"
+            found.append(f"{said} ({format_size(change.peak)}, {change.source})")
     except Exception as error:
         note = f"the search for ways out failed: {error}".rstrip(".")
     else:

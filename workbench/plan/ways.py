@@ -57,6 +57,15 @@ class Change:
     peak: int
     source: str = "predicted"
 
+    def options(self, before: Case) -> str:
+        """What the command line that says ``before`` has to say in addition, or instead."""
+        if self.case is None:
+            return ""
+        now, said = self.case, [n for n in ("batch", "accumulate") if getattr(self.case, n) != getattr(before, n)]
+        words = [f"--{name} {getattr(now, name)}" for name in said]
+        changed = [(name, value) for name, value in now.settings.items() if before.settings.get(name) != value]
+        return " ".join([*words, *(f"--set {as_setting(name, value)}" for name, value in changed)])
+
 
 class Patience:
     """How long a search goes on looking, ended at once by ``cancel``.
@@ -188,7 +197,7 @@ def _together(case: Case, look: _Look, singles: list[_Single]) -> Iterator[Chang
             sentence, one = single[0], with_batch(single[1], 1)
             peak = look.peak(one) if _least(alone, single) <= look.budget else None
             if peak is not None and peak <= look.budget:
-                yield Change(f"{sentence} and {words}", one, peak)
+                yield Change(f"{sentence} and {batch_words(one)}", one, peak)
                 return
     said, all_of = [words] if case.batch > 1 else [], start
     for name in ("recompute", "optimizer", "weights", "saved"):
@@ -272,6 +281,11 @@ def with_batch(case: Case, batch: int) -> Case:
 
 def batch_words(case: Case) -> str:
     return micro_batches(case.batch, case.accumulate)
+
+
+def as_setting(name: str, value: Any) -> str:
+    """A setting as ``--set`` takes it."""
+    return f"{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
 def micro_batches(batch: int, times: int) -> str:
