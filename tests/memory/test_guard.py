@@ -280,3 +280,11 @@ def test_what_only_happens_once_names_the_line_that_asked():
     said = r"forward at line \d+ of test_guard.py in 0 asks"
     with pytest.raises(BudgetExceeded, match=said), guard(1 << 19, step, batch):
         step(batch)
+
+
+def test_a_budget_below_what_is_held_says_what_that_is():
+    case = CASES["full sgd"]
+    step, batch = case.make(case.build("cpu")), case.batch()
+    said = r"\(5 bytes\) is passed before the step begins: .*weights .* held already"
+    with pytest.raises(BudgetExceeded, match=said), guard(5, step, batch):
+        step(batch)

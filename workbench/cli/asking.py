@@ -17,11 +17,9 @@ from workbench.core.spelling import words
 from workbench.core.units import format_energy, format_size, format_time
 
 if TYPE_CHECKING:
-    from workbench.case import Case
     from workbench.devices.model import Device
     from workbench.plan.fit_table import Verdicts
     from workbench.plan.planned import Plan
-    from workbench.plan.ways import Change
     from workbench.records.schema import Quantity
 
 Tiers = Annotated[str, typer.Option("--tier", help="probe (exact), formula, fake (no workspace), or auto.")]
@@ -72,14 +70,14 @@ def fit(
         verdicts = judge_all(
             cases, bench.device, bench.budget, tier=chosen_tier, step_times=step_times, progress=progress
         )
+    named = {case.method_name: case for case in cases}
     if as_json:
-        return show_json([v.to_dict() for v in verdicts])
+        return show_json([v.to_dict(named[v.method]) for v in verdicts])
     say(
         f"{bench.task} on {bench.model}, {bench.device.title}, budget {format_size(bench.budget)}, "
         f"batch {bench.batch}: {sum(v.fits == 'fits' for v in verdicts)} of {len(verdicts)} methods fit"
         f"{verdicts.on_the_device}."
     )
-    named = {case.method_name: case for case in cases}
     rows = [
         (
             v.method,
@@ -88,8 +86,7 @@ def fit(
             v.binding or "–",
             format_time(v.step_time.value) if v.step_time else "–",
             format_energy(v.step_energy.value) if v.step_energy else "–",
-            "; ".join([_way_out(c, named[v.method]) for c in v.changes] or [v.reason])
-            + (f"; {v.note}" if v.note else ""),
+            "; ".join([c.words(named[v.method]) for c in v.changes] or [v.reason]) + (f"; {v.note}" if v.note else ""),
         )
         for v in verdicts
     ]
@@ -97,11 +94,6 @@ def fit(
     show_table("", columns, rows, "No methods.")
     say(f"* {_basis(verdicts, bench.device)}; see `pintpot devices show NAME` for what it rests on.")
     return None
-
-
-def _way_out(change: Change, case: Case) -> str:
-    options = change.options(case)
-    return f"{change.sentence}{options and ': '}{options} ({format_size(change.peak)}, {change.source})"
 
 
 def _basis(verdicts: Verdicts, device: Device) -> str:

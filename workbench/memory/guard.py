@@ -14,6 +14,7 @@ from typing import Any
 
 from workbench.core.errors import BudgetExceeded
 from workbench.core.profile import Category
+from workbench.core.units import format_size
 from workbench.memory import ledger, refusals
 from workbench.memory.changed import Unchanged
 from workbench.memory.events import EventLog
@@ -115,8 +116,12 @@ def guard(
     base = sum(held.values())
     unchanged, older = Unchanged(step), refusals.broom()
     if base > limit:
-        found = ("holding", "", Category.WEIGHTS), dict[Category, int]()
-        raise refusals.error_of(limit, Refusal(base, 0, limit), found, suggestions)
+        found = ("holding", "", max(held, key=lambda c: held[c])), dict[Category, int]()
+        sentence = (
+            f"budget of {format_size(limit)} ({limit} bytes) is passed before the step begins: "
+            f"{', '.join(f'{c} {format_size(n)}' for c, n in held.items() if n)} are held already."
+        )
+        raise refusals.error_of(limit, Refusal(base, 0, limit), found, suggestions, sentence)
     with _limited(limit, held, step, batch) as guarded:
         try:
             yield guarded

@@ -162,8 +162,10 @@ def found_in(log: EventLog, refusal: Refusal) -> Found | None:
     return None
 
 
-def error_of(limit: int, refusal: Refusal, found: Found, suggestions: tuple[str, ...]) -> BudgetExceeded:
-    """What a user is told.
+def error_of(
+    limit: int, refusal: Refusal, found: Found, suggestions: tuple[str, ...], sentence: str = ""
+) -> BudgetExceeded:
+    """What a user is told; ``sentence`` stands in for it where nobody asked.
 
     What the ledger saw and the tracker did not is inside the operator at work: workspace.
     """
@@ -179,4 +181,5 @@ def error_of(limit: int, refusal: Refusal, found: Found, suggestions: tuple[str,
         limit=limit,
         ledger=ledger_then,
         suggestions=suggestions,
+        sentence=sentence,
     )

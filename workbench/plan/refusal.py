@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 
 from workbench.case import Case
-from workbench.core.errors import BudgetExceeded, PintpotError
+from workbench.core.errors import BudgetExceeded, Incompatible, PintpotError
 from workbench.core.profile import MemoryProfile, Tier
 from workbench.core.units import format_size
 from workbench.plan.device_need import device_need
@@ -34,8 +34,10 @@ def ways_found(
     try:
         found += _emulated(case, budget, tier)
         for change in ways_out(case, budget, tier, patience=patience):
-            said = f"{change.sentence}: {change.options(case)}"
-            found.append(f"{said} ({format_size(change.peak)}, {change.source})")
+            found.append(change.words(case))
+    except Incompatible as error:
+        unanswered = error.field == "prediction"
+        note = "no way out can be named, as this step has no prediction" if unanswered else f"no way out: {error}"
     except Exception as error:
         note = f"the search for ways out failed: {error}".rstrip(".")
     else:

@@ -67,8 +67,11 @@ class Verdict:
             said = f"peak {format_size(self.peak or 0)}; {ways}"
         return f"{said}; {self.note}" if self.note else said
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for ``--json``; sizes are bytes, times seconds, energies joules."""
+    def to_dict(self, case: Case | None = None) -> dict[str, Any]:
+        """Plain data for ``--json``; sizes are bytes, times seconds, energies joules.
+
+        With the ``case`` that it is about, changes say which options of the command make them.
+        """
         return {
             "method": self.method,
             "family": self.family,
@@ -82,7 +85,11 @@ class Verdict:
             "step_time": vars(self.step_time) if self.step_time else None,
             "step_energy": vars(self.step_energy) if self.step_energy else None,
             "on_device": vars(self.need) | {"note": self.note} if self.need else None,
-            "changes": [{"change": c.sentence, "peak": c.peak, "source": c.source} for c in self.changes],
+            "changes": [
+                {"change": c.sentence, "peak": c.peak, "source": c.source}
+                | ({"options": c.options(case)} if case else {})
+                for c in self.changes
+            ],
         }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from workbench.case import Case
 from workbench.core.errors import PintpotError
 from workbench.core.profile import Category, MemoryProfile, Phase, Tier
+from workbench.core.units import format_size
 from workbench.plan.fitting import predicted_step, shape_of, sizes_known, sizes_of
 from workbench.plan.sizes import divisors
 
@@ -65,6 +66,11 @@ class Change:
         words = [f"--{name} {getattr(now, name)}" for name in said]
         changed = [(name, value) for name, value in now.settings.items() if before.settings.get(name) != value]
         return " ".join([*words, *(f"--set {as_setting(name, value)}" for name, value in changed)])
+
+    def words(self, before: Case) -> str:
+        """What changes, what to type for it, and what is then needed."""
+        said = ": ".join(filter(None, (self.sentence, self.options(before))))
+        return f"{said} ({format_size(self.peak)}, {self.source})"
 
 
 class Patience:
@@ -270,10 +276,7 @@ def _likely_batch(case: Case, look: _Look, profile: MemoryProfile) -> int:
 
 
 def with_batch(case: Case, batch: int) -> Case:
-    """``case`` with a smaller micro-batch, accumulated to as many examples a step where that is possible.
-
-    To more where ``batch`` is no divisor of them.
-    """
+    """``case`` with a smaller micro-batch, accumulated to as many examples a step where that is possible, else more."""
     if case.config.drops_gradients:
         return replace(case, batch=batch)
     return replace(case, batch=batch, accumulate=-(-case.batch * case.accumulate // batch))
