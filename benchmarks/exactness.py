@@ -23,7 +23,6 @@ from exactness_page import TRANSFORMERS, page, summary
 from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, PintpotError
 from workbench.core.profile import Tier
-from workbench.core.units import format_size
 from workbench.methods.base import methods
 from workbench.parts.optimizer import names as optimizer_rules
 
@@ -158,7 +157,7 @@ def compare(one: Asked) -> dict[str, Any] | None:
         predicted = case.predict(fresh=True)
         row["predict seconds"] = round(time.process_time() - start, 3)
         if predicted.peak > ROOM:
-            return {**row, "failed": f"more than {format_size(ROOM)} are predicted, too much for this host"}
+            return {**row, "too large": predicted.peak}
         if one.optimizer == "adamw" and one.model in TRANSFORMERS:
             row["fake"] = case.predict(Tier.FAKE, fresh=True).peak
             row["formula"] = case.predict(Tier.FORMULA, fresh=True).peak
@@ -225,6 +224,7 @@ def published() -> dict[str, dict[str, Any]]:
         return {}
     off = {*(row["key"] for row in found["summary"]["not exact"]), *found["summary"].get("categories differ", ())}
     rows = {key: {"key": key, "not served": True} for key in found.get("not served", ())}
+    rows |= {row["key"]: row for row in found["summary"].get("too large", ())}
     for values in found["rows"]:
         row = dict(zip(found["columns"], values, strict=True))
         key = Asked(*(row[name] for name in Asked._fields)).key

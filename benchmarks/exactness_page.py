@@ -15,6 +15,7 @@ OMP_NUM_THREADS=1 python benchmarks/exactness.py --without-probe"""
 #: Models whose tiers without the probe are judged: the target without the probe is for transformers.
 TRANSFORMERS = ("tiny-bert", "tiny-llama", "tiny-vit", "minilm", "smollm2", "dinov2-small")
 TARGET = 0.01  #: largest relative error of the formula tier on them
+NAMES = ("key", "model", "method", "optimizer", "batch", "length", "lever")  #: what says which case a row is
 #: What takes workspace inside itself on a transformer, by method or lever.
 WORKSPACE = {
     "weights=bf16": "bfloat16 products: oneDNN copies their operands in blocks",
@@ -41,6 +42,7 @@ def summary(rows: list[Row]) -> dict[str, Any]:
         "not exact": [{k: r[k] for k in ("key", "predicted", "measured", "difference", "by category")} for r in off],
         "categories differ": {r["key"]: r["by category"] for r in compared if r["by category"] and not r["difference"]},
         "refused": [{"key": r["key"], "reason": r["refused"]} for r in rows if "refused" in r],
+        "too large": [{k: r[k] for k in (*NAMES, "too large")} for r in rows if "too large" in r],
         "failed": [{"key": r["key"], "reason": r["failed"]} for r in rows if "failed" in r],
     }
 
@@ -73,6 +75,11 @@ def page(rows: list[Row], found: dict[str, Any], missing: dict[tuple[str, str], 
             yield f"## {title}\n"
             yield from (f"- {cause}: {', '.join(keys)}" for cause, keys in _causes(found[key]).items())
             yield ""
+    if found["too large"]:
+        large = sorted({f"`{r['model']} {r['method']} {r['optimizer']}`" for r in found["too large"]})
+        yield "## Too large for this host\n"
+        yield f"{len(found['too large'])} cases were predicted and not measured, as the host has no memory for them"
+        yield f"({min(r['too large'] for r in found['too large']) / 1e9:.1f} GB and more): {', '.join(large)}.\n"
     if found["categories differ"]:
         yield "Equal at the peak, but another moment of the same height is named, so that categories differ:"
         yield ", ".join(f"`{key}`" for key in found["categories differ"]) + ".\n"
