@@ -4,9 +4,10 @@
     OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --levers
 
 Every case is predicted afresh (probe tier; of transformers with AdamW the fake tier as well) and then measured on
-random weights in the same process. Finished cases are kept in a log of JSON lines and skipped, as are
-published ones, when the same command runs again; a case that changed is asked for with ``--again``. The page in the
-documentation and its compact JSON are written from the log.
+random weights in the same process. With ``--together`` rules and shapes of one method are measured on one model, built
+once; a case that is not exact there is measured again on a model of its own. Finished cases are kept in a log of JSON
+lines and skipped, as are published ones, when the same command runs again; a case that changed is asked for with
+``--again``. The page in the documentation and its compact JSON are written from the log.
 """
 
 from __future__ import annotations
@@ -14,135 +15,52 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from exactness_cases import SHAPES, TINY, Asked, asked
 from exactness_page import TRANSFORMERS, page, summary
+from torch import nn
 
 from workbench.case import Case
-from workbench.core.errors import BadInput, Incompatible, PintpotError
-from workbench.core.profile import Tier
+from workbench.core.errors import Incompatible, PintpotError
+from workbench.core.profile import MemoryProfile, Tier
+from workbench.methods import _levers as levers
 from workbench.methods.base import methods
+from workbench.parts.estimator.backprop import Backprop
 from workbench.parts.optimizer import names as optimizer_rules
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 LOG = ROOT / "runs" / "exactness.jsonl"
 
-#: Task and three shapes (batch, tokens or pixels a side) of each model; small where its steps are long.
-SHAPES: dict[str, tuple[str, tuple[tuple[int, int], ...]]] = {
-    "tiny-bert": ("tokens", ((1, 8), (4, 32), (7, 100))),
-    "tiny-llama": ("tokens", ((1, 8), (4, 32), (7, 100))),
-    "tiny-cnn": ("pixels", ((1, 16), (4, 16), (16, 24))),
-    "tiny-vit": ("pixels", ((1, 16), (4, 16), (16, 16))),
-    "tiny-sensor": ("pixels", ((1, 100), (4, 64), (16, 100))),
-    "tiny-hardswish": ("pixels", ((1, 16), (4, 16), (16, 24))),
-    "tiny-denoiser": ("new-digit", ((1, 8), (4, 8), (16, 8))),
-    "small-denoiser": ("new-garment", ((1, 28), (4, 28), (16, 28))),
-    "mcu-net": ("pixels", ((1, 28), (4, 32), (16, 28))),
-    "mcu-watch": ("pixels", ((1, 100), (4, 64), (16, 100))),
-    "minilm": ("tokens", ((1, 16), (4, 64), (8, 128))),
-    "efficientnet-lite0": ("pixels", ((1, 64), (4, 96), (8, 96))),
-    "dinov2-small": ("pixels", ((1, 70), (4, 70), (2, 98))),
-    "smollm2": ("tokens", ((1, 8), (1, 32), (2, 24))),
-}
-TINY = tuple(name for name in SHAPES if name.startswith("tiny"))
-
-#: Settings of methods whose defaults are made for wide models, so that they serve a width of 64.
-FITTING: dict[str, dict[str, Any]] = {
-    "c3a": {"block_size": 16},
-    "vblora": {"vector_length": 32, "num_vectors": 32},
-    "waveft": {"n_frequency": 256},
-    "shira": {"r": 4},
-    "road": {"group_size": 32},
-}
-
-
-#: Levers, gradient accumulation and padding: what is asked beside a method's defaults, by the name in the log.
-LEVERS: dict[str, dict[str, Any]] = {
-    "weights=bf16": {"weights": "bf16"},
-    "weights=frozen-bf16": {"weights": "frozen-bf16"},
-    "weights=nf4": {"weights": "nf4"},
-    "saved=bf16": {"saved": "bf16"},
-    "saved=int8": {"saved": "int8"},
-    "saved=static": {"saved": "static"},
-    "bit_masks": {"bit_masks": True},
-    "channels_last": {"channels_last": True},
-    "chunked_loss=16": {"chunked_loss": 16},
-    "recompute=1": {"recompute": 1},
-    "recompute=2": {"recompute": 2},
-    "update_in_backward": {"update_in_backward": True},
-    "recompute=1+update_in_backward": {"recompute": 1, "update_in_backward": True},
-    "weights=frozen-bf16+saved=int8": {"weights": "frozen-bf16", "saved": "int8"},
-    "accumulate=2": {"accumulate": 2},
-    "padded": {"padded": True},
-    "padded+accumulate=2": {"padded": True, "accumulate": 2},
-}
 #: Bytes; a case that is predicted to need more is not measured, and the page says so.
 ROOM = 8 * 2**30
-LEVER_METHODS = ("full", "lora", "last-blocks", "mezo")
-_OURS = ("accumulate", "padded")
+LARGE = "subspace_gradient"  #: the rule whose state is 256 times what is trained
 
 
-class Padded(Case):
-    """A case whose examples end early: each is half as long as the one before it, down to one token."""
+class Together:
+    """The model of the last case, for the next one of the same method where its parts leave nothing in it."""
 
-    def identity(self) -> dict[str, Any]:
-        return {**super().identity(), "padded": True}
+    def __init__(self) -> None:
+        self._of: tuple[str, ...] = ()
+        self._model: nn.Module | None = None
 
-    def example(self) -> list[Any]:
-        batches = super().example()
-        for batch in batches:
-            for i, mask in enumerate(batch["attention_mask"]):
-                mask[max(1, mask.shape[0] >> (i + 1)) :] = 0
-        return batches
-
-
-class Asked(NamedTuple):
-    model: str
-    method: str
-    optimizer: str
-    batch: int
-    length: int
-    lever: str = ""
-
-    @property
-    def key(self) -> str:
-        lever = f" {self.lever}" if self.lever else ""
-        return f"{self.model} {self.method} {self.optimizer} {self.batch}x{self.length}{lever}"
-
-    def case(self) -> Case:
-        asked = LEVERS.get(self.lever, {})
-        settings = {**(FITTING.get(self.method, {}) if self.model in TINY else {}), "optimizer": self.optimizer}
-        settings |= {k: v for k, v in asked.items() if k not in _OURS}
-        kind = Padded if asked.get("padded") else Case
-        count = asked.get("accumulate", 1)
-        shape = self.batch, self.length
-        return kind(SHAPES[self.model][0], self.model, self.method, *shape, count, settings=settings)
-
-    def served(self) -> bool:
-        """Whether the method says that it serves the model with this rule."""
-        try:
-            return self.case().refusal() is None
-        except BadInput:  # a method that brings its own rule takes no other
-            return False
+    def model(self, one: Asked, case: Case) -> tuple[nn.Module, bool]:
+        """A model for the case, and whether it has served another one."""
+        parts = levers.applied(case.method.parts(case.attached_config), case.attached_config)
+        of = (one.model, one.method, one.lever) if type(parts.estimator) is Backprop else ()
+        if of and of == self._of and self._model is not None:
+            self._model.zero_grad()
+            self._model.pintpot_parts = parts  # type: ignore[assignment]
+            return self._model, True
+        self._model, self._of = None, of
+        self._model = case.attached(weights=False)
+        return self._model, False
 
 
-def asked(models: list[str], given: argparse.Namespace) -> Iterator[Asked]:
-    """Every combination, one shape of everything before the next."""
-    chosen = [m for m in given.methods.split(",") if m] or (LEVER_METHODS if given.levers else methods.names())
-    for shape in range(given.shapes):
-        for optimizer in given.optimizers.split(","):
-            for model in models:
-                for method in chosen:
-                    for lever in LEVERS if given.levers else ("",):
-                        if "padded" in lever and SHAPES[model][0] != "tokens":
-                            continue
-                        yield Asked(model, method, optimizer, *SHAPES[model][1][shape], lever)
-
-
-def compare(one: Asked) -> dict[str, Any] | None:
+def compare(one: Asked, together: Together | None = None) -> dict[str, Any] | None:
     """Predicted and measured bytes of one case; ``None`` when method or lever does not serve the model."""
     import torch
 
@@ -154,6 +72,8 @@ def compare(one: Asked) -> dict[str, Any] | None:
         if not one.served():
             return None
         case = one.case()
+        if one.optimizer == LARGE and case.predict(Tier.FAKE, fresh=True).peak > ROOM:  # probing would take long
+            return {**row, "too large": case.predict(Tier.FAKE).peak}
         predicted = case.predict(fresh=True)
         row["predict seconds"] = round(time.process_time() - start, 3)
         if predicted.peak > ROOM:
@@ -164,17 +84,22 @@ def compare(one: Asked) -> dict[str, Any] | None:
     except Incompatible as error:
         return {**row, "refused": str(error)} if error.field == "prediction" else None
     torch.manual_seed(0)
-    measured = measure(case.step(case.attached(weights=False)), case.example())
-    differing = {
-        str(c): predicted.by_category.get(c, 0) - size
-        for c, size in measured.by_category.items()
-        if predicted.by_category.get(c, 0) != size
-    }
+    model, served = together.model(one, case) if together else (case.attached(weights=False), False)
+    measured = measure(case.step(model), case.example())
+    if served and (measured.peak, differences(predicted, measured)) != (predicted.peak, {}):
+        measured = measure(case.step(case.attached(weights=False)), case.example())
+    differing = differences(predicted, measured)
     row |= {"predicted": predicted.peak, "measured": measured.peak, "difference": predicted.peak - measured.peak}
     row |= {"by category": differing, "source": [str(predicted.source), str(measured.source)]}
     if predicted.peak != measured.peak:
         row["at"] = [f"{p.phase} {p.operator} {p.module}" for p in (predicted, measured)]
     return row
+
+
+def differences(predicted: MemoryProfile, measured: MemoryProfile) -> dict[str, int]:
+    """Predicted minus measured bytes of each category that differs."""
+    pairs = {str(c): predicted.by_category.get(c, 0) - size for c, size in measured.by_category.items()}
+    return {category: off for category, off in pairs.items() if off}
 
 
 def without_probe(log: Path) -> None:
@@ -188,7 +113,7 @@ def without_probe(log: Path) -> None:
             out.write(json.dumps(row) + "\n")
 
 
-def run(chosen: list[Asked], log: Path, again: bool) -> None:
+def run(chosen: list[Asked], log: Path, again: bool, together: Together | None = None) -> None:
     """Append a line for every case not yet in the log."""
     done = set() if again else set(read(log))
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +122,7 @@ def run(chosen: list[Asked], log: Path, again: bool) -> None:
             if one.key in done:
                 continue
             try:
-                row = compare(one)
+                row = compare(one, together)
             except (PintpotError, RuntimeError, ValueError, TypeError, AssertionError) as error:
                 row = {"key": one.key, **one._asdict(), "failed": f"{type(error).__name__}: {str(error)[:300]}"}
             row = row or {"key": one.key, **one._asdict(), "not served": True}
@@ -275,6 +200,7 @@ def main() -> None:
     parser.add_argument("--levers", action="store_true", help="levers, accumulation and padded batches instead")
     parser.add_argument("--shapes", type=int, default=3, help="how many of each model's shapes")
     parser.add_argument("--log", type=Path, default=LOG)
+    parser.add_argument("--together", action="store_true", help="one model for all rules and shapes of a method")
     parser.add_argument("--again", action="store_true", help="run cases that are in the log once more")
     parser.add_argument("--no-table", action="store_true", help="only add to the log")
     parser.add_argument("--without-probe", action="store_true", help="only the tiers that execute nothing, anew")
@@ -284,7 +210,10 @@ def main() -> None:
     if given.without_probe:
         without_probe(given.log)
     elif not given.table:
-        run(list(asked(models, given)), given.log, given.again)
+        chosen = list(asked(models, given))
+        if given.together:
+            chosen.sort(key=lambda one: (one.model, one.method, one.lever))
+        run(chosen, given.log, given.again, Together() if given.together else None)
     if given.no_table or given.without_probe:
         return
     every = read(given.log)

@@ -8,7 +8,7 @@ from typing import Any
 Row = dict[str, Any]
 
 COMMANDS = """OMP_NUM_THREADS=1 python benchmarks/exactness.py --models all
-OMP_NUM_THREADS=1 python benchmarks/exactness.py --models all --optimizers RULE,RULE,...
+OMP_NUM_THREADS=1 python benchmarks/exactness.py --models all --optimizers RULE,RULE,... [--together]
 OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --levers
 OMP_NUM_THREADS=1 python benchmarks/exactness.py --without-probe"""
 
