@@ -131,7 +131,7 @@ class Session:
                 if self.cancel.is_set():
                     return
                 if index == 0:
-                    with interrupt.anywhere(), Snapshot(self.training):
+                    with Snapshot(self.training), interrupt.anywhere():
                         self.measured = measure(self.training, micro, budget=self.budget, log=log)
                 lr = self.case.config.lr * self.schedule.factor(index, self.total)
                 self.training.set_lr(lr)

@@ -85,6 +85,17 @@ def test_a_prediction_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.ones(4).sum() == 4
 
 
+def test_what_is_measured_before_the_first_step_is_given_up_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "PAUSE", 0.001)
+    session = _session("AdamW on a net with norms")
+    session.prepare()
+    before = _bits(session)
+    module = [m for m in session.model.modules() if not list(m.children())][-1]
+    module.register_forward_pre_hook(lambda *_: session.cancel.set())
+    assert list(session.steps()) == [] and session.measured is None
+    assert _bits(session) == before and not session.training.optimizers[0].state
+
+
 def test_no_watcher_outlives_its_run() -> None:
     run(_session("SGD"), predict=False)
     assert [t for t in threading.enumerate() if t.name == "watch-for-cancel"] == []
