@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from workbench.case import Case
 from workbench.core.errors import BadInput
 from workbench.methods.base import methods
+from workbench.testing.subject import FITTING
 
 #: Task and three shapes (batch, tokens or pixels a side) of each model; small where its steps are long.
 SHAPES: dict[str, tuple[str, tuple[tuple[int, int], ...]]] = {
@@ -28,16 +29,6 @@ SHAPES: dict[str, tuple[str, tuple[tuple[int, int], ...]]] = {
     "smollm2": ("tokens", ((1, 8), (1, 32), (2, 24))),
 }
 TINY = tuple(name for name in SHAPES if name.startswith("tiny"))
-
-#: Settings of methods whose defaults are made for wide models, so that they serve a width of 64.
-FITTING: dict[str, dict[str, Any]] = {
-    "c3a": {"block_size": 16},
-    "vblora": {"vector_length": 32, "num_vectors": 32},
-    "waveft": {"n_frequency": 256},
-    "shira": {"r": 4},
-    "road": {"group_size": 32},
-}
-
 
 #: Levers, gradient accumulation and padding: what is asked beside a method's defaults, by the name in the log.
 LEVERS: dict[str, dict[str, Any]] = {

@@ -221,7 +221,8 @@ def page(stored: dict[str, Any]) -> list[str]:
     host = ", ".join(f"{n} {v}" for n, v in stored["host"].items())
     lines = ["# Panels: time to redraw, time to cancel, bytes", "", text[0], "", "Written by", ""]
     lines += ["```", text[2].strip(), "```", "", *text[4:], ""]
-    lines += [f"Host: {host}; {stored['drawing'][0]['browser']}; {stored['when']}. All measured."]
+    lines += [f"Host: {host}; {stored['drawing'][0]['browser']}. All measured: "]
+    lines[-1] += "; ".join(f"{part} {when}" for part, when in stored["when"].items()) + "."
     lines += ["", "## From the hand to the drawing", "", *timed(stored["drawing"], "drawing")]
     lines += ["", "## From *Cancel* to the stored record", ""]
     lines += timed(stored["cancel"], "cancel", ("median step, ms", "step_ms"))
@@ -235,7 +236,8 @@ def page(stored: dict[str, Any]) -> list[str]:
 def timed(rows: list[dict[str, Any]], aim: str, *more: tuple[str, str]) -> list[str]:
     head = ("what", "median, ms", "worst, ms", "times", *(m[0] for m in more), f"worst under {AIMS[aim]:g} ms")
     return table(head, [(r["what"], f"{r['median_ms']:g}", f"{r['worst_ms']:g}", str(r["times"]),
-                         *(f"{r[m[1]]:g}" for m in more), met(r["worst_ms"], aim)) for r in rows])  # fmt: skip
+                         *(f"{r[m[1]]:g}" if r[m[1]] else "–" for m in more),
+                         met(r["worst_ms"], aim)) for r in rows])  # fmt: skip
 
 
 def met(value: float, aim: str) -> str:
@@ -263,7 +265,8 @@ def main() -> None:
         return
     stored = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     if found:
-        stored |= {"host": environment(), "when": now(), "kinds": {"ms": "measured", "bytes": "measured"}, **found}
+        when = {**stored.get("when", {}), **dict.fromkeys(found, now())}
+        stored |= {"host": environment(), "when": when, "kinds": {"ms": "measured", "bytes": "measured"}, **found}
         RESULTS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text("\n".join(page(stored)) + "\n", encoding="utf-8")
 

@@ -29,6 +29,7 @@ def broken(error: RuntimeError | MemoryError, *, begun: bool) -> tuple[State, st
 def results(
     session: Session, steps: list[StepRecord], scored: Metrics | None, before: Metrics | None
 ) -> dict[str, Any]:
+    """The fields of a run's record that are known once it has trained, whatever ended it."""
     from workbench.adapters.tensor_file import file_bytes
     from workbench.lens.layers import layer_names
 
