@@ -6,15 +6,16 @@ Speed: CPU time of a step, planned and plain steps in turn, the fastest of each.
 faults, so their number in a plain step is given; a planned one has none.
 
 Resident size: a fresh process per case and variant; the highest size of four steps above the baseline, less what
-they need (what is live before them and the counting allocator's peak: weights, optimizer state, inputs and all
-that comes and goes). Planned steps are watched after the two steps that make the plan, which malloc serves. The
-baseline is the process once everything is imported; the excess above it is split by what the kernel and the C
-library say of it. *Library pages* are file-backed: code of torch and others that any training step touches, shared
-between processes and given up under pressure. *Anonymous* is the rest of the excess, the process's own memory: of
-it, *C++ objects* are blocks of malloc in use that are no tensors (graph nodes, kernels' plans), *Python* the
-interpreter's arenas, and *rest* what is resident without being in use, rounding to pages, and stacks; a negative
-rest is weights that are not touched. *Warm* is the whole excess above the same process after two steps of the
-method on a tiny model of the same family, where the library pages are in already.
+they need (what is live before them and the counting allocator's peak: weights, optimizer state, inputs and all that
+comes and goes). Planned steps are watched after the two steps that make the plan, which malloc serves. The baseline
+is the process once everything is imported; the excess above it is split by what the kernel and the C library say of
+it. *Library pages* are file-backed: code of torch and others, shared between processes. Importing touches most of
+them once, a step some others; when the plan is there they are given back, and what the steps use comes again, so
+that a planned process may be smaller than the bare imports. *Malloc* is the same without a plan, and keeps them.
+*Anonymous* is the rest of the excess, the process's own memory: of it, *C++ objects* are blocks of malloc in use
+that are no tensors (graph nodes, kernels' plans), *Python* the interpreter's arenas, and *rest* what is resident
+without being in use, rounding to pages, and stacks; a negative rest is weights that are not touched. *Warm* is the
+whole excess above the same process after two steps of the method on a tiny model of the same family.
 """
 
 from __future__ import annotations
@@ -259,30 +260,33 @@ def met(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def missed(rows: list[dict[str, Any]]) -> list[str]:
-    """The aims that not every case reaches, with the cases, for the head of the page; the last two are no aims."""
+    """The aims that not every case reaches, with the cases, for the head of the page; only the first three are aims."""
     found = {
         aim: [r["case"] for r, ok in zip(rows, reached, strict=True) if not ok] for aim, reached in aims(rows).items()
     }
     own = {aim: cases for aim, cases in list(found.items())[:3] if cases}
     if not own:
-        return ["**Every aim is met in every case.**"]
-    largest = max(r["size"] / r["max live"] for r in rows)
+        return ["**Every aim is met in every case.**", "", _sizes(rows)]
     words = [
         f"- *{aim}* is missed by {'every case' if len(cases) == len(rows) else ', '.join(cases)}"
         for aim, cases in own.items()
     ]
-    least, most = (f(r["planned"]["excess"] for r in rows) / 1e6 for f in (min, max))
-    pages = [(r["planned"]["excess"] - r["planned"]["anonymous"]) / 1e6 for r in rows]
-    least_pages, most_pages = min(pages), max(pages)
-    return [
-        "**Not every aim is met:**",
-        "",
-        *words,
-        "",
-        f"The largest arena is {largest:.2f} of its live set. Processes grow by their need and {least:.0f} to "
-        f"{most:.0f} MB, of which {least_pages:.0f} to {most_pages:.0f} MB are pages of libraries that any "
-        "training touches.",
-    ]
+    return ["**Not every aim is met:**", "", *words, "", _sizes(rows)]
+
+
+def _sizes(rows: list[dict[str, Any]]) -> str:
+    """The ranges over all cases in one sentence each."""
+    largest = max(r["size"] / r["max live"] for r in rows)
+
+    def ranged(of: str) -> str:
+        found = [r["planned"][of] / 1e6 for r in rows]
+        return f"{min(found):+.0f} to {max(found):+.0f} MB"
+
+    return (
+        f"The largest arena is {largest:.4f} of its live set. Processes grow by their need and {ranged('excess')}: "
+        f"{ranged('library pages')} of library pages, which depend on what importing touched, and "
+        f"{ranged('anonymous')} of their own memory."
+    )
 
 
 def aims(rows: list[dict[str, Any]]) -> dict[str, list[bool]]:

@@ -2,7 +2,8 @@
 
 Unmodified eager code runs. Every allocation and free of the stepping thread is compared with the plan, size and
 order; at the first that differs the rest of the step goes to malloc, so a wrong plan costs speed, never
-correctness. What outlives the step (losses, new optimizer state) is left with malloc from the beginning.
+correctness. What outlives the step (losses, new optimizer state) is left with malloc from the beginning. Pages of
+libraries that only starting touched are given back when the plan is there, so that the process is as small as its step.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from workbench.core.collection import uncollected
 from workbench.core.errors import ResourceMissing
-from workbench.memory import ledger
+from workbench.memory import ledger, library_pages
 from workbench.memory.placement import Plan, plan_of
 
 WARM = 1  #: steps before the recorded one: the first makes optimizer state and fits no later step
@@ -88,6 +89,7 @@ class Arena:
                 result = self._step(batch, **settings)
         gc.collect(1)
         self._open(plan_of(recorded))
+        library_pages.give_back()
         return result
 
     def _replayed(self, batch: Any, settings: dict[str, Any]) -> Any:

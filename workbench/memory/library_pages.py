@@ -1,0 +1,47 @@
+"""Pages of shared libraries that a process has touched, most of them once, while it started."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+MAPS = Path("/proc/self/smaps")  #: Linux's list of a process's mappings
+_MAPPING = re.compile(
+    r"(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) (?P<may>\S{4}) \S+ \S+ \d+ +(?P<file>.*\.so(\.[\d.]+)?)$"
+)
+
+
+def give_back() -> int:
+    """Let go of every resident library page that the process has not changed, and return their bytes.
+
+    What is used again comes back from the file as it is used (a minor fault of some microseconds per 64 KiB while
+    the file is cached); what only importing needed does not. 0 where the system does not list its mappings.
+    """
+    if not MAPS.exists() or not hasattr(mmap, "MADV_DONTNEED"):
+        return 0
+    advise = ctypes.CDLL(None).madvise
+    advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    given = 0
+    for start, end, resident in _unchanged(MAPS.read_text().splitlines()):
+        if advise(start, end - start, mmap.MADV_DONTNEED) == 0:
+            given += resident
+    return given
+
+
+def _unchanged(lines: list[str]) -> Iterator[tuple[int, int, int]]:
+    """Start, end and resident bytes of private mappings of libraries that hold nothing but what the file holds."""
+    start = end = resident = 0
+    for line in lines:
+        name, _, rest = line.partition(":")
+        if name == "Rss" and end:
+            resident = int(rest.split()[0]) * 1024
+        elif name == "Anonymous" and end:
+            if resident and rest.split() == ["0", "kB"]:  # a changed page, once dropped, would be lost
+                yield start, end, resident
+        elif "-" in name.partition(" ")[0]:
+            found = _MAPPING.match(line)
+            mine = found and found["may"][1] == "-" and found["may"][3] == "p"
+            start, end = (int(found["start"], 16), int(found["end"], 16)) if found and mine else (0, 0)
