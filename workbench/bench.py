@@ -12,12 +12,13 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.schedule import Schedule
 from workbench.core.units import parse_size
+from workbench.plan.change import Change
 from workbench.plan.fit_table import FitTable, Verdicts, fit, fit_table
 from workbench.plan.planned import Plan
 from workbench.plan.planner import default_grid, gained_per_example, plan
 from workbench.plan.refusal import SECONDS, with_ways
 from workbench.plan.verdict import cases_for
-from workbench.plan.ways import Change, Patience, ways_out
+from workbench.plan.ways import Patience, ways_out
 from workbench.profiles import RunProfile, profile
 from workbench.records.grid import GridPoint
 from workbench.records.schema import RunRecord, State

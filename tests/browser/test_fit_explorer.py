@@ -15,8 +15,8 @@ from workbench.core.errors import BadInput
 from workbench.core.profile import Tier
 from workbench.core.units import format_size
 from workbench.devices.model import get
+from workbench.plan.change import Change
 from workbench.plan.fit_table import fit_table
-from workbench.plan.ways import Change
 from workbench.report import page as assets
 
 pytestmark = pytest.mark.browser

@@ -99,7 +99,7 @@ def test_a_way_out_followed_to_the_letter_fits(small):
     changed = [*_all_singles(small), *ways_out(small, int(small.predict(Tier.FAKE).peak * 0.7), Tier.FAKE)]
     assert any("batch" in change.sentence for change in changed)
     for change in changed:
-        words = change.options(small).split()
+        words = change.options.split()
         given = dict(zip(words[::2], words[1::2], strict=True))  # but for --set, which repeats
         settings = method_settings(small.method_name, [b for a, b in pairwise(words) if a == "--set"])
         batch, times = int(given.get("--batch", small.batch)), int(given.get("--accumulate", small.accumulate))

@@ -70,9 +70,8 @@ def fit(
         verdicts = judge_all(
             cases, bench.device, bench.budget, tier=chosen_tier, step_times=step_times, progress=progress
         )
-    named = {case.method_name: case for case in cases}
     if as_json:
-        return show_json([v.to_dict(named[v.method]) for v in verdicts])
+        return show_json([v.to_dict() for v in verdicts])
     say(
         f"{bench.task} on {bench.model}, {bench.device.title}, budget {format_size(bench.budget)}, "
         f"batch {bench.batch}: {sum(v.fits == 'fits' for v in verdicts)} of {len(verdicts)} methods fit"
@@ -86,7 +85,7 @@ def fit(
             v.binding or "–",
             format_time(v.step_time.value) if v.step_time else "–",
             format_energy(v.step_energy.value) if v.step_energy else "–",
-            "; ".join([c.words(named[v.method]) for c in v.changes] or [v.reason]) + (f"; {v.note}" if v.note else ""),
+            "; ".join([c.words for c in v.changes] or [v.reason]) + (f"; {v.note}" if v.note else ""),
         )
         for v in verdicts
     ]

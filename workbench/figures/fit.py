@@ -203,7 +203,7 @@ def _row(v: Verdict, colour: str, table: FitTable) -> FitRow:
 def _ways(v: Verdict) -> tuple[tuple[str, int, str], ...]:
     """Its changes; what its device itself needs is among them whatever the budget, because the reader moves that."""
     there = [(f"{v.there.sentence}: {format_size(v.there.peak)}", v.there.peak, v.there.source)] if v.there else []
-    return (*there, *((c.sentence, c.peak, c.source) for c in v.changes if c != v.there))
+    return (*there, *((c.action, c.peak, c.source) for c in v.changes if c != v.there))
 
 
 def _sizes(sizes: Sizes | None, table: FitTable) -> dict[str, Any] | None:

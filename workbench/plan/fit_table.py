@@ -12,11 +12,12 @@ from workbench.core.errors import BadInput, Incompatible, ResourceMissing
 from workbench.core.profile import Tier
 from workbench.core.units import format_size
 from workbench.devices.roofline import bandwidth, rate, roofline
+from workbench.plan.change import Change
 from workbench.plan.device_need import DeviceNeed, device_need
 from workbench.plan.fitting import shape_of, sizes_of
 from workbench.plan.sizes import Sizes
 from workbench.plan.verdict import Fits, Verdict, cost, timed_here, unanswered, verdict, with_changes
-from workbench.plan.ways import Change, Patience, micro_batches
+from workbench.plan.ways import Patience, micro_batches
 from workbench.records.schema import Quantity
 from workbench.tasks.base import Lengths
 

@@ -9,7 +9,7 @@ from typing import Any
 from workbench.case import Case
 from workbench.core.profile import MemoryProfile
 from workbench.core.units import format_exactly, format_size, format_time
-from workbench.plan.ways import as_setting
+from workbench.plan.change import as_setting
 from workbench.records.schema import Quantity
 
 

@@ -34,7 +34,7 @@ def ways_found(
     try:
         found += _emulated(case, budget, tier)
         for change in ways_out(case, budget, tier, patience=patience):
-            found.append(change.words(case))
+            found.append(change.words)
     except Incompatible as error:
         unanswered = error.field == "prediction"
         note = "no way out can be named, as this step has no prediction" if unanswered else f"no way out: {error}"

@@ -10,7 +10,8 @@ from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, ResourceMissing
 from workbench.core.profile import Category, Tier
 from workbench.core.units import format_size
-from workbench.plan.ways import Change, Patience, ways_out
+from workbench.plan.change import Change
+from workbench.plan.ways import Patience, ways_out
 from workbench.records.schema import Quantity
 
 if TYPE_CHECKING:
@@ -63,15 +64,11 @@ class Verdict:
         """Its peak with what to change, or why it has none, in a few words."""
         said = self.reason
         if self.fits != "fits" and self.changes:
-            ways = "; ".join(f"{c.sentence} ({format_size(c.peak)}, {c.source})" for c in self.changes)
-            said = f"peak {format_size(self.peak or 0)}; {ways}"
+            said = "; ".join([f"peak {format_size(self.peak or 0)}", *(c.words for c in self.changes)])
         return f"{said}; {self.note}" if self.note else said
 
-    def to_dict(self, case: Case | None = None) -> dict[str, Any]:
-        """Plain data for ``--json``; sizes are bytes, times seconds, energies joules.
-
-        With the ``case`` that it is about, changes say which options of the command make them.
-        """
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for ``--json``; sizes are bytes, times seconds, energies joules."""
         return {
             "method": self.method,
             "family": self.family,
@@ -86,9 +83,7 @@ class Verdict:
             "step_energy": vars(self.step_energy) if self.step_energy else None,
             "on_device": vars(self.need) | {"note": self.note} if self.need else None,
             "changes": [
-                {"change": c.sentence, "peak": c.peak, "source": c.source}
-                | ({"options": c.options(case)} if case else {})
-                for c in self.changes
+                {"change": c.sentence, "peak": c.peak, "source": c.source, "options": c.options} for c in self.changes
             ],
         }
 

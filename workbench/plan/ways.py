@@ -13,7 +13,7 @@ from typing import Any
 from workbench.case import Case
 from workbench.core.errors import PintpotError
 from workbench.core.profile import Category, MemoryProfile, Phase, Tier
-from workbench.core.units import format_size
+from workbench.plan.change import Change, options_of
 from workbench.plan.fitting import predicted_step, shape_of, sizes_known, sizes_of
 from workbench.plan.sizes import divisors
 
@@ -47,30 +47,6 @@ _LIGHTER: Mapping[str, tuple[str, ...]] = {
 
 #: A change alone: its words, the changed case, and what it can lower by which share at most.
 _Single = tuple[str, Case, frozenset[Category], float]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One way out, verified: ``case`` was predicted at ``peak`` bytes; ``source`` says by what."""
-
-    sentence: str
-    case: Case | None
-    peak: int
-    source: str = "predicted"
-
-    def options(self, before: Case) -> str:
-        """What the command line that says ``before`` has to say in addition, or instead."""
-        if self.case is None:
-            return ""
-        now, said = self.case, [n for n in ("batch", "accumulate") if getattr(self.case, n) != getattr(before, n)]
-        words = [f"--{name} {getattr(now, name)}" for name in said]
-        changed = [(name, value) for name, value in now.settings.items() if before.settings.get(name) != value]
-        return " ".join([*words, *(f"--set {as_setting(name, value)}" for name, value in changed)])
-
-    def words(self, before: Case) -> str:
-        """What changes, what to type for it, and what is then needed."""
-        said = ": ".join(filter(None, (self.sentence, self.options(before))))
-        return f"{said} ({format_size(self.peak)}, {self.source})"
 
 
 class Patience:
@@ -108,6 +84,13 @@ def ways_out(
 
     A change is not even predicted when what it cannot lower passes the budget by itself at the peak.
     """
+    for change in _found(case, budget, tier, most, profile, patience):
+        yield replace(change, options=options_of(case, change.case)) if change.case else change
+
+
+def _found(
+    case: Case, budget: int, tier: Tier | None, most: int, profile: MemoryProfile | None, patience: Patience | None
+) -> Iterator[Change]:
     profile = profile or case.predict(tier)
     look = _Look(budget, case.tier(tier), patience or Patience())
     singles = list(_singles(case))
@@ -284,11 +267,6 @@ def with_batch(case: Case, batch: int) -> Case:
 
 def batch_words(case: Case) -> str:
     return micro_batches(case.batch, case.accumulate)
-
-
-def as_setting(name: str, value: Any) -> str:
-    """A setting as ``--set`` takes it."""
-    return f"{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
 def micro_batches(batch: int, times: int) -> str:
