@@ -68,3 +68,35 @@ def test_only_pages_of_unchanged_libraries_are_given_back(tmp_path, name, change
 def test_without_a_list_of_mappings_nothing_is_done(monkeypatch, tmp_path):
     monkeypatch.setattr(library_pages, "MAPS", tmp_path / "none")
     assert library_pages.give_back() == 0
+
+
+LISTED = """\
+7f0000000000-7f0000004000 {may} 00000000 08:01 42                         /usr/lib/{name}
+Size:                 16 kB
+Rss:                  12 kB
+Anonymous:             {anonymous} kB
+Swap:                  {swap} kB
+VmFlags: rd ex mr mw me
+7ffc00000000-7ffc00001000 r-xp 00000000 00:00 0                          [vdso]
+Rss:                   4 kB
+Anonymous:             0 kB
+Swap:                  0 kB
+"""
+
+
+@pytest.mark.parametrize(
+    ("different", "given"),
+    [
+        ({}, 12 * 1024),
+        ({"anonymous": 4}, 0),
+        ({"swap": 4}, 0),  # changed, and now in swap: no longer anonymous memory, but not the file's page either
+        ({"may": "rw-p"}, 0),
+        ({"may": "r-xs"}, 0),
+        ({"name": "weights.safetensors"}, 0),
+        ({"name": "lib.so (deleted)"}, 0),
+    ],
+    ids=str,
+)
+def test_which_mappings_are_the_files_own(different, given):
+    listed = LISTED.format(**{"may": "r-xp", "anonymous": 0, "swap": 0, "name": "libtorch_cpu.so"} | different)
+    assert sum(size for *_, size in library_pages._unchanged(listed.splitlines())) == given

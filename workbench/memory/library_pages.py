@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MAPS = Path("/proc/self/smaps")  #: Linux's list of a process's mappings
-_MAPPING = re.compile(
+_LIBRARY = re.compile(
     r"(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) (?P<may>\S{4}) \S+ \S+ \d+ +(?P<file>.*\.so(\.[\d.]+)?)$"
 )
 
@@ -33,15 +33,23 @@ def give_back() -> int:
 
 def _unchanged(lines: list[str]) -> Iterator[tuple[int, int, int]]:
     """Start, end and resident bytes of private mappings of libraries that hold nothing but what the file holds."""
-    start = end = resident = 0
+    for mapping, fields in _mappings(lines):
+        found = _LIBRARY.match(mapping)
+        if not found or "w" in found["may"] or found["may"][3] != "p":
+            continue
+        changed = fields.get("Anonymous", 1) + fields.get("Swap", 1)  # a changed page, once dropped, would be lost
+        if fields.get("Rss", 0) and not changed:
+            yield int(found["start"], 16), int(found["end"], 16), fields["Rss"]
+
+
+def _mappings(lines: list[str]) -> Iterator[tuple[str, dict[str, int]]]:
+    """Each mapping's own line with the sizes that are listed below it, bytes by name."""
+    mapping, fields = "", dict[str, int]()
     for line in lines:
-        name, _, rest = line.partition(":")
-        if name == "Rss" and end:
-            resident = int(rest.split()[0]) * 1024
-        elif name == "Anonymous" and end:
-            if resident and rest.split() == ["0", "kB"]:  # a changed page, once dropped, would be lost
-                yield start, end, resident
-        elif "-" in name.partition(" ")[0]:
-            found = _MAPPING.match(line)
-            mine = found and found["may"][1] == "-" and found["may"][3] == "p"
-            start, end = (int(found["start"], 16), int(found["end"], 16)) if found and mine else (0, 0)
+        name, *rest = line.split()
+        if not name.endswith(":"):
+            yield mapping, fields
+            mapping, fields = line, {}
+        elif rest and rest[-1] == "kB":
+            fields[name[:-1]] = int(rest[0]) * 1024
+    yield mapping, fields

@@ -114,7 +114,9 @@ def _check_type(name: str, config: dict[str, Any]) -> None:
     if kind_of(config) is None:
         served = "a model that reads texts, writes texts or classifies pictures, by that alone"
         raise BadInput(
-            "model", name, f"{served}; {config['model_type']} is another kind (sound, video, several inputs)"
+            "model",
+            name,
+            f"{served}; {config['model_type']} is another kind (sound, video, several inputs, places of answers)",
         )
 
 

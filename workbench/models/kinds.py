@@ -20,8 +20,8 @@ _TABLES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("image-classifier", ("FOR_IMAGE_CLASSIFICATION", "FOR_IMAGE")),
     ("text-encoder", ("FOR_SEQUENCE_CLASSIFICATION",)),
 )
-#: Tables of models that need sound or several kinds of input at once, which no task here gives them.
-_NOT_SERVED = ("FOR_SPEECH_SEQ_2_SEQ", "FOR_IMAGE_TEXT_TO_TEXT", "FOR_MULTIMODAL_LM")
+#: Tables of models that need sound, frames or several kinds of input at once, which no task here gives them.
+_NOT_SERVED = ("FOR_SPEECH_SEQ_2_SEQ", "FOR_IMAGE_TEXT_TO_TEXT", "FOR_MULTIMODAL_LM", "FOR_VIDEO_CLASSIFICATION")
 
 
 def kind_of(config: Mapping[str, Any]) -> Kind | None:
