@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,12 +139,41 @@ def test_what_outlives_its_plan_is_never_overwritten():
         assert used.served > before
     with arena.planned(step, False) as used:
         used.step(True)
-    assert torch.equal(step.kept[0], torch.full((1000,), 8.0))  # still there after the arena was closed
-    with pytest.raises(ResourceMissing, match="in use"), arena.planned(step, False):
-        pass
+    (kept,) = step.kept
     step.kept.clear()
+    with arena.planned(step, False) as used:  # another arena is another block
+        assert used.step(False).item() == 11 * 1000 - 1000
+        assert used.left == 0 and used.served > 0
+        assert torch.equal(kept, torch.full((1000,), 8.0))  # still there after its arena was closed
+        del kept
+        assert used.step(False).item() == 12 * 1000 - 1000
+        assert used.left == 0
+
+
+def _mapped() -> int:
+    """Bytes of address space that this process has mapped."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * 4096
+
+
+@needs_ledger
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say what is mapped")
+def test_the_memory_of_a_closed_arena_goes_with_the_last_tensor_in_it():
+    size, kept = 64 * 2**20, []
+
+    def step(keep: bool) -> torch.Tensor:
+        large = torch.zeros(size // 4)
+        if keep:
+            kept.append(large)
+        return large[0].clone()
+
     with arena.planned(step, False) as used:
-        assert used.size > 0
+        used.step(True)
+    before = _mapped()
+    with arena.planned(step, False):
+        assert _mapped() >= before + size
+        kept.clear()
+        assert _mapped() < before + size
+    assert _mapped() < before
 
 
 @needs_ledger

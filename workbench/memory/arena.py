@@ -108,8 +108,7 @@ class Arena:
         sequence = (ctypes.c_int32 * events)(*plan.events)
         failed = self._library.ledger_arena_open(plan.size, count, sizes, offsets, events, sequence)
         if failed:
-            reasons = {1: "another arena is in use", 2: f"the system gives no block of {plan.size} bytes"}
-            raise ResourceMissing(f"no arena: {reasons[failed]}")
+            raise ResourceMissing(f"no arena: the system gives no block of {plan.size} bytes")
         self.plan = plan
 
 

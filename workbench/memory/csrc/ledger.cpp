@@ -17,6 +17,7 @@
 #include <malloc.h>
 #endif
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <limits>
@@ -45,21 +46,31 @@ struct Shard {
   std::unordered_map<void*, Block> blocks;
 };
 
+// The memory of one arena. It is unmapped with the arena, or with the last of the tensors that outlive it.
+struct Region {
+  char* base;
+  size_t bytes;
+  std::atomic<int64_t> occupied{0};
+
+  bool holds(const void* p) const {
+    const char* c = static_cast<const char*>(p);
+    return c >= base && c < base + bytes;
+  }
+};
+
 // Events: i for allocation number i, ~i for its free. An offset of -1 means outside the arena.
 struct Arena {
-  char* base = nullptr;
-  size_t bytes = 0;
+  std::atomic<Region*> region{nullptr};
   std::vector<int64_t> sizes, offsets;
   std::vector<int32_t> events;
   size_t cursor = 0;
   int64_t step = 0;
   int64_t served = 0, missed = 0, broken = 0;
   bool following = false;
-  std::atomic<int64_t> occupied{0};
 
-  bool holds(const void* p) const {
-    const char* c = static_cast<const char*>(p);
-    return c >= base && c < base + bytes;
+  int64_t occupied() const {
+    const Region* now = region;
+    return now == nullptr ? 0 : now->occupied.load();
   }
   void leave() {
     following = false;
@@ -77,6 +88,9 @@ std::atomic<int64_t> interrupted{0};
 thread_local int64_t interruptible = 0;
 
 Arena arena;
+std::mutex retired_mutex;
+std::vector<Region*> retired;
+std::atomic<size_t> retired_count{0};
 std::mutex record_mutex;
 std::vector<Event> record;
 Shard shards[kShards];
@@ -109,9 +123,10 @@ void* planned(Block& block) {
       block.step = arena.step;
       block.index = next;
       if (arena.offsets[next] < 0) return nullptr;
-      arena.occupied.fetch_add(1);
+      Region* region = arena.region;
+      region->occupied.fetch_add(1);
       arena.served += 1;
-      return arena.base + arena.offsets[next];
+      return region->base + arena.offsets[next];
     }
     arena.leave();
   }
@@ -126,6 +141,30 @@ void check_free(const Block& block) {
   } else {
     arena.leave();
   }
+}
+
+// Unmaps a retired region that holds nothing any more.
+void let_go(Region* region) {
+  std::lock_guard<std::mutex> guard(retired_mutex);
+  auto found = std::find(retired.begin(), retired.end(), region);
+  if (found == retired.end() || region->occupied != 0) return;
+  munmap(region->base, region->bytes);
+  retired.erase(found);
+  retired_count = retired.size();  // the region itself stays: another thread may be looking at it
+}
+
+// Whether the address was in an arena; its place is free then.
+bool vacate(void* p) {
+  Region* region = arena.region;
+  if (region == nullptr || !region->holds(p)) {
+    if (retired_count == 0) return false;
+    std::lock_guard<std::mutex> guard(retired_mutex);
+    auto found = std::find_if(retired.begin(), retired.end(), [p](Region* r) { return r->holds(p); });
+    if (found == retired.end()) return false;
+    region = *found;
+  }
+  if (region->occupied.fetch_sub(1) == 1 && retired_count != 0) let_go(region);
+  return true;
 }
 
 void release(void* p) {
@@ -145,11 +184,7 @@ void release(void* p) {
     remember(-block.size, p);
     if (block.step != 0) check_free(block);
   }
-  if (arena.holds(p)) {
-    arena.occupied.fetch_sub(1);
-  } else {
-    inner->raw_deallocate(p);
-  }
+  if (!vacate(p)) inner->raw_deallocate(p);
 }
 
 struct Ledger final : c10::Allocator {
@@ -180,8 +215,7 @@ struct Ledger final : c10::Allocator {
       shard.blocks[p] = block;
     } catch (...) {
       live.fetch_sub(size);
-      if (arena.holds(p)) arena.occupied.fetch_sub(1);
-      else if (p != nullptr) inner->raw_deallocate(p);
+      if (p != nullptr && !vacate(p)) inner->raw_deallocate(p);
       throw;
     }
     count.fetch_add(1, std::memory_order_relaxed);
@@ -284,28 +318,31 @@ int64_t ledger_recorded(int64_t* sizes, uint64_t* addresses, int64_t capacity) {
   return n;
 }
 
-// 0: closed; 1: tensors still live in the arena, which therefore stays.
-int ledger_arena_close() {
+// Memory in which tensors still live stays until the last of them is gone; no later arena uses it.
+void ledger_arena_close() {
   stepping = false;
-  if (arena.occupied != 0) return 1;
-  if (arena.base != nullptr) munmap(arena.base, arena.bytes);
-  arena.base = nullptr;
-  arena.bytes = 0;
-  return 0;
+  Region* region = arena.region;
+  if (region == nullptr) return;
+  {
+    std::lock_guard<std::mutex> guard(retired_mutex);
+    retired.push_back(region);
+    retired_count = retired.size();
+    arena.region = nullptr;
+  }
+  let_go(region);
 }
 
-// 0: open; 1: an arena is in use; 2: no memory.
+// 0: open; 1: no memory.
 int ledger_arena_open(int64_t bytes, int64_t allocations, const int64_t* sizes, const int64_t* offsets,
                       int64_t events, const int32_t* sequence) {
-  if (ledger_arena_close() != 0) return 1;
+  ledger_arena_close();
   if (bytes > 0) {
     void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) return 2;
+    if (base == MAP_FAILED) return 1;
 #ifdef MADV_HUGEPAGE
     madvise(base, bytes, MADV_HUGEPAGE);
 #endif
-    arena.base = static_cast<char*>(base);
-    arena.bytes = bytes;
+    arena.region = new Region{static_cast<char*>(base), static_cast<size_t>(bytes)};
   }
   arena.sizes.assign(sizes, sizes + allocations);
   arena.offsets.assign(offsets, offsets + allocations);
@@ -320,7 +357,7 @@ int ledger_arena_open(int64_t bytes, int64_t allocations, const int64_t* sizes, 
 void ledger_arena_begin() {
   arena.step += 1;
   arena.cursor = 0;
-  arena.following = arena.occupied == 0;
+  arena.following = arena.occupied() == 0;
   if (!arena.following) arena.broken += 1;
   stepping = true;
 }
@@ -334,7 +371,7 @@ void ledger_arena_counts(int64_t* out) {
   out[0] = arena.served;
   out[1] = arena.missed;
   out[2] = arena.broken;
-  out[3] = arena.occupied;
+  out[3] = arena.occupied();
 }
 
 }  // extern "C"
