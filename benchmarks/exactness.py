@@ -7,13 +7,15 @@ Every case is predicted afresh (probe tier; of transformers with AdamW the fake 
 random weights in the same process. With ``--together`` rules and shapes of one method are measured on one model, built
 once; a case that is not exact there is measured again on a model of its own. Finished cases are kept in a log of JSON
 lines and skipped, as are published ones, when the same command runs again; a case that changed is asked for with
-``--again``. The page in the documentation and its compact JSON are written from the log.
+``--again``. As rows are of many days, ``--draw N`` runs N of them, drawn at random, once more and says on the page how
+many still have the published bytes. The page in the documentation and its compact JSON are written from the log.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,6 +134,21 @@ def run(chosen: list[Asked], log: Path, again: bool, together: Together | None =
                 print(one.key, f"  <- {row}", flush=True)
 
 
+def draw_again(count: int, seed: int, log: Path) -> dict[str, Any]:
+    """Run so many published cases once more, each on a model of its own, and say what became of their bytes."""
+    known = {key: row for key, row in published().items() if "difference" in row}
+    keys = random.Random(seed).sample(sorted(known), min(count, len(known)))
+    run([Asked(*(known[key][name] for name in Asked._fields)) for key in keys], log, again=True)
+    fresh = read(log)
+    now = {key: [fresh[key].get("predicted"), fresh[key].get("measured")] for key in keys}
+    before = {key: [known[key]["predicted"], known[key]["measured"]] for key in keys}
+    return {
+        "date": time.strftime("%Y-%m-%d"), "seed": seed, "of": len(known), "cases": len(keys),
+        "exact": sum(predicted == measured for predicted, measured in now.values()),
+        "other bytes": {key: [*before[key], *now[key]] for key in keys if now[key] != before[key]},
+    }  # fmt: skip
+
+
 def read(log: Path) -> dict[str, dict[str, Any]]:
     """The latest line of each case, or its published row where this checkout's log has none."""
     try:
@@ -158,6 +175,15 @@ def published() -> dict[str, dict[str, Any]]:
     return rows
 
 
+def last_drawn() -> dict[str, Any]:
+    """What the last draw found, as it is published; empty before the first."""
+    try:
+        found: dict[str, Any] = json.loads((RESULTS / "exactness.json").read_text())["summary"].get("drawn again", {})
+    except OSError:
+        return {}
+    return found
+
+
 def not_run(rows: Mapping[str, Any]) -> dict[tuple[str, str], int]:
     """How many combinations of a method that says it serves the model are in no log, by model and optimizer.
 
@@ -176,9 +202,11 @@ def not_run(rows: Mapping[str, Any]) -> dict[tuple[str, str], int]:
     return missing
 
 
-def write(rows: list[dict[str, Any]], missing: dict[tuple[str, str], int], not_served: list[str]) -> dict[str, Any]:
+def write(
+    rows: list[dict[str, Any]], missing: dict[tuple[str, str], int], not_served: list[str], drawn: dict[str, Any]
+) -> dict[str, Any]:
     """The compact JSON and the page of the documentation."""
-    found = summary(rows)
+    found = {**summary(rows), "drawn again": drawn}
     columns = ["model", "method", "optimizer", "batch", "length", "lever", "predicted", "measured", "fake", "formula"]
     lines = ",\n".join(json.dumps([r.get(c) for c in columns]) for r in rows if "difference" in r)
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -202,14 +230,17 @@ def main() -> None:
     parser.add_argument("--log", type=Path, default=LOG)
     parser.add_argument("--together", action="store_true", help="one model for all rules and shapes of a method")
     parser.add_argument("--again", action="store_true", help="run cases that are in the log once more")
+    parser.add_argument("--draw", type=int, default=0, metavar="N", help="run N published cases, drawn, once more")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--no-table", action="store_true", help="only add to the log")
     parser.add_argument("--without-probe", action="store_true", help="only the tiers that execute nothing, anew")
     parser.add_argument("--table", action="store_true", help="only write the tables from the log")
     given = parser.parse_args()
     models = {"tiny": list(TINY), "all": list(SHAPES)}.get(given.models) or given.models.split(",")
+    drawn = draw_again(given.draw, given.seed, given.log) if given.draw else last_drawn()
     if given.without_probe:
         without_probe(given.log)
-    elif not given.table:
+    elif not (given.table or given.draw):
         chosen = list(asked(models, given))
         if given.together:
             chosen.sort(key=lambda one: (one.model, one.method, one.lever))
@@ -221,7 +252,7 @@ def main() -> None:
     order = {name: i for i, name in enumerate(SHAPES)}
     rules = {name: i for i, name in enumerate(("adamw", "sgd", "momentum", "adamw8bit"))}
     rows.sort(key=lambda r: (order[r["model"]], r["lever"], rules.get(r["optimizer"], 9), r["method"], r["batch"]))
-    found = write(rows, not_run(every), sorted(r["key"] for r in every.values() if "not served" in r))
+    found = write(rows, not_run(every), sorted(r["key"] for r in every.values() if "not served" in r), drawn)
     print(json.dumps({k: (len(v) if isinstance(v, list) else v) for k, v in found.items()}, indent=1))
     for entry in (*found["not exact"], *found["refused"], *found["failed"]):
         print(json.dumps(entry))

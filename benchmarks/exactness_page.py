@@ -10,7 +10,8 @@ Row = dict[str, Any]
 COMMANDS = """OMP_NUM_THREADS=1 python benchmarks/exactness.py --models all
 OMP_NUM_THREADS=1 python benchmarks/exactness.py --models all --optimizers RULE,RULE,... [--together]
 OMP_NUM_THREADS=1 python benchmarks/exactness.py --models tiny --levers
-OMP_NUM_THREADS=1 python benchmarks/exactness.py --without-probe"""
+OMP_NUM_THREADS=1 python benchmarks/exactness.py --without-probe
+OMP_NUM_THREADS=1 python benchmarks/exactness.py --draw 300"""
 
 #: Models whose tiers without the probe are judged: the target without the probe is for transformers.
 TRANSFORMERS = ("tiny-bert", "tiny-llama", "tiny-vit", "minilm", "smollm2", "dinov2-small")
@@ -70,6 +71,7 @@ def page(rows: list[Row], found: dict[str, Any], missing: dict[tuple[str, str], 
     yield f"\n```\n{COMMANDS}\n```\n"
     yield f"with torch {here['torch']}, transformers {here['transformers']}, peft {here['peft']}, {here['processor']},"
     yield f"{here['threads']} thread. Every row is in `benchmarks/results/exactness.json`.\n"
+    yield from _drawn(found.get("drawn again") or {})
     for title, key in (("Not exact", "not exact"), ("Not predicted", "refused"), ("Not run", "failed")):
         if found[key]:
             yield f"## {title}\n"
@@ -92,6 +94,19 @@ def page(rows: list[Row], found: dict[str, Any], missing: dict[tuple[str, str], 
     for (model, method), some in _grouped(plain, "model", "method"):
         peaks = sorted(r["measured"] for r in some)
         yield f"| {model} | {method} | {len(some)} | {_exact(some)} | {peaks[0]:,} to {peaks[-1]:,} |"
+
+
+def _drawn(drawn: dict[str, Any]) -> Iterator[str]:
+    """What became of cases that were run once more, long after most of them were published."""
+    if not drawn:
+        return
+    other = drawn["other bytes"]
+    yield f"Rows are of many days. On {drawn['date']} {drawn['cases']:,} of {drawn['of']:,} were drawn at random (seed"
+    yield f"{drawn['seed']}) and run once more: {drawn['exact']:,} are exact, {drawn['cases'] - len(other):,} with the"
+    yield "published bytes." + (" Others were, predicted and measured, then and now:" if other else "") + "\n"
+    if other:
+        lines = (f"- `{key}`: {', '.join(f'{size:,}' for size in sizes)}" for key, sizes in other.items())
+        yield "\n".join(lines) + "\n"
 
 
 def _left(count: int) -> str:
