@@ -74,6 +74,19 @@ def test_a_verified_change_goes_before_a_fitted_one(visit, table):
     assert "accumulated" in shown(page)["full"][0] and "(fitted; " in shown(page)["full"][0]
 
 
+def test_what_to_type_for_a_change_is_said_and_stays_in_one_piece(visit, table):
+    budget = {v.method: v.peak for v in table.at(2**30)}["full"] - 1
+    change = Change("batch 4 and bf16", None, budget - 5, options="--batch 4 --set weights=bf16")
+    found = [replace(v, changes=(change,)) if v.method == "full" else v for v in table.at(budget)]
+    page = opened(visit, table, budget, found)
+    assert "fits if batch 4 and bf16: --batch 4 --set weights=bf16 (predicted; " in shown(page)["full"][0]
+    pieces = page.locator("tr", has_text="batch 4 and bf16").locator("code")
+    assert pieces.all_text_contents() == ["--batch 4", "--set weights=bf16"]
+    page.set_viewport_size({"width": 420, "height": 900})
+    assert pieces.evaluate_all("e => e.every((code) => code.getClientRects().length === 1)")
+    page.set_viewport_size({"width": 1100, "height": 900})
+
+
 def test_an_empty_filter_the_end_of_the_slider_and_large_energies_are_said_plainly(visit, table):
     page = opened(visit, table, 2**22)
     page.get_by_label("Filter").fill("nothing like it")

@@ -5,21 +5,21 @@ const BAR = 300;
 function html(tag, properties, parent) {
   const node = Object.assign(document.createElement(tag), properties);
   for (const name of ["role", "aria-label", "aria-live"]) if (name in properties) node.setAttribute(name, properties[name]);
-  if (parent) parent.append(node);
+  parent?.append(node);
   return node;
 }
 
 function svg(tag, attributes, parent) {
   const node = document.createElementNS(NS, tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (parent) parent.append(node);
+  parent?.append(node);
   return node;
 }
 
 function size(bytes) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let i = 0;
-  while (bytes >= 1024 && i < 4) { bytes /= 1024; i++; }
+  for (; bytes >= 1024 && i < 4; i++) bytes /= 1024;
   return `${i === 0 ? Math.round(bytes) : bytes.toFixed(bytes >= 100 ? 0 : bytes >= 10 ? 1 : 2)} ${units[i]}`;
 }
 
@@ -159,7 +159,7 @@ function verdict(m, info, budget, batch, length) {
   return way ? ["if", `fits if ${way[0]} (${way[2]}; ${over})`] : ["over", over];
 }
 
-// Why a size cannot be asked for.
+// Why a size is not usable.
 function unusable(field, input, [least, most, words]) {
   const value = input.value === "" ? NaN : +input.value;
   if (Number.isInteger(value) && least <= value && value <= most) return "";
@@ -228,16 +228,14 @@ function draw({ model, el }) {
   slider.setAttribute("list", ticks.id);
   const marks = html("select", {});
   function mark() {
-    marks.replaceChildren();
-    html("option", { value: "", textContent: "none" }, marks);
-    for (const [name, bytes] of marked) html("option", { value: bytes, textContent: name }, marks);
+    marks.replaceChildren(...[["none", ""], ...marked].map(([textContent, value]) => html("option", { value, textContent })));
   }
   if (marked.length) {
     field("Mark").append(marks);
     mark();
     marks.addEventListener("change", () => { if (marks.value) wished(+marks.value); });
   }
-  const asked = []; // fields with what they may hold
+  const asked = []; // fields and what they may hold
   function number(name, value, limits) {
     const input = html("input", { type: "number", min: limits[0], max: limits[1], step: 1, value }, field(name));
     asked.push([name, input, limits]);
@@ -324,13 +322,14 @@ function draw({ model, el }) {
     for (const { m, row, said, line } of rows) {
       const [state, text] = verdict(m, info, budget, batch, length);
       row.dataset.state = state;
-      said.textContent = `${SIGNS[state]} ${text}`;
+      const parts = `${SIGNS[state]} ${text}`.split(/(--\S+ \S+)/);
+      said.replaceChildren(...parts.map((part, i) => (i % 2 ? html("code", { textContent: part }) : part)));
       if (m.layer && m.peak != null) html("span", { className: "pp-where" }, said).append(` peak${state === "fits" ? `: ${m.binding}` : ""} in `, ...m.layer.split(/(?<=[._])/).flatMap((s) => [s, html("wbr", {})]));
       const here = matches({ m, row });
       counted += here;
       fitting += here && state === "fits";
       const x = budget == null ? -5 : Math.min(BAR + 5, (budget / widest) * BAR);
-      for (const end of ["x1", "x2"]) line.setAttribute(end, x);
+      line.setAttribute("transform", `translate(${x})`);
     }
     shown.textContent = budget == null ? "none" : size(budget);
     slider.value = toSlider(budget ?? high);
@@ -353,9 +352,7 @@ function draw({ model, el }) {
 
   const matches = ({ m, row }) => (m.family + row.textContent).toLowerCase().includes(wanted);
   function arrange() {
-    const key = ORDERS[order];
-    const kept = rows.filter(matches);
-    kept.sort((a, b) => (key(a.m) < key(b.m) ? -1 : +(key(a.m) > key(b.m))));
+    const key = ORDERS[order], kept = rows.filter(matches).sort((a, b) => (key(a.m) < key(b.m) ? -1 : +(key(a.m) > key(b.m))));
     body.replaceChildren(...kept.map(({ row }) => row));
     none.textContent = kept.length ? "" : `no method matches “${filter.value.trim()}”`;
   }
