@@ -19,6 +19,7 @@ from workbench.plan.refusal import SECONDS
 from workbench.records.content import content_key
 from workbench.records.schema import FINISHED, RunRecord, State, StepRecord
 from workbench.records.store import RunStore
+from workbench.results import evaluated
 from workbench.session import Session, run
 from workbench.tasks.base import Sizes
 
@@ -174,14 +175,22 @@ def settle(
         session = cell.session(cancel, checkpoints, patience)
         record = run(session, on_step=lambda step: on_step(step, session), profile=cell.profile, device=cell.device)
         if cell.held_out and record.state is State.DONE:
-            from workbench.probes.held_out import held_out
-
-            record = replace(record, held_out=held_out(cell.case, session.model, cell.held_out))
+            record = _asked_elsewhere(cell, session, record)
         if not store.put(key, record):  # another process finished the same cell meanwhile, and its record counts
             record = store.finished(key) or record
     if record.state in FINISHED:
         checkpoints.discard()
     return record, stored
+
+
+def _asked_elsewhere(cell: Cell, session: Session, record: RunRecord) -> RunRecord:
+    """The record with what the tuned model scores on the held-out task; a run is not done before it has that."""
+    from workbench.probes.held_out import held_out
+
+    ask = partial(held_out, cell.case, session.model, cell.held_out)
+    found, state, reason = evaluated(session, ask, len(record.steps))
+    notes = tuple(dict.fromkeys((*record.notes, *session.checkpoints.notes)))
+    return replace(record, held_out=found or {}, state=state, reason=reason, notes=notes)
 
 
 def _tell(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from workbench.core.errors import PintpotError
+from workbench.core.stopping import Stopped
 from workbench.core.units import format_size
 from workbench.records.growth import growth
 from workbench.records.schema import Quantity, State, StepRecord
@@ -15,8 +18,10 @@ if TYPE_CHECKING:
     from workbench.session import Session
     from workbench.tasks.base import Metrics
 
+Found = TypeVar("Found")
 
-def broken(error: RuntimeError | MemoryError, *, begun: bool) -> tuple[State, str]:
+
+def broken(error: Exception, *, begun: bool) -> tuple[State, str]:
     """What an error from inside a library means for a run: it ends the run, not the sweep it belongs to."""
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         asked = re.search(r"allocate (\d+) bytes", str(error))
@@ -24,6 +29,42 @@ def broken(error: RuntimeError | MemoryError, *, begun: bool) -> tuple[State, st
         return State.OUT_OF_MEMORY, f"this machine had no memory left{size}; the budget allows more than it has free"
     # A tuner that breaks before its first step has trained nothing, so that is a refusal, in the tuner's own words.
     return State.FAILED if begun else State.REFUSED, f"{type(error).__name__}: {error}".splitlines()[0][:300]
+
+
+def evaluated(session: Session, ask: Callable[[], Found], trained: int = 0) -> tuple[Found | None, State, str]:
+    """What ``ask`` finds of the model after so many ``trained`` steps; else how the run ends without it, and why.
+
+    Evaluating takes longer than whoever cancels wants to wait, so it is given up as a step is. Whatever ends it, what
+    was trained goes to the run's checkpoints: a run that keeps some is scored when it is asked for again. What is ours
+    to explain (a missing asset, bad input) is raised.
+    """
+    from workbench.memory.interrupt import Interrupt
+
+    when = f"after all {trained} steps, before the result was scored" if trained else "before its first step"
+    try:
+        with Interrupt(session.cancel) as interrupt, interrupt.anywhere():
+            return ask(), State.DONE, ""
+    except Stopped:
+        if trained:
+            session.checkpoints.keep(session)
+        return None, State.CANCELLED, f"cancelled {when}"
+    except PintpotError:
+        if trained:
+            _keep(session)
+        raise
+    except Exception as error:  # by a library or a task; no fault of what was trained, which is a result of its own
+        state, reason = broken(error, begun=True)
+    if trained:
+        _keep(session)  # only here, where the frames of the error no longer hold what it had allocated
+    return None, state, f"{reason}; this was {when}"
+
+
+def _keep(session: Session) -> None:
+    """Keep what was trained if that can be done; the error that it is kept for matters more than one in doing so."""
+    try:
+        session.checkpoints.keep(session)
+    except (PintpotError, OSError, RuntimeError, MemoryError) as error:
+        session.checkpoints.notes.append(f"what was trained could not be kept: {error}".splitlines()[0][:300])
 
 
 def results(

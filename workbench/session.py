@@ -19,7 +19,7 @@ from workbench.core.seeds import derive
 from workbench.core.stopping import Stopped, check, heeding
 from workbench.plan.refusal import SECONDS, passes, with_ways, with_ways_out
 from workbench.records.schema import RunRecord, State, StepRecord
-from workbench.results import broken, results
+from workbench.results import broken, evaluated, results
 from workbench.tasks.base import Sizes
 
 if TYPE_CHECKING:
@@ -279,18 +279,23 @@ def _prediction(case: Case) -> MemoryProfile | None:
         return None
 
 
-def _score(session: Session) -> Metrics:
-    """Evaluating takes longer than whoever cancels wants to wait, so it is given up as well."""
-    from workbench.memory.interrupt import Interrupt
-
-    with Interrupt(session.cancel) as interrupt, interrupt.anywhere():
-        return session.score()
-
-
 def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRecord:
-    before = session.score() if session.evaluate_before else None
     steps: list[StepRecord] = []
-    scored, state, reason = None, State.DONE, ""
+    before, scored, state, reason = None, None, State.DONE, ""
+    if session.evaluate_before:
+        before, state, reason = evaluated(session, session.score)
+    if state is State.DONE:
+        record, state, reason = _trained(session, record, steps, on_step)
+    if state is State.DONE and steps:
+        scored, state, reason = evaluated(session, session.score, len(steps))
+    return replace(record, state=state, reason=reason, **results(session, steps, scored, before))
+
+
+def _trained(
+    session: Session, record: RunRecord, steps: list[StepRecord], on_step: OnStep | None
+) -> tuple[RunRecord, State, str]:
+    """Fills ``steps``; how the training ended, and the record with the ways out of a budget that it passed."""
+    state, reason = State.DONE, ""
     try:
         for step in session.steps():
             steps.append(step)
@@ -306,9 +311,4 @@ def _train(session: Session, record: RunRecord, on_step: OnStep | None) -> RunRe
         state, reason = broken(error, begun=bool(steps))
     if session.cancel.is_set() and len(steps) < session.total:
         state, reason = State.CANCELLED, f"cancelled after {len(steps)} of {session.total} steps"
-    try:
-        scored = _score(session) if state is State.DONE and steps else None
-    except Stopped:
-        session.checkpoints.keep(session)
-        state, reason = State.CANCELLED, f"cancelled after all {session.total} steps, before the result was scored"
-    return replace(record, state=state, reason=reason, **results(session, steps, scored, before))
+    return record, state, reason

@@ -35,7 +35,8 @@ class Checkpoints:
 
     Only the run itself writes there, which an operating-system lock sees to: a second process that trains the same
     run keeps none. ``notes`` are sentences on what happened, ``resumed`` is the number of steps that were there
-    already. Without a folder nothing is kept; with ``every`` 0 none is taken but by a cancelled run.
+    already. Without a folder nothing is kept; with ``every`` 0 none is taken but by a run that is cancelled or that
+    could not be scored.
     """
 
     folder: Path | None = None

@@ -32,7 +32,8 @@ def train(
     """Train from ``adapter`` (its method and settings are the run's) and write the result to ``export``.
 
     It is always trained: the store keeps records, not weights. What the adapter says is checked before the model is
-    built, its tensors before one is copied. Raises ``BadInput``; only a run that is done is written.
+    built, its tensors before one is copied. Raises ``BadInput``; only a run that took all its steps is written, scored
+    or not.
     """
     from workbench.adapters import read, save
 
@@ -59,6 +60,8 @@ def train(
     bench.store.put(key, record)
     if observe is not None:
         observe(Progress(1, 1, cell, record=record))
-    if export is not None and record.state is State.DONE:
+    # With every step taken these states say that scoring failed, and nothing else would hold what was trained.
+    whole = len(record.steps) == session.total and record.state in (State.FAILED, State.OUT_OF_MEMORY)
+    if export is not None and (record.state is State.DONE or whole):
         save(case, session.model, export)
     return record
