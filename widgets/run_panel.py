@@ -66,8 +66,8 @@ class RunPanel(RunView, Placed):
         }
         self._blank = RunRecord(
             "", bench.task, bench.model, method, seed, State.RUNNING, case.config.model_dump(),
-            device=bench.device.name, budget=bench.budget, batch=bench.batch, length=bench.length,
-            profile=bench.profile.name,
+            device=bench.device.name, budget=bench.budget, batch=bench.batch, accumulate=accumulate,
+            length=bench.length, profile=bench.profile.name,
         )  # fmt: skip
         self._begin_anew()
         super().__init__(self._figure("ready"))

@@ -199,10 +199,10 @@ class Bench(Reproducible):
     def _check(self, axes: Mapping[str, Sequence[Any]]) -> None:
         """Refuse what no cell of a grid could run, before the first of them does."""
         axes_checked(axes)
-        most = self.sizes.train
-        for size in axes.get("batch", ()):
-            if most is not None and size > most:
-                raise BadInput("batch", size, f"at most the {most} training examples per step")
+        most, times = self.sizes.train, max(axes.get("accumulate", [1]))
+        for size in axes.get("batch", [self.batch] if times > 1 else []):
+            if most is not None and size * times > most:
+                raise BadInput("batch", size * times, f"at most the {most} training examples per step")
 
     def compare(
         self,

@@ -210,6 +210,7 @@ def run(
         device=device,
         budget=session.budget,
         batch=case.batch,
+        accumulate=case.accumulate,
         length=case.length,
         profile=profile,
         environment=environment(),

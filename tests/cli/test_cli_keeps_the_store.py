@@ -66,8 +66,8 @@ def test_runs_are_exported_whole_and_nothing_is_overwritten(store: RunStore, tmp
     assert records == list(store.records())
     with (tmp_path / "all.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [(row["id"], row["score"], row["setting r"]) for row in rows] == [
-        (f"run-{n}", "0.75", "8") for n in (2, 1, 0)
+    assert [(row["id"], row["score"], row["setting r"], row["accumulate"]) for row in rows] == [
+        (f"run-{n}", "0.75", "8", "1") for n in (2, 1, 0)
     ]
     for name in ("all.json", "all.xml"):
         with pytest.raises(BadInput, match="export"):

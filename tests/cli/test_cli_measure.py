@@ -19,7 +19,7 @@ def test_accumulation_is_spelled_out_and_the_pair_is_kept(pintpot):
     assert "batch 2, 2 micro-batches a step" in outcome.out
     assert "Predicted minus measured: +0 bytes." in outcome.err
     (record,) = compared()
-    assert (record.model, record.batch, record.peak_error) == ("tiny-bert", 2, 0.0)
+    assert (record.model, record.batch, record.accumulate, record.peak_error) == ("tiny-bert", 2, 2, 0.0)
 
 
 def test_a_prediction_without_the_probe_is_not_compared_to_the_byte(pintpot):

@@ -156,6 +156,33 @@ def test_a_file_says_a_whole_sweep_and_options_win(tmp_path, pintpot) -> None:
     assert all(len(r["steps"]) == 2 and r["score"]["count"] == 20 for r in records)
 
 
+def test_runs_of_a_grid_are_listed_and_compared_by_what_tells_them_apart(pintpot) -> None:
+    words = (
+        "--task",
+        "digits",
+        "--model",
+        "tiny-cnn",
+        "--train",
+        "30",
+        "--test",
+        "10",
+        "--epochs",
+        "1",
+        "--batch",
+        "8",
+    )
+    outcome = pintpot("ablate", "method=head", "accumulate=1,2", *words)
+    assert outcome.code == 0, outcome.err
+    assert "accumulate 1" in outcome.out and "accumulate 2" in outcome.out
+    runs = [run["id"] for run in json.loads(pintpot("runs", "--json").out)]
+    shown = [json.loads(pintpot("runs", "show", run).out) for run in runs]
+    assert [(run["batch"], run["accumulate"]) for run in shown] == [(8, 2), (8, 1)]
+    for command in (("runs", "compare", *runs), ("compare", *runs, "--diff")):
+        assert "accumulate" in pintpot(*command).out
+    refused = pintpot("ablate", "method=head", "accumulate=1,4", *words)
+    assert refused.code == 2 and "batch: 32" in refused.err and "at most the 30 training examples" in refused.err
+
+
 BAD_FILES = {
     "no toml": ("task = ", "TOML"),
     "unknown field": (SWEEP.replace("task =", "tsak ="), "Nearest: task"),

@@ -7,6 +7,7 @@ import synthetic
 from synthetic import run
 
 from workbench import figures
+from workbench.figures.compare import differences
 from workbench.figures.groups import group
 from workbench.figures.measures import measures, spread
 from workbench.figures.mpl import to_svg
@@ -40,6 +41,16 @@ def test_only_what_differs_is_marked():
     assert figures.compare([first, wide, third]).columns[1] == names[1]
     assert figures.compare([first, third]).columns == (names[0], names[2])
     assert "They were asked for alike" in figures.compare([first, first]).alt
+
+
+def test_accumulation_is_a_fact_that_runs_differ_in():
+    once, twice = run("lora", 0), replace(run("lora", 0, accumulate=2), id="synthetic-other")
+    info = figures.compare([once, twice])
+    assert [(line.section, line.name, line.values) for line in info.lines if line.differs] == [
+        ("question", "accumulate", ("1", "2"))
+    ]
+    assert info.columns == ("lora, seed 0, accumulate 1", "lora, seed 0, accumulate 2")
+    assert differences(once, twice) == (("accumulate", "1", "2"),)
 
 
 def test_a_fact_that_one_run_lacks_is_a_dash_and_a_difference():

@@ -11,6 +11,7 @@ import synthetic
 from synthetic import MIB, run
 
 from workbench import figures
+from workbench.figures.groups import group
 from workbench.figures.mpl import to_svg
 from workbench.figures.plotly_ import to_plotly
 from workbench.records.schema import State
@@ -89,6 +90,17 @@ def test_configurations_of_one_method_get_their_own_label():
     a = run("lora", 0, config={"rank": 4, "lr": 1})
     b = run("lora", 0, config={"rank": 8, "lr": 1})
     assert [p.label for p in figures.pareto([a, b]).points] == ["lora (rank 4)", "lora (rank 8)"]
+
+
+def test_runs_of_other_accumulation_are_another_configuration_and_no_other_seed():
+    made = [replace(run("lora", seed, accumulate=times), id=f"{times}-{seed}") for times in (1, 2) for seed in (0, 1)]
+    once, twice = group(made)
+    assert (once.label, twice.label) == ("lora (accumulate 1)", "lora (accumulate 2)")
+    assert [set(g.by_seed) for g in (once, twice)] == [{0, 1}, {0, 1}]
+    assert once.ids == ("1-0", "1-1") and twice.ids == ("2-0", "2-1")
+    alone = group([made[0], made[2]])
+    assert [g.interval.kind for g in alone] == ["examples", "examples"], "one seed at two settings is no interval"
+    assert [p.label for p in figures.pareto(made).points] == [once.label, twice.label]
 
 
 def test_timeline_keeps_the_peak_and_its_sentence(records):

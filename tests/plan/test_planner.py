@@ -182,6 +182,19 @@ def test_recorded_quality_chooses_the_method(small, board):
     assert good.case.method_name == "full" and good.score.kind == "fitted"
 
 
+def test_an_example_of_an_accumulated_step_is_one_example(small):
+    """Twice the examples a step for the same gain: each was worth half."""
+    gains = []
+    for times in (1, 2):
+        run = RunRecord(
+            "id", "tokens", "tiny-bert", "full", 0, State.DONE, steps=(StepRecord(0, 1.0, 0.1),) * 10, batch=8,
+            accumulate=times, score={"name": "accuracy", "value": 0.9, "lower_is_better": False},
+            score_before={"value": 0.5},
+        )  # fmt: skip
+        gains += [gain for _, gain in gained_per_example([run], small)["full"]]
+    assert gains == [pytest.approx(0.4 / 80), pytest.approx(0.4 / 160)]
+
+
 def test_runs_with_the_nearest_settings_say_what_quality_a_setting_brings(small, board):
     def record(rank: int, gained: float) -> RunRecord:
         steps = tuple(StepRecord(i, 1.0, 0.1) for i in range(10))

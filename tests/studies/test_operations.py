@@ -9,13 +9,14 @@ import workbench as wb
 from workbench.studies.operations import spent
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("way", ["green-trainer", "green-trainer-last", "s2ft", "lora", "full"])
-def test_counted_operations_are_those_that_ran(tmp_path, monkeypatch, way: str) -> None:
+def test_counted_operations_are_those_that_ran(tmp_path, monkeypatch, way: str, accumulate: int) -> None:
     """Whole steps of a short run, choosing included, against the counter around each of them."""
     from workbench.parts.base import TrainingStep
 
     monkeypatch.setenv("PINTPOT_RUNS", str(tmp_path))
-    bench = wb.open("pixels", "tiny-vit", budget="1GiB", batch=8, train=24, test=8, epochs=2)
+    bench = wb.open("pixels", "tiny-vit", budget="1GiB", batch=8 // accumulate, train=24, test=8, epochs=2)
     seen: list[int] = []
     plain = TrainingStep.__call__
 
@@ -31,7 +32,7 @@ def test_counted_operations_are_those_that_ran(tmp_path, monkeypatch, way: str) 
 
     monkeypatch.setattr(TrainingStep, "__call__", counted)
     method, _, select = way.partition("-last")
-    record = bench.run(method, **({"select": "last"} if way.endswith("-last") else {}))
+    record = bench.run(method, accumulate=accumulate, **({"select": "last"} if way.endswith("-last") else {}))
     assert select == "" and len(seen) == len(record.steps) == 6
     found = spent([record])[record.id]
     assert found.training + found.choosing == sum(seen)

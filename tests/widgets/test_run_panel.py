@@ -60,6 +60,7 @@ def test_the_command_and_the_python_of_a_panel_find_its_run(bench, capsys, monke
 
     panel = widgets.RunPanel(bench, "bias", accumulate=2)
     record = panel.wait()
+    assert (record.batch, record.accumulate) == (bench.batch, 2)
     monkeypatch.setenv("PINTPOT_RUNS", str(bench.store.folder))
     monkeypatch.setattr("sys.argv", [*shlex.split(panel.figure.command), "--json"])
     with pytest.raises(SystemExit) as left:

@@ -154,9 +154,12 @@ def test_a_cell_that_kills_its_workers_is_given_up_and_tried_again_next_time(tmp
                 os.kill(child.pid, signal.SIGKILL)  # type: ignore[arg-type]
 
     lease = Lease(beat=1, length=2, retries=0)
-    (record,) = sweep_with(1, _cells(1, steps=600), store=store, lease=lease, observe=kill)
+    (cell,) = _cells(1, steps=600)
+    cell = replace(cell, case=replace(cell.case, accumulate=2))
+    (record,) = sweep_with(1, [cell], store=store, lease=lease, observe=kill)
     assert killed and record.state is State.FAILED and "1 workers died over it" in record.reason
-    (record,) = sweep_with(1, _cells(1, steps=600), store=store, lease=lease)
+    assert (record.batch, record.accumulate) == (cell.case.batch, 2)
+    (record,) = sweep_with(1, [cell], store=store, lease=lease)
     assert record.state is State.DONE and [line.state for line in store.lines()] == [State.DONE]
 
 

@@ -273,7 +273,8 @@ def measure(
 def _named(case: Any) -> dict[str, Any]:
     """What the ledger of errors says of a case."""
     names = {"task": case.task_name, "model": case.model_name, "method": case.method_name}
-    return {**names, "batch": case.batch, "length": case.length, "config": dict(case.settings)}
+    return {**names, "batch": case.batch, "accumulate": case.accumulate, "length": case.length,
+            "config": dict(case.settings)}  # fmt: skip
 
 
 def _prediction(case: Any, tier: Tier | None) -> MemoryProfile | None:

@@ -263,7 +263,8 @@ def compare(
 
 
 def _facts(record: Any) -> dict[str, Any]:
-    facts = {n: getattr(record, n) for n in ("task", "model", "method", "seed", "state", "batch", "length", "budget")}
+    asked = ("task", "model", "method", "seed", "state", "batch", "accumulate", "length", "budget")
+    facts = {n: getattr(record, n) for n in asked}
     facts |= {f"setting {n}": v for n, v in record.config.items()}
     facts |= {
         "predicted peak": record.predicted.peak if record.predicted else None,
@@ -286,10 +287,13 @@ def _arena_words(use: Any) -> str:
 
 
 def _show_records(records: list[Any]) -> None:
+    from workbench.figures.groups import group
+
+    labels = {r.id: g.label for g in group(records) for r in g.runs}  # the method, and settings where they differ
     rows = [
         (
             r.id,
-            r.method,
+            labels[r.id],
             r.seed,
             r.state,
             "–" if r.accuracy is None else f"{r.accuracy:.3f}",

@@ -139,6 +139,7 @@ def _question(record: RunRecord) -> dict[str, Any]:
         "device": record.device,
         "budget": _size(record.budget) or "none",
         "batch": record.batch,
+        "accumulate": record.accumulate,
         "length": record.length or None,
         "planned steps": record.planned_steps,
     }

@@ -149,6 +149,7 @@ def combination(chosen: Mapping[str, str]) -> str:
 def _settings(record: RunRecord) -> dict[str, str]:
     settings = {k: v for k, v in record.config.items() if k not in ("seed", "method")}
     settings |= {"task": record.task, "model": record.model, "batch": record.batch, "length": record.length}
+    settings["accumulate"] = record.accumulate
     return {k: _said(str(v)) for k, v in settings.items()}
 
 
@@ -159,7 +160,7 @@ def _said(value: str) -> str:
 
 
 def _key(record: RunRecord) -> str:
-    shape = (record.task, record.model, record.batch, record.length)
+    shape = (record.task, record.model, record.batch, record.length, record.accumulate)
     return repr((shape, sorted((k, str(v)) for k, v in record.config.items() if k not in ("seed", "method"))))
 
 

@@ -43,6 +43,7 @@ def predicted(bench: Bench, ways: Sequence[str]) -> list[RunRecord]:
                 device=bench.device.name,
                 budget=bench.budget,
                 batch=bench.batch,
+                accumulate=case.accumulate,
                 length=bench.length,
                 profile=bench.profile.name,
                 predicted=case.predict() if reason is None else None,

@@ -171,7 +171,7 @@ def gained_per_example(records: Iterable[RunRecord], base: Case) -> Gains:
     for record in records:
         same = record.task == base.task_name and record.model == base.model_name and record.state is State.DONE
         value, before = record.score.get("value"), record.score_before.get("value")
-        seen = len(record.steps) * record.batch
+        seen = len(record.steps) * record.examples
         if same and seen and value is not None:
             gained = value - (before or 0.0) if not record.score.get("lower_is_better") else (before or value) - value
             found.setdefault(record.method, []).append((record.config, max(0.0, gained / seen)))

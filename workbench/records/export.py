@@ -13,8 +13,9 @@ from workbench.core.errors import BadInput, ResourceMissing
 from workbench.records.schema import RunRecord
 from workbench.records.store import RunStore
 
-_FACTS = ("id", "task", "model", "method", "seed", "state", "reason", "device", "budget", "batch", "length", "profile",
-          "planned_steps", "trainable", "parameters", "adapter_bytes", "seconds", "created")  # fmt: skip
+_FACTS = ("id", "task", "model", "method", "seed", "state", "reason", "device", "budget", "batch", "accumulate",
+          "length", "profile", "planned_steps", "trainable", "parameters", "adapter_bytes", "seconds",
+          "created")  # fmt: skip
 
 
 def export(store: RunStore, file: Path) -> int:

@@ -29,8 +29,8 @@ def keep(
 ) -> bool:
     """Add a pair under an id of its own, made at ``created`` (UTC, ISO 8601).
 
-    ``case`` says task, model, method, batch and length, and in ``config`` the settings. False, and nothing kept, for
-    a pair that need not agree to the byte (no probe, no ledger) or a folder that cannot be written to.
+    ``case`` says task, model, method, batch, accumulation and length, and in ``config`` the settings. False, and
+    nothing kept, for a pair that need not agree to the byte (no probe, no ledger) or a folder nobody can write to.
     """
     if (predicted.source, measured.source) != (Tier.PROBE, Tier.MEASURED):
         return False

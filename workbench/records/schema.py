@@ -11,7 +11,9 @@ from typing import Any
 from workbench.core.profile import MemoryProfile
 from workbench.core.units import format_size
 
-SCHEMA_VERSION = 1
+#: Of what a record holds; a field that an older one lacks has its default. 2: ``accumulate``, which older records do
+#: not tell, so that theirs read as 1.
+SCHEMA_VERSION = 2
 
 
 class State(StrEnum):
@@ -71,6 +73,7 @@ class Quantity:
 class RunRecord:
     """One run of one method with one seed. Sizes are bytes, times seconds, energy joules.
 
+    ``batch`` is examples of a micro-batch, of which a step takes ``accumulate``.
     ``score`` holds ``name``, ``value``, ``count``, ``lower_is_better``, ``share`` and ``details`` of the final
     evaluation; ``score_before`` the same before tuning. ``data`` holds hash, split, mask id and sizes. ``arena``
     holds size, largest live set (bytes), planned steps and misses of a run whose steps were served from one.
@@ -96,6 +99,7 @@ class RunRecord:
     device: str = ""
     budget: int | None = None
     batch: int = 0
+    accumulate: int = 1
     length: int | None = None
     profile: str = ""
     planned_steps: int = 0
@@ -120,6 +124,11 @@ class RunRecord:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     schema: int = SCHEMA_VERSION
+
+    @property
+    def examples(self) -> int:
+        """Training examples of one step."""
+        return self.batch * self.accumulate
 
     @property
     def accuracy(self) -> float | None:

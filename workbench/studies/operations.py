@@ -30,7 +30,8 @@ def _spent(record: RunRecord) -> Spent:
     from workbench.predictions import counted
 
     def of(method: str, **settings: object) -> int:
-        case = Case(record.task, record.model, method, record.batch, record.length, settings=settings)
+        shape = record.batch, record.length, record.accumulate
+        case = Case(record.task, record.model, method, *shape, settings=settings)
         return counted(case).total_flops
 
     steps = len(record.steps)
@@ -39,5 +40,6 @@ def _spent(record: RunRecord) -> Spent:
         return Spent(of(record.method, **record.config) * steps, 0, full)
     starts = [int(choice["step"]) for choice in record.choices] + [steps]
     lengths = [end - start for start, end in pairwise(starts)]
-    training = sum(n * (int(c["forward"]) + int(c["cost"])) for n, c in zip(lengths, record.choices))
-    return Spent(training, sum(int(c["selecting"]) for c in record.choices), full)
+    passes = sum(n * (int(c["forward"]) + int(c["cost"])) for n, c in zip(lengths, record.choices))
+    # They are counted for one micro-batch; what is chosen is chosen on the first of a step.
+    return Spent(passes * record.accumulate, sum(int(c["selecting"]) for c in record.choices), full)

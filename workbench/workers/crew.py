@@ -204,5 +204,5 @@ def _given_up(cell: Cell, deaths: int) -> RunRecord:
     return RunRecord(
         new_id(), case.task_name, case.model_name, case.method_name, cell.seed, State.FAILED, case.config.model_dump(),
         family=case.method.card.family, reason=reason, device=cell.device, budget=cell.budget, batch=case.batch,
-        length=case.length, profile=cell.profile, environment=environment(), created=now(),
+        accumulate=case.accumulate, length=case.length, profile=cell.profile, environment=environment(), created=now(),
     )  # fmt: skip
