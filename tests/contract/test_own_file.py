@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from workbench.bench import open as open_bench
 from workbench.core.errors import BadInput, UnknownName
+from workbench.core.own_file import digest_of_module
 from workbench.methods.base import methods
 from workbench.testing import judged
 
@@ -143,3 +145,25 @@ def test_workers_know_it_too(written, tmp_path, monkeypatch):
     bench = open_bench("digits", "tiny-cnn", budget="1GiB", profile="quick", train=32, test=16, epochs=1)
     (record,) = bench.ablate({"method": ["own-head"], "seed": [0]}, workers=2)
     assert record.state == "done" and record.method == "own-head", record.reason
+
+
+def test_a_helper_beside_a_file_or_in_a_package_is_part_of_the_method(written, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    helper = tmp_path / "own_helper.py"
+    helper.write_text("rank = 1\n")
+    path = written(head="import own_helper")
+    methods.load(path)
+    first = methods.get("own-head").source
+    helper.write_text("rank = 2\n")
+    methods.load(path)
+    assert methods.get("own-head").source != first
+
+    package = tmp_path / "own_package" / "inner"
+    package.mkdir(parents=True)
+    for name in ("__init__.py", "../__init__.py", "../deciding.py"):
+        (package / name).write_text("rank = 1\n")
+    monkeypatch.setitem(sys.modules, "own_package", importlib.import_module("own_package"))
+    monkeypatch.setitem(sys.modules, "own_package.inner", importlib.import_module("own_package.inner"))
+    before = digest_of_module("own_package.inner")
+    (package.parent / "deciding.py").write_text("rank = 2\n")
+    assert digest_of_module("own_package.inner") != before

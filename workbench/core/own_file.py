@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from workbench.core.errors import BadInput
@@ -47,7 +49,35 @@ def _said(error: Exception, file: Path) -> str:
     return f"{type(error).__name__}{where}: {' '.join(str(error).split())[:200]}".rstrip(".: ")
 
 
+MOST = 1000  #: files of a package that are read; of further ones only size and date count
+_IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+\.*(\w+)", re.MULTILINE)
+
+
 def digest_of_module(name: str) -> str:
-    """First digits of the SHA-256 of the file a loaded module came from; empty for a module without one."""
+    """First digits of the SHA-256 of the code that a loaded module came with; empty for a module without a file.
+
+    That is every Python file of its package; of a module in no package the file and those beside it that it imports.
+    """
     file = getattr(sys.modules.get(name), "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
+    if not file:
+        return ""
+    root = getattr(sys.modules.get(name.partition(".")[0]), "__path__", None)
+    files = sorted(f for place in root for f in Path(place).rglob("*.py")) if root else [*_with_imported(Path(file))]
+    digest = hashlib.sha256()
+    for number, one in enumerate(files):
+        state = one.stat()
+        digest.update(one.read_bytes() if number < MOST else f"{one} {state.st_size} {state.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _with_imported(file: Path) -> Iterator[Path]:
+    """The file and what it imports, directly or not, from single files in its own folder."""
+    waiting, seen = [file], {file}
+    while waiting:
+        one = waiting.pop()
+        yield one
+        text = one.read_text(encoding="utf-8", errors="replace")
+        beside = {file.with_name(f"{name}.py") for name in _IMPORT.findall(text)} - seen
+        found = sorted(other for other in beside if other.is_file())
+        seen.update(found)
+        waiting += found
