@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.core import paths
 from workbench.core.answers import answer_file, read_answer, write_answer
 from workbench.core.collection import uncollected
 from workbench.core.errors import Incompatible, PintpotError, ResourceMissing
 from workbench.core.profile import MemoryProfile, Tier
-from workbench.memory.compiler import compiler_at_hand
-from workbench.records.content import content_key
+from workbench.keys import COUNTING, Kind, key_of, try_the_probe
 from workbench.records.schema import Quantity
 
 if TYPE_CHECKING:
@@ -29,9 +24,6 @@ if TYPE_CHECKING:
     from workbench.memory.events import EventLog
     from workbench.parts.base import TrainingStep
 
-#: Folders whose code decides the bytes of a step, and the files beside them that decide what is counted in it.
-_MEMORY = ("memory", "engine", "parts", "methods", "models", "tasks", "nn")
-_COUNTING = ("devices/flops.py", "devices/record.py", "devices/work.py")
 _RECENT = 3  #: traces kept in this process; a trace of a large model takes a few megabytes
 
 
@@ -47,6 +39,17 @@ class Trace:
 Asked = TypeVar("Asked")
 
 _recent: OrderedDict[str, Trace] = OrderedDict()
+_refused: dict[str, dict[str, Any]] = {}  #: refusals that need not be the same in another process
+
+_WORK, _FLOPS = Kind("work", COUNTING), Kind("flops by phase", COUNTING)
+
+
+def _profile(tier: Tier) -> Kind:
+    return Kind("profile", (), tier)
+
+
+def _trace(tier: Tier) -> Kind:
+    return Kind("trace", COUNTING, tier)
 
 
 def predicted(case: Case, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> MemoryProfile:
@@ -58,8 +61,8 @@ def predicted(case: Case, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> Me
     reason = case.refusal()
     if reason is not None:
         raise Incompatible("method", case.method_name, reason)
-    kept = _kept(case, f"profile {tier}", _code(), lambda: traced(case, tier).profile.to_dict(), fresh)
-    return MemoryProfile.from_dict(kept)
+    made = kept(case, _profile(tier), lambda: traced(case, tier).profile.to_dict(), fresh=fresh)
+    return MemoryProfile.from_dict(made)
 
 
 def counted(case: Case, *, fresh: bool = False) -> Work:
@@ -69,12 +72,12 @@ def counted(case: Case, *, fresh: bool = False) -> Work:
     def make() -> dict[str, Any]:
         return work_of(_some_trace(case).recorder).to_dict()
 
-    return Work.from_dict(_kept(case, "work", _code(*_COUNTING), make, fresh))
+    return Work.from_dict(kept(case, _WORK, make, fresh=fresh))
 
 
 def flops_by_phase(case: Case) -> dict[str, int]:
     """Of :func:`counted` the floating-point operations of ``forward``, ``backward`` and ``update``."""
-    return _kept(case, "flops by phase", _code(*_COUNTING), lambda: _by_phase(_some_trace(case).recorder), False)
+    return kept(case, _FLOPS, lambda: _by_phase(_some_trace(case).recorder))
 
 
 def _by_phase(recorder: Recorder) -> dict[str, int]:
@@ -98,19 +101,19 @@ def predicted_step_time(case: Case, *, fresh: bool = False) -> Quantity:
         units, note = relative_time(traced(case, taped=True).recorder)
         return {"units": units, "pace": at_calibration, "note": note}
 
-    made = _kept(case, _step_time_name(), _code("devices"), make, fresh)
+    made = kept(case, _step_time(), make, fresh=fresh)
     return Quantity(made["units"] * made["pace"], "predicted", f"{made['note']}; at the pace of the calibration")
 
 
 def step_time_known(case: Case) -> bool:
     """Whether :func:`predicted_step_time` can answer without timing anything."""
-    return answer_file(_key(case, _step_time_name(), _code("devices"))).exists()
+    return is_kept(case, _step_time())
 
 
-def _step_time_name() -> str:  # a new calibration makes step times anew
+def _step_time() -> Kind:  # a new calibration makes step times anew
     from workbench.devices.host import calibration
 
-    return f"step time {(calibration() or {}).get('when')}"
+    return Kind(f"step time {(calibration() or {}).get('when')}", ("devices",))
 
 
 def traced(case: Case, tier: Tier = Tier.PROBE, *, taped: bool = False) -> Trace:
@@ -121,7 +124,7 @@ def traced(case: Case, tier: Tier = Tier.PROBE, *, taped: bool = False) -> Trace
     Raises ``Incompatible`` naming ``prediction`` when the step does not run on fake tensors, and naming
     ``method`` when the method fails on the model.
     """
-    key = _key(case, f"trace {tier}", _code(*_COUNTING))
+    key = key_of(case, _trace(tier))
     found = _recent.get(key)
     if found is not None and (found.recorder.taped or not taped):
         _recent.move_to_end(key)
@@ -188,22 +191,22 @@ def _in_one_sentence(case: Case) -> Iterator[None]:
         if any(words in first for words in MISMATCH) and (levers := _levers_on(case)):
             raise Incompatible("method", case.method_name, f"it does not work with {levers}: {first}") from error
         reason = f"its step does not run on fake tensors ({first}); measure it instead"
-        raise Incompatible("prediction", case.method_name, reason) from error
+        raise Incompatible("prediction", case.method_name, reason, lasting=False) from error
     except Exception as error:  # a tuner that breaks inside its library
         reason = f"it fails on this model: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
-        raise Incompatible("method", case.method_name, reason) from error
+        raise Incompatible("method", case.method_name, reason, lasting=False) from error
 
 
 def recent_log(case: Case) -> EventLog | None:
     """The event log of a trace that this process made lately; names what a refused allocation was for."""
-    found = (_recent.get(_key(case, f"trace {tier}", _code(*_COUNTING))) for tier in (Tier.PROBE, Tier.FORMULA))
+    found = (_recent.get(key_of(case, _trace(tier))) for tier in (Tier.PROBE, Tier.FORMULA))
     return next((trace.log for trace in found if trace is not None), None)
 
 
 def _some_trace(case: Case) -> Trace:
     """Any tier records the same calls: one of this process if there is one, else the one that is asked for most."""
     for tier in (Tier.FAKE, Tier.FORMULA):
-        if (found := _recent.get(_key(case, f"trace {tier}", _code(*_COUNTING)))) is not None:
+        if (found := _recent.get(key_of(case, _trace(tier)))) is not None:
             return found
     return traced(case, Tier.PROBE)
 
@@ -211,9 +214,9 @@ def _some_trace(case: Case) -> Trace:
 def _keep_both(case: Case, tier: Tier, trace: Trace) -> None:
     from workbench.devices.work import work_of
 
-    write_answer(_key(case, f"profile {tier}", _code()), trace.profile.to_dict())
-    write_answer(_key(case, "work", _code(*_COUNTING)), work_of(trace.recorder).to_dict())
-    write_answer(_key(case, "flops by phase", _code(*_COUNTING)), _by_phase(trace.recorder))
+    write_answer(key_of(case, _profile(tier)), trace.profile.to_dict())
+    write_answer(key_of(case, _WORK), work_of(trace.recorder).to_dict())
+    write_answer(key_of(case, _FLOPS), _by_phase(trace.recorder))
 
 
 def _levers_on(case: Case) -> str:
@@ -257,63 +260,58 @@ def _shapes_first(case: Case, ask: Callable[[Callable[[], nn.Module]], Asked]) -
 
 def known(case: Case, tier: Tier = Tier.PROBE) -> bool:
     """Whether the profile of ``case``, or the refusal that a trace ended in, can be had without tracing it."""
-    return case.refusal() is not None or answer_file(_key(case, f"profile {tier}", _code())).exists()
+    return case.refusal() is not None or is_kept(case, _profile(tier))
 
 
-def is_kept(case: Case, what: str) -> bool:
+def is_kept(case: Case, kind: Kind) -> bool:
     """Whether :func:`kept` has this without making it."""
-    return answer_file(_key(case, what, _code(*_COUNTING))).exists()
+    key = key_of(case, kind)
+    return key in _refused or answer_file(key).exists()
 
 
-def kept(case: Case, what: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Anything else that follows from traces of ``case``, by its name, kept like a prediction."""
-    return _kept(case, what, _code(*_COUNTING), make, False)
+def kept(case: Case, kind: Kind, make: Callable[[], dict[str, Any]], *, fresh: bool = False) -> dict[str, Any]:
+    """What the cache holds, else what ``make`` gives, which is kept; so is a refusal.
 
-
-def _kept(case: Case, what: str, code: str, make: Callable[[], dict[str, Any]], fresh: bool) -> dict[str, Any]:
-    """What the cache holds, else what ``make`` gives; a refusal is kept like an answer."""
-    key = _key(case, what, code)
-    found = None if fresh else read_answer(key)
+    A refusal that only an error of a library stands behind is kept no longer than this process lives.
+    """
+    found = None if fresh else _found(key_of(case, kind))
     if found is None:
-        if fresh:
-            _recent.clear()
-        try:
-            with uncollected():  # a first answer imports and builds: many new objects and hardly any garbage
-                found = make()
-        except Incompatible as error:
-            found = {"refused": [error.field, str(error.value), error.reason]}
-        write_answer(key, found)
+        if kind.tier is Tier.PROBE:  # it is not the compiler that says whether a formula answers, but the probe
+            try_the_probe()
+        key = key_of(case, kind)
+        found = (None if fresh else _found(key)) or _made(key, make, fresh)
     if "refused" in found:
         raise Incompatible(*found["refused"])
     return found
 
 
-def _key(case: Case, what: str, code: str) -> str:
-    asked = {"what": what, "code": code, "threads": os.environ.get("OMP_NUM_THREADS")}
-    if compiler_at_hand() is None:  # workspace is then a formula's, and not for those who can probe it
-        asked["workspace"] = "not probed"
-    return content_key(_identity(case) | asked)
+def _found(key: str) -> dict[str, Any] | None:
+    return _refused.get(key) or read_answer(key)
 
 
-def _identity(case: Case) -> dict[str, Any]:
-    """``case.identity()`` without the learning rate of our own methods, which decides no byte: what is tried at many
-    rates is traced once. Asked for once, because the versions in it are read from files."""
-    held: dict[str, Any] | None = case.__dict__.get("_identity")
-    if held is None:
-        held = case.identity()
-        if not case.method.source:
-            held["config"] = {name: value for name, value in held["config"].items() if name != "lr"}
-        case.__dict__["_identity"] = held
-    return held
+def _made(key: str, make: Callable[[], dict[str, Any]], fresh: bool) -> dict[str, Any]:
+    if fresh:
+        _recent.clear()
+    _refused.pop(key, None)
+    try:
+        with uncollected():  # a first answer imports and builds: many new objects and hardly any garbage
+            found = make()
+    except Incompatible as error:
+        found = {"refused": [error.field, str(error.value), error.reason]}
+        behind = _behind(error)
+        if any("OutOfMemory" in name or name == "MemoryError" for name in behind):
+            return found  # what else this process does may have taken it, and may give it back
+        if not error.lasting or any(issubclass(kind, ImportError) for kind in behind.values()):
+            _refused[key] = found
+            return found
+    write_answer(key, found)
+    return found
 
 
-@functools.cache
-def _code(*more: str) -> str:
-    """Content of the code that decides a prediction, so that a change of ours never serves a stale figure."""
-    digest = hashlib.sha256()
-    for name in (*_MEMORY, *more):
-        place = paths.PACKAGE / name
-        files = [place] if place.is_file() else [f for kind in ("py", "toml", "cpp") for f in place.rglob(f"*.{kind}")]
-        for file in sorted(files):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+def _behind(error: BaseException) -> dict[str, type[BaseException]]:
+    """Kinds of errors that an error was made of, by name."""
+    found: dict[str, type[BaseException]] = {}
+    while error.__cause__ is not None:
+        error = error.__cause__
+        found[type(error).__name__] = type(error)
+    return found

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import os
 import platform
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core import paths
+from workbench.core.answers import read_file, write_file
 from workbench.core.errors import Incompatible
+from workbench.memory.host import host
 from workbench.records.content import content_key
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def stored(case: Case) -> Result | None:
     from workbench.engine.race import Result
 
     try:
-        return Result(**json.loads(_file(case).read_text()))
-    except (OSError, ValueError, TypeError):
+        return Result(**(read_file(_file(case)) or {}))
+    except TypeError:
         return None
 
 
@@ -45,11 +45,7 @@ def raced(case: Case, *, executors: tuple[str, ...] = EXECUTORS, limit: float = 
     found = stored(case)
     if found is None:
         found = _race(case, executors, limit)
-        file = _file(case)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(found.to_dict()))
-        partial.replace(file)
+        write_file(_file(case), found.to_dict())
         case.__dict__.pop("_identity", None)  # what the case is depends on its winner
     return found
 
@@ -97,7 +93,7 @@ def _file(case: Case) -> Path:
 
 
 def _host() -> dict[str, Any]:
-    return {"threads": os.environ.get("OMP_NUM_THREADS"), "machine": platform.node(), "processor": _processor()}
+    return {**host(), "machine": platform.node(), "processor": _processor()}
 
 
 @functools.cache

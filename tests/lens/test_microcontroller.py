@@ -180,10 +180,11 @@ def test_one_kept_net_gives_each_scheme_the_plan_of_its_own_net() -> None:
 
 
 def test_a_learning_rate_is_traced_once() -> None:
-    from workbench.predictions import _key, known
+    from workbench.keys import Kind, key_of
+    from workbench.predictions import known
 
     first, second = (Case("tokens", "tiny-bert", "head", 2, 8, settings={"lr": lr}) for lr in (0.01, 0.02))
     first.predict()
     assert known(second) and first.identity() != second.identity()
     other = Case("tokens", "tiny-bert", "head", 2, 8, settings={"lr": 0.01, "optimizer": "sgd"})
-    assert _key(first, "x", "") == _key(second, "x", "") != _key(other, "x", "")
+    assert key_of(first, Kind("x")) == key_of(second, Kind("x")) != key_of(other, Kind("x"))

@@ -67,10 +67,13 @@ def one_of(field: str, value: str, known: Iterable[str]) -> None:
 
 
 class Incompatible(BadInput):
-    """Two things that are each fine do not go together; says which two and why."""
+    """Two things that are each fine do not go together; says which two and why.
 
-    def __init__(self, field: str, value: object, reason: str) -> None:
-        self.reason = reason
+    ``lasting`` is false where an error of a library stands for it, which may be gone the next time.
+    """
+
+    def __init__(self, field: str, value: object, reason: str, *, lasting: bool = True) -> None:
+        self.reason, self.lasting = reason, lasting
         super().__init__(field, value, "something that applies here")
         self.args = (f"{field}: {value!r} cannot be used here: {reason.rstrip('.')}.",)
 

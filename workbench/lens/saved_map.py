@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.profile import Category, Tier
 from workbench.core.spelling import parsed_way
+from workbench.keys import COUNTING, Kind
 
 if TYPE_CHECKING:
     from workbench.bench import Bench
@@ -38,6 +39,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 #: What a step holds beside it.
+_KIND = Kind("kept for backward, by module and kind, and what stands beside it", (*COUNTING, "lens/saved_map.py"))
 BESIDE = (Category.WEIGHTS, Category.GRADIENTS, Category.OPTIMIZER)
 
 #: Levers that the map varies where nothing else is asked for, each with the values it takes.
@@ -160,9 +162,7 @@ def _state(bench: Bench, method: str, settings: Mapping[str, Any], choice: tuple
     reason = case.refusal()
     if reason is None:
         try:
-            found = kept(
-                case, "kept for backward, by module and kind, and what stands beside it", lambda: _traced(case)
-            )
+            found = kept(case, _KIND, lambda: _traced(case))
             return Kept(
                 choice,
                 {(module, kind): size for module, kind, size in found["kept"]},

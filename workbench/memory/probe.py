@@ -16,6 +16,7 @@ from workbench.core import paths
 from workbench.memory import ledger
 from workbench.memory.dataless import with_data
 from workbench.memory.fake import Strides
+from workbench.memory.host import in_force
 from workbench.memory.measure import fresh_bytes
 from workbench.memory.shapes import mapped, without_generator
 from workbench.memory.signature import signature
@@ -28,13 +29,20 @@ MISMATCH = ("same dtype", "scalar type")  #: how kernels say that number formats
 
 def host_key() -> str:
     """What workspace depends on beside the operator: torch, instruction set, number of threads."""
-    mkldnn = "mkldnn" if torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled else "plain"
-    capability = torch.backends.cpu.get_cpu_capability().replace(" ", "-")
-    return f"{VERSION}-{torch.__version__}-{capability}-{mkldnn}-{torch.get_num_threads()}-threads"
+    found = in_force()
+    mkldnn = "mkldnn" if found["mkldnn"] else "plain"
+    capability = found["instructions"].replace(" ", "-")
+    return f"{VERSION}-{torch.__version__}-{capability}-{mkldnn}-{found['threads']}-threads"
 
 
 #: Bytes inside an operator, and the strides it returns where the fake kernel has them wrong.
 Entry = tuple[int, Strides]
+
+
+def _of_torch(signature: str) -> bool:
+    """Whether the operator is torch's own. Others change without the version of torch telling, this project's and
+    bitsandbytes' among them: they are probed by every process anew."""
+    return signature.startswith(("aten::", "prims::"))
 
 
 class Book:
@@ -69,13 +77,14 @@ class Book:
         for line in whole.splitlines():
             try:
                 signature, inside, strides = json.loads(line)
-                self.entries[str(signature)] = int(inside), strides
+                if _of_torch(str(signature)):
+                    self.entries[str(signature)] = int(inside), strides
             except (ValueError, TypeError):
                 continue
 
-    def add(self, signature: str, entry: Entry, *, keep: bool = True) -> None:
+    def add(self, signature: str, entry: Entry) -> None:
         self.entries[signature] = entry
-        if keep:
+        if _of_torch(signature):
             self._fresh[signature] = entry
 
     def save(self) -> None:
@@ -135,8 +144,7 @@ class Probe:
         entry = self._execute(func, args, kwargs, result)
         if entry is None:
             return self._skip(func)
-        # Operators of this project are not kept: their code changes without torch's version telling.
-        self.book.add(key, entry, keep=not func.namespace.startswith("pintpot"))
+        self.book.add(key, entry)
         return entry
 
     def _skip(self, func: Any) -> None:

@@ -15,6 +15,7 @@ from workbench.case import Case
 from workbench.core.collection import seldom
 from workbench.core.errors import PintpotError
 from workbench.core.profile import Tier
+from workbench.memory.host import threads_in_force
 
 WORTHWHILE = 10  #: sizes not yet known below which starting a process costs more than it saves
 SEARCHES = 2  #: the same for searches for ways out, each of which takes seconds
@@ -60,7 +61,8 @@ class SecondProcess:
 
     def _started(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-W", "ignore", "-m", "workbench.plan.ahead", str(self._tier or "")]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        quiet, own = subprocess.DEVNULL, os.environ | threads_in_force()  # else its answers are kept for others
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=own)
 
     def end(self) -> None:
         """Stop it, whatever it is at."""

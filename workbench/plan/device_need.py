@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.units import format_size
+from workbench.keys import Kind
 
 if TYPE_CHECKING:
     from workbench.case import Case
@@ -43,5 +44,5 @@ def device_need(case: Case) -> DeviceNeed | None:
     def planned() -> dict[str, Any]:
         return {"own": case.device_bytes(), "head": case.device_bytes(least=True)}
 
-    found = kept(case, "device need", planned)
+    found = kept(case, Kind("device need", ("plan/device_need.py",)), planned)
     return None if None in found.values() else DeviceNeed(**found)

@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Category, MemoryProfile, Tier
+from workbench.keys import COUNTING, Kind
 from workbench.plan.sizes import CATEGORIES, Shape, Sizes, powers
 
 if TYPE_CHECKING:
@@ -36,19 +37,19 @@ def sizes_of(case: Case, tier: Tier | None = None) -> Sizes:
     from workbench.predictions import kept
 
     tier = case.tier(tier)
-    return Sizes.from_dict(kept(case, _name(tier), lambda: asdict(_fitted(case, tier))))
+    return Sizes.from_dict(kept(case, _kind(tier), lambda: asdict(_fitted(case, tier))))
 
 
 def sizes_known(case: Case, tier: Tier | None = None) -> bool:
     """Whether :func:`sizes_of` can answer without a trace."""
     from workbench.predictions import is_kept
 
-    return case.refusal() is not None or is_kept(case, _name(case.tier(tier)))
+    return case.refusal() is not None or is_kept(case, _kind(case.tier(tier)))
 
 
-def _name(tier: Tier) -> str:
+def _kind(tier: Tier) -> Kind:
     """What sizes are kept as in the cache."""
-    return f"sizes on each side {tier}"
+    return Kind("sizes on each side", (*COUNTING, "plan/fitting.py", "plan/sizes.py"), tier)
 
 
 def shape_of(case: Case) -> Shape:

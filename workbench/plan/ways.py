@@ -13,6 +13,7 @@ from typing import Any
 from workbench.case import Case
 from workbench.core.errors import PintpotError
 from workbench.core.profile import Category, MemoryProfile, Phase, Tier
+from workbench.keys import Kind
 from workbench.plan.change import Change, options_of
 from workbench.plan.fitting import predicted_step, shape_of, sizes_known, sizes_of
 from workbench.plan.sizes import divisors
@@ -148,7 +149,7 @@ def block_count(case: Case) -> int:
 
         return {"blocks": len(blocks(case.spec.build(case.task.classes(case.spec), device="meta", weights=False)))}
 
-    return int(kept(case, "blocks", count)["blocks"])
+    return int(kept(case, Kind("blocks"), count)["blocks"])
 
 
 @dataclass(frozen=True)

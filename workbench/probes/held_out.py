@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import Incompatible
+from workbench.keys import Kind
 from workbench.tasks.base import Sizes, tasks
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def held_out(case: Case, model: nn.Module, task_name: str) -> dict[str, Any]:
 
     check(task_name, case)
     base = replace(case, method_name="full", settings={})
-    before = kept(base, f"held out {task_name}", lambda: _plain(scored(base.attached(), case.spec, task_name)))
+    kind = Kind(f"held out {task_name}", ("probes",))
+    before = kept(base, kind, lambda: _plain(scored(base.attached(), case.spec, task_name)))
     return {"task": task_name, **_plain(scored(model, case.spec, task_name)), "before": before["value"]}
 
 

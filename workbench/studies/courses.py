@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.errors import BadInput
 from workbench.core.schedule import Schedule
 from workbench.core.spelling import parsed_way
+from workbench.keys import COUNTING, Kind
 from workbench.records.schema import Quantity
 from workbench.session import Session
 from workbench.studies.equal import By, priced
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from workbench.bench import Bench
 
 CURRENCIES: tuple[By, ...] = ("flops", "time", "energy")
+_TRAINING = (*COUNTING, "results.py", "session.py", "studies/courses.py")  #: what a course rests on
 MARKS = (0.5, 1.0)  #: shares of the amount at which a run is scored
 
 
@@ -161,6 +163,6 @@ def contest(asked: Contest, seeds: Sequence[int], *, tell: Callable[[str], None]
         case = asked.bench.case(method, **settings)
         for seed in seeds:
             name = f"course {seed} {asked.marks(way)} {asked.bench.sizes} {asked.by_metric}"
-            found = kept(case, name, lambda w=way, s=seed: asked.course(w, s, tell).to_dict())  # type: ignore[misc]
+            found = kept(case, Kind(name, _TRAINING), lambda w=way, s=seed: asked.course(w, s, tell).to_dict())  # type: ignore[misc]
             made.append(Course.from_dict(found))
     return made

@@ -17,6 +17,7 @@ from workbench.ablate import Progress
 from workbench.case import Case
 from workbench.core.errors import BadInput, Incompatible, UnknownName
 from workbench.core.spelling import parsed_way
+from workbench.keys import Kind
 from workbench.records.grid import GridPoint
 from workbench.records.schema import Quantity, RunRecord
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.bench import Bench
 
 By = Literal["time", "flops", "energy"]
+_MEASURED = Kind("measured step time", ("devices/pace.py", "studies/equal.py"))
 UNITS = {"time": "s", "flops": "FLOP", "energy": "J"}
 
 _WARM, _TIMED = 2, 5
@@ -161,7 +163,7 @@ def _step_times(cases: Sequence[Case]) -> list[Quantity]:
             measured.update(enumerate(_timed_in_turn(cases)))
         return {"seconds": measured[index]}
 
-    found = [kept(case, "measured step time", lambda i=i: make(i))["seconds"] for i, case in enumerate(cases)]  # type: ignore[misc]
+    found = [kept(case, _MEASURED, lambda i=i: make(i))["seconds"] for i, case in enumerate(cases)]  # type: ignore[misc]
     return [Quantity(seconds, "measured", f"median of {_TIMED} warm steps taken in turn") for seconds in found]
 
 

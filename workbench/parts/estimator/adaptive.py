@@ -216,7 +216,8 @@ def _costs(step: Step) -> BackwardCosts:
             costs = backward_costs(prune(capture(step.model, step.loss_of, step.batches[0])))
         except NotCaptured as error:
             reason = f"its costs are counted on the captured step, and {error}"
-            raise Incompatible("method", "green-trainer", reason) from error
+            lasting = error.__cause__ is None
+            raise Incompatible("method", "green-trainer", reason, lasting=lasting) from error
         if asked[0] is None:
             return costs
         _latest[asked] = costs

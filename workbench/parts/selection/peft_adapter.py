@@ -54,7 +54,7 @@ class PeftAdapter:
             raise Incompatible(
                 "method", self.tuner, "peft knows no layers for it here, and its blocks hold none of that kind"
             )
-        raise Incompatible("method", self.tuner, _reason(last)) from last
+        raise Incompatible("method", self.tuner, _reason(last), lasting=last is None or _meant(last)) from last
 
     def _top(self, model: nn.Module) -> tuple[str, ...]:
         """What the names of layers in the adapted blocks begin with."""
@@ -139,6 +139,15 @@ def _is_wrapped(model: nn.Module) -> bool:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return any(isinstance(m, BaseTunerLayer) for m in model.modules())
+
+
+def _meant(error: Exception) -> bool:
+    """Whether peft's own code refuses, as it does wherever it has the same version; else something broke in it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    own = trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("peft.")
+    return own and isinstance(error, ValueError | TypeError | NotImplementedError)
 
 
 def _reason(error: Exception | None) -> str:
