@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from memory_cases import CASES
 
-from workbench import predictions
+from workbench import keys
 from workbench.case import Case
 from workbench.core.errors import ResourceMissing
 from workbench.core.profile import Category, Phase, Tier
@@ -91,7 +91,7 @@ def test_a_prediction_without_a_compiler_is_not_kept_for_one_with_it(monkeypatch
     case = Case("tokens", "tiny-bert", "head", 2, 9)
     with monkeypatch.context() as without:
         without.setattr(ledger, "_library", lambda: "no C++ compiler was found")
-        without.setattr(predictions, "compiler_at_hand", lambda: None)
+        without.setattr(keys, "compiler_at_hand", lambda: None)
         assert case.predict().source is Tier.FORMULA
     assert case.predict().source is Tier.PROBE
 
