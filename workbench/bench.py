@@ -103,8 +103,7 @@ class Bench(Reproducible):
         A run that its budget refused says so in its state, its reason and its ways out.
         """
         case = self.case(method, **settings)
-        reason = case.refusal()
-        if reason is not None:
+        if (reason := case.refusal()) is not None:
             raise Incompatible("method", method, reason)
         cell = self.cell(case, seed, shape={"accumulate": accumulate})
         every, looks = _count("checkpoint_every", checkpoint_every), _count("cosines", cosines)
