@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +18,7 @@ from workbench.core.errors import BadInput, Incompatible
 from workbench.core.profile import Tier
 from workbench.devices.model import HOST
 from workbench.devices.record import CLASSES
-from workbench.plan.fit_table import FitTable, fit, fit_table
+from workbench.plan.fit_table import FitTable, _Shares, fit, fit_table
 from workbench.plan.fitting import sizes_of
 from workbench.plan.sizes import divisors
 from workbench.plan.verdict import on_device
@@ -134,7 +135,35 @@ def test_settings_are_changed_where_no_batch_is_small_enough(board):
     assert found.fits == "fits if"
     assert all(c.case.predict(Tier.FAKE).peak == c.peak <= budget for c in found.changes)
     [hurried] = fit([case], board, budget // 3, tier=Tier.FAKE, patience=0)
-    assert hurried.fits == "does not fit" and "stopped after 0 s" in hurried.reason
+    assert hurried.fits == "does not fit" and "no time was left to look for ways out" in hurried.reason
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_smaller_batch_is_fitted_at_first_and_predicted_as_time_allows(board, method, tmp_path, monkeypatch):
+    monkeypatch.setenv("PINTPOT_CACHE", str(tmp_path))
+    case = Case("tokens", "tiny-bert", method, 8, 16)
+    budget = int(case.predict(Tier.FAKE).peak * 0.9)
+    [hurried] = fit([case], board, budget, tier=Tier.FAKE, patience=0)
+    (change,) = hurried.changes
+    assert (hurried.fits, change.source) == ("fits if", "fitted")
+    assert change.options.startswith("--batch ") and "--accumulate" in change.options
+    [whole] = fit([case], board, budget, tier=Tier.FAKE, patience=600)
+    assert whole.fits == "fits if" and {c.source for c in whole.changes} == {"predicted"}
+    assert all(c.case.predict(Tier.FAKE).peak == c.peak <= budget for c in whole.changes)
+    assert whole.changes[0].sentence == change.sentence and whole.changes[0].peak <= change.peak
+
+
+def test_every_search_may_begin_one_prediction_though_one_before_it_took_all_its_time(monkeypatch):
+    now = [0.0]
+    for module in ("fit_table", "ways"):
+        monkeypatch.setattr(f"workbench.plan.{module}.time", SimpleNamespace(monotonic=lambda: now[0]))
+    shares = _Shares(12.0, urgent=3, count=5)
+    first, second, third = shares.next(), shares.next(), shares.next()
+    assert [p.seconds for p in (first, second, third)] == [4.0, 6.0, 12.0], "what nobody took is the next one's"
+    now[0] = 10.0
+    assert [shares.next().seconds, shares.next().seconds] == [1.0, 2.0], "those that have a way out come last"
+    now[0] = 13.0
+    assert not shares.next().left()
 
 
 def test_a_second_process_is_started_only_for_what_is_not_known(board, tmp_path, monkeypatch):

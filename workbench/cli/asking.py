@@ -91,7 +91,9 @@ def fit(
     ]
     columns = ("method", "verdict", "predicted peak", "mostly", "step time*", "energy*", "why, or what to change")
     show_table("", columns, rows, "No methods.")
-    say(f"* {_basis(verdicts, bench.device)}; see `pintpot devices show NAME` for what it rests on.")
+    say(f"* {_basis(verdicts, bench.device)}; see `pintpot devices show {bench.device.name}` for what it rests on.")
+    if any(c.source == "fitted" for v in verdicts for c in v.changes):
+        say("Peaks that are only fitted may be told up to 2 % high; asked again they are predicted, as time allows.")
     return None
 
 
@@ -101,6 +103,9 @@ def _basis(verdicts: Verdicts, device: Device) -> str:
         return "predicted from operators timed on this host"
     from workbench.plan.verdict import timed_here
 
+    answered = [v.step_time for v in verdicts if v.step_time]
+    if answered and all(time.value is None for time in answered):
+        return f"not known: {answered[0].note}"
     more = " (--step-times times each method's operators here instead)" if timed_here(device) else ""
     return f"extrapolated by roofline{more}"
 

@@ -196,7 +196,8 @@ def _smaller(sizes: Sizes, budget: int, batch: int, length: int) -> Change | Non
     if size is None:
         return None
     times = sizes.times(size, batch)
-    return Change(micro_batches(size, times), None, sizes.accumulated_peak(size, length, times), "fitted")
+    typed = f"--batch {size}" + (f" --accumulate {times}" if times > 1 else "")
+    return Change(micro_batches(size, times), None, sizes.accumulated_peak(size, length, times), "fitted", typed)
 
 
 def fit_table(
@@ -262,10 +263,10 @@ def fit(
 ) -> Verdicts:
     """Every case at its own shape; ``budget`` in bytes.
 
-    Where a smaller batch is not enough, changes of settings are predicted for up to ``patience`` seconds in all; by
-    default for what is left until the answer is due, ``DUE`` seconds after it was asked for, but for ``LEAST_PATIENCE``
-    to ``PATIENCE`` seconds. What was predicted is kept: the same question goes on where the search stopped.
-    ``step_times`` as in :func:`fit_table`.
+    Where a smaller batch is not enough, changes of settings are predicted, and then the smaller batches that were
+    fitted are, for up to ``patience`` seconds in all; by default for what is left until the answer is due, ``DUE``
+    seconds after it was asked for, but for ``LEAST_PATIENCE`` to ``PATIENCE`` seconds. What was predicted is kept: the
+    same question goes on where the search stopped. ``step_times`` as in :func:`fit_table`.
     """
     from workbench.plan.ahead import second_process
 
@@ -276,35 +277,44 @@ def fit(
         if patience is None:
             patience = min(PATIENCE, max(LEAST_PATIENCE, began + DUE - time.monotonic()))
         found, unsearched = _at_once(table.at(budget), by_name, budget, tier)
-        second.ways_out([by_name[name] for name in unsearched], budget, patience)
-        share = _Shares(patience, len(unsearched))
-        found = [
-            with_changes(one, by_name[one.method], budget, tier, share.next()) if one.method in unsearched else one
-            for one in found
-        ]
+        order = sorted(unsearched, key=lambda one: bool(one.changes))  # first what has no way out yet
+        second.ways_out([by_name[one.method] for one in order], budget, patience)
+        shares = _Shares(patience, sum(not one.changes for one in order), len(order))
+        whole = {one.method: with_changes(one, by_name[one.method], budget, tier, shares.next()) for one in order}
+        found = [whole.get(one.method, one) for one in found]
     return Verdicts(arranged(found), table, budget)
 
 
 class _Shares:
-    """Patience in equal parts, so that the first search leaves the others some; what one has left the next one gets."""
+    """Patience in equal parts, so that the first search leaves the others some; what one has left the next one gets.
 
-    def __init__(self, seconds: float, count: int) -> None:
-        self.part, self.taken, self.began = seconds / max(1, count), 0, time.monotonic()
+    The first ``urgent`` of ``count`` searches share all of it, the others what these leave. While any is left every
+    search may begin one prediction, though one before it took too long: it is kept, and the next answer goes on.
+    """
+
+    def __init__(self, seconds: float, urgent: int, count: int) -> None:
+        self._until = time.monotonic() + seconds
+        self._urgent, self._count = urgent, count
 
     def next(self) -> Patience:
-        self.taken += 1
-        return Patience(max(0.0, self.began + self.taken * self.part - time.monotonic()))
+        left = max(0.0, self._until - time.monotonic())
+        share = left / max(1, self._urgent or self._count)
+        self._urgent, self._count = max(0, self._urgent - 1), self._count - 1
+        return Patience(share)
 
 
 def _at_once(
     found: Iterable[Verdict], cases: Mapping[str, Case], budget: int, tier: Tier | None
-) -> tuple[list[Verdict], list[str]]:
-    """The verdicts with ways out that follow from what is kept, and the methods whose search must predict more."""
+) -> tuple[list[Verdict], list[Verdict]]:
+    """The verdicts with ways out that follow from what is kept, and those whose search must predict more."""
     searched, unsearched = [], []
     for one in found:
+        if one.fits == "fits" or not (one.fits == "does not fit" or any(c.source == "fitted" for c in one.changes)):
+            searched.append(one)
+            continue
         no_patience = Patience(0.0)
-        whole = with_changes(one, cases[one.method], budget, tier, no_patience) if one.fits == "does not fit" else one
+        whole = with_changes(one, cases[one.method], budget, tier, no_patience)
         if no_patience.ran_out:
-            unsearched.append(one.method)
+            unsearched.append(one)
         searched.append(one if no_patience.ran_out else whole)
     return searched, unsearched

@@ -111,13 +111,17 @@ def unanswered(error: Incompatible) -> Fits:
 
 
 def with_changes(found: Verdict, case: Case, budget: int, tier: Tier | None, patience: Patience) -> Verdict:
-    """The verdict on a case that passes the budget, with ways out as far as ``patience`` reaches."""
+    """The verdict on a case that passes the budget, with ways out as far as ``patience`` reaches.
+
+    What was only fitted before gives way to what is predicted, and stands where the patience ends before that.
+    """
     changes = tuple(ways_out(case, budget, tier, patience=patience))
+    kept = tuple(c for c in found.changes if c.source == "planned")  # of the device itself: no prediction is about it
     if changes:
-        return replace(found, fits="fits if", changes=changes)
+        return replace(found, fits="fits if", changes=(*kept, *changes))
     if patience.ran_out:
-        return replace(found, reason=f"{found.reason}; {patience.sentence}")
-    return replace(found, fits="cannot")
+        return found if found.changes else replace(found, reason=f"{found.reason}; {patience.sentence}")
+    return replace(found, fits="fits if" if kept else "cannot", changes=kept)
 
 
 def on_device(case: Case, device: Device) -> tuple[Quantity, Quantity]:

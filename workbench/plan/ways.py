@@ -69,6 +69,8 @@ class Patience:
 
     @property
     def sentence(self) -> str:
+        if self.seconds < 0.1:
+            return "no time was left to look for ways out; asked again the search goes on"
         return f"the search for ways out stopped after {self.seconds:.2g} s; asked again it goes on"
 
 
