@@ -8,7 +8,8 @@ import enum
 import pytest
 import torch
 
-from workbench.core.errors import BadInput
+from workbench.case import Case
+from workbench.core.errors import BadInput, Incompatible
 from workbench.methods._peft_source import tuners
 from workbench.methods.base import methods
 from workbench.methods.peft_tuners import PeftMethod
@@ -85,3 +86,17 @@ def test_every_card_names_a_tuner_that_exists() -> None:
 
     assert set(_CARDS) <= set(READ)
     assert all(isinstance(methods.get(n.replace("_", "-")), PeftMethod) for n in READ)
+
+
+@pytest.mark.parametrize(
+    ("method", "hint"),
+    [
+        ("c3a", "(block_size is 96, which --set block_size=VALUE changes)"),
+        ("vblora", "(vector_length is 256, which --set vector_length=VALUE changes)"),
+    ],
+)
+def test_a_refusal_that_a_setting_cures_names_the_setting(method, hint):
+    case = Case("tokens", "tiny-bert", method, 2, 8)
+    with pytest.raises(Incompatible) as refused:
+        case.attached(weights=False)
+    assert refused.value.reason.endswith(hint)

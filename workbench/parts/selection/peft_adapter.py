@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,7 +55,8 @@ class PeftAdapter:
             raise Incompatible(
                 "method", self.tuner, "peft knows no layers for it here, and its blocks hold none of that kind"
             )
-        raise Incompatible("method", self.tuner, _reason(last), lasting=last is None or _meant(last)) from last
+        reason = _reason(last, self.settings)
+        raise Incompatible("method", self.tuner, reason, lasting=last is None or _meant(last)) from last
 
     def _top(self, model: nn.Module) -> tuple[str, ...]:
         """What the names of layers in the adapted blocks begin with."""
@@ -150,9 +152,12 @@ def _meant(error: Exception) -> bool:
     return own and isinstance(error, ValueError | TypeError | NotImplementedError)
 
 
-def _reason(error: Exception | None) -> str:
+def _reason(error: Exception | None, settings: Mapping[str, Any]) -> str:
+    """In peft's own words, with the settings that they are about: another value of one may serve."""
     if error is None:
         return "the model has no linear layer to adapt"
     text = " ".join(str(error).split())
     first = text.split(". ")[0].rstrip(".") or type(error).__name__
-    return f"peft says: {first[:200]}"
+    about = [n for n in settings if re.search(rf"\b({n}|{n.replace('_', ' ')})\b", text, re.IGNORECASE)]
+    hints = "; ".join(f"{name} is {settings[name]}, which --set {name}=VALUE changes" for name in about)
+    return f"peft says: {first[:200]}" + (f" ({hints})" if hints else "")
