@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.memory.patched import patched
+
 _CPU = torch.device("cpu")
 _REGIONS = (1 << 40, 1 << 36, 1 << 33)  #: bytes of address space: the first that the system grants
 _storage = torch._C._construct_storage_from_data_pointer
@@ -123,10 +125,5 @@ def asked_about() -> Iterator[None]:
             return clone(self)
         return dataless((self.nbytes(),), (1,), torch.uint8).untyped_storage()
 
-    torch.Tensor.tolist = listed  # type: ignore[method-assign]
-    torch.UntypedStorage.clone = cloned  # type: ignore[method-assign]
-    try:
+    with patched(torch.Tensor, tolist=listed), patched(torch.UntypedStorage, clone=cloned):
         yield
-    finally:
-        torch.Tensor.tolist = tolist  # type: ignore[method-assign]
-        del torch.UntypedStorage.clone  # its base class has the original

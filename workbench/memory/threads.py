@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from workbench.core.errors import Incompatible
+from workbench.memory.patched import patched
 
 
 @contextmanager
@@ -19,11 +20,8 @@ def each_start(hear: Callable[[threading.Thread], None]) -> Iterator[None]:
             hear(self)
         start(self)
 
-    threading.Thread.start = heard  # type: ignore[method-assign]
-    try:
+    with patched(threading.Thread, start=heard):
         yield
-    finally:
-        threading.Thread.start = start  # type: ignore[method-assign]
 
 
 @contextmanager

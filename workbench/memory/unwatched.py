@@ -12,6 +12,7 @@ from torch.nn.functional import max_pool2d
 
 from workbench.core.errors import Incompatible
 from workbench.core.operators import brought_by
+from workbench.memory.patched import patched
 
 _bare_max_pool1d = torch.max_pool1d
 
@@ -97,11 +98,8 @@ def lean_pooling() -> Iterator[None]:
         steps = _listed(stride) if stride else size
         return _max_pool1d(input, size, steps, _listed(padding), _listed(dilation), ceil_mode)
 
-    torch.max_pool1d = max_pool1d  # type: ignore[assignment]
-    try:
+    with patched(torch, max_pool1d=max_pool1d):
         yield
-    finally:
-        torch.max_pool1d = _bare_max_pool1d
 
 
 @contextmanager
@@ -114,11 +112,8 @@ def known_random_state(know: Callable[[torch.UntypedStorage], Any]) -> Iterator[
         know(state.untyped_storage())
         return state
 
-    torch.get_rng_state = torch.random.get_rng_state = get_rng_state
-    try:
+    with patched(torch, get_rng_state=get_rng_state), patched(torch.random, get_rng_state=get_rng_state):
         yield
-    finally:
-        torch.get_rng_state = torch.random.get_rng_state = original
 
 
 @contextmanager
@@ -130,10 +125,10 @@ def known_storages(
     ``made`` and ``shared`` hear of them. A storage without data is only marked as shared.
     """
     kind = torch.UntypedStorage
-    share = kind.share_memory_
+    make, share = kind.__new__, kind.share_memory_
 
     def new(cls: Any, *args: Any, **kwargs: Any) -> torch.UntypedStorage:
-        storage: torch.UntypedStorage = torch._C.StorageBase.__new__(cls, *args, **kwargs)
+        storage: torch.UntypedStorage = make(cls, *args, **kwargs)
         made(storage)
         return storage
 
@@ -146,9 +141,5 @@ def known_storages(
             shared(self)
         return self
 
-    kind.__new__, kind.share_memory_ = new, share_memory_  # type: ignore[assignment,method-assign]
-    try:
+    with patched(kind, __new__=new, share_memory_=share_memory_):
         yield
-    finally:
-        del kind.__new__  # its base class has the original
-        kind.share_memory_ = share  # type: ignore[method-assign]
