@@ -14,6 +14,8 @@ from pathlib import Path
 from workbench.core import paths
 from workbench.core.errors import ResourceMissing
 
+ANSWERS = 60  #: seconds a compiler is given to say its version
+COMPILES = 600  #: seconds it is given to compile one file; a slow board takes a minute
 FLAGS = ("-O2", "-std=c++20", "-fPIC", "-shared", "-w")
 
 
@@ -40,8 +42,18 @@ def _compiler() -> tuple[tuple[str, ...], str]:
         raise ResourceMissing(f"CXX names {own!r}, which is no program here; unset it or name a C++ compiler")
     if command is None:
         raise ResourceMissing("no C++ compiler was found (tried g++, clang++ and c++)")
-    shown = subprocess.run([command[0], "--version"], capture_output=True, text=True, timeout=60, check=False)
+    shown = _ran([command[0], "--version"], ANSWERS)
     return command, shown.stdout.splitlines()[0] if shown.stdout else ""
+
+
+def _ran(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """The command once it has ended. Raises ``ResourceMissing`` where it does not end in time or cannot begin."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ResourceMissing(f"the compiler {command[0]} did not end within {seconds:g} s") from error
+    except OSError as error:
+        raise ResourceMissing(f"the compiler {command[0]} does not run here: {error}") from error
 
 
 def compiled(source: Path, libraries: Sequence[str] = ("c10",), flags: Sequence[str] = ()) -> Path:
@@ -75,9 +87,11 @@ def _compile(
     partial = target.with_suffix(f".{os.getpid()}.partial")
     command = [*compiler, *FLAGS, *flags, f"-I{root / 'include'}", str(source), "-o", str(partial)]
     command += [f"-L{root / 'lib'}", *(f"-l{name}" for name in libraries)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode != 0:
+    try:
+        done = _ran(command, COMPILES)
+        if done.returncode != 0:
+            reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+            raise ResourceMissing(f"{source.name} does not compile here: {reason}")
+        partial.replace(target)
+    finally:
         partial.unlink(missing_ok=True)
-        reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        raise ResourceMissing(f"{source.name} does not compile here: {reason}")
-    partial.replace(target)

@@ -46,7 +46,7 @@ class SecondProcess:
         self._ask(cases, SEARCHES, budget, seconds)
 
     def _ask(self, cases: Sequence[Case], worthwhile: int, *search: float) -> None:
-        if len(cases) < (1 if self._child else worthwhile) or len(os.sched_getaffinity(0)) < 2:
+        if len(cases) < (1 if self._child else worthwhile) or _cores() < 2:
             return
         from workbench.memory import ledger
 
@@ -72,6 +72,12 @@ class SecondProcess:
             self._child.terminate()
             self._child.wait()
             self._child = None
+
+
+def _cores() -> int:
+    """Cores that this process may use, where the system says so; else those of the machine."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 @contextmanager
