@@ -32,8 +32,9 @@ class RunPanel(RunView, Placed):
 
     ``record`` is what :meth:`workbench.bench.Bench.run` returned, or the kept part of a cancelled run; a run that
     could not begin leaves one without an id. Runs of several panels wait for one another. Running a cell again
-    cancels the run that it began before. The guard counts the whole process, so tensors that another cell makes
-    meanwhile count too. Names and settings are checked here: raises ``BadInput``.
+    cancels the run that it began before. Predictions and measurements of other cells come between its steps; the
+    guard counts the whole process, so tensors that a cell makes itself meanwhile count too. Names and settings are
+    checked here: raises ``BadInput``.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from workbench.core.alone import alone
 from workbench.core.answers import answer_file, read_answer, write_answer
 from workbench.core.collection import uncollected
 from workbench.core.errors import Incompatible, PintpotError, ResourceMissing
@@ -116,6 +117,7 @@ def _step_time() -> Kind:  # a new calibration makes step times anew
     return Kind(f"step time {(calibration() or {}).get('when')}", ("devices",))
 
 
+@alone()
 def traced(case: Case, tier: Tier = Tier.PROBE, *, taped: bool = False) -> Trace:
     """Run ``case`` on fake tensors, or take one of the latest runs of this process; its work is kept as well.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.case import Case
 from workbench.checkpoints.keeper import Checkpoints
+from workbench.core.alone import alone, each_alone
 from workbench.core.errors import BadInput, BudgetExceeded, Incompatible, ResourceMissing
 from workbench.core.profile import Category, MemoryProfile
 from workbench.core.schedule import Schedule
@@ -83,6 +84,7 @@ class Session:
             raise BadInput("batch", per_step, f"at most the {len(self.data.train)} training examples per step")
         self.total = self.schedule.total(len(self.data.train), per_step)
 
+    @alone()
     def prepare(self) -> None:
         """Load data, build the model, attach the method. Nothing is trained yet."""
         case = self.case
@@ -102,11 +104,12 @@ class Session:
         allocation that would pass the budget, and ``FloatingPointError`` when the loss is no longer finite.
         """
         try:
-            yield from self._steps()
+            with suppress(Stopped):  # cancelled while it waited for its first turn
+                yield from each_alone(self._steps(), self.cancel)
         except BudgetExceeded as error:
             raise (with_ways_out(error, self.case, self.patience, self.cancel) if self.patience else error) from None
 
-    def _steps(self) -> Iterator[StepRecord]:
+    def _steps(self) -> Generator[StepRecord]:
         from workbench.checkpoints.randomness import own_randomness
         from workbench.lens.estimate_angles import estimate_angles
         from workbench.lens.layers import layer_norms
@@ -122,8 +125,8 @@ class Session:
         due = norm_every * max(1, round(self.total / norm_every / self.cosines)) if self.cosines else 0
         # The caller's random state is its own.
         with (
-            own_randomness(derive(self.seed, "noise")), self._planned() as planned, self.checkpoints.of(self) as kept,
-            Interrupt(self.cancel) as interrupt,
+            own_randomness(derive(self.seed, "noise")) as lent, self._planned() as planned,
+            self.checkpoints.of(self) as kept, Interrupt(self.cancel) as interrupt,
         ):  # fmt: skip
             yield from kept
             told: dict[Category, int] = {}
@@ -154,7 +157,8 @@ class Session:
                     index, loss, seconds, guarded.peak, lr, *seen, extras, held, angles.values() if angles else {}
                 )
                 self.checkpoints.after(record, self)
-                yield record
+                with lent():
+                    yield record
 
     @contextmanager
     def _planned(self) -> Iterator[Callable[..., Any]]:
@@ -177,6 +181,7 @@ class Session:
         for _ in range(first, self.total):
             yield [next(stream) for _ in range(case.accumulate)]
 
+    @alone()
     def score(self) -> Metrics:
         return self.case.task.score(self.model, self.data, self.case.spec)
 
@@ -219,7 +224,7 @@ def run(
     if case.spec.cost_only:
         raise ResourceMissing(f"{case.model_name} ships as shapes only; it can be predicted but not trained here")
     try:
-        with heeding(session.cancel):
+        with heeding(session.cancel), alone():
             record = _made_ready(session, record, predict)
     except Stopped:
         return replace(record, state=State.CANCELLED, reason="cancelled before its first step")

@@ -195,6 +195,21 @@ def test_the_callers_random_states_stay_its_own(tmp_path: Path) -> None:
     assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
 
 
+def test_what_is_drawn_between_two_steps_moves_neither_the_run_nor_the_callers_numbers() -> None:
+    wanted, session = _trained(_session("AdamW")), _session("AdamW")
+    session.prepare()
+    random.seed(5)
+    drawn = [random.random() for _ in range(STEPS)]
+    random.seed(5)
+    torch.manual_seed(5)
+    found = []
+    for step in session.steps():
+        found.append(random.random())
+        torch.rand(3)
+        assert step.loss == wanted[step.step]
+    assert found == drawn
+
+
 def test_nested_state_comes_back_with_its_layout_and_sharing() -> None:
     table = torch.arange(4.0)
     state = {

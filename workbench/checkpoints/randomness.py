@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from workbench.memory import randomness
 
 
 def random_states() -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -35,13 +37,26 @@ def set_random_states(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -
 
 
 @contextmanager
-def own_randomness(seed: int) -> Iterator[None]:
-    """All generators begin at ``seed`` (32 bits) inside; the caller's states are as before afterwards."""
-    before = random_states()
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
+def own_randomness(seed: int) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """All generators begin at ``seed`` (32 bits) inside; the caller's states are as before afterwards.
+
+    What it gives is a context in which the caller's are back, for while it looks at a step: neither moves the other's.
+    """
+    callers = randomness.random_states()
+
+    @contextmanager
+    def lent() -> Iterator[None]:
+        nonlocal callers
+        own = randomness.random_states()
+        randomness.set_random_states(callers)
+        try:
+            yield
+        finally:
+            callers = randomness.random_states()
+            randomness.set_random_states(own)
+
+    randomness.seed_all(seed)
     try:
-        yield
+        yield lent
     finally:
-        set_random_states(*before)
+        randomness.set_random_states(callers)

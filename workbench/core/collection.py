@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_changing = threading.Lock()
+_inside = 0  #: contexts of all threads; the collector is the process's
+_enabled = False  #: whether it collected before the first of them
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
     """No cyclic garbage collection inside: frees come at a fixed place, and many new objects are not looked through."""
-    enabled = gc.isenabled()
-    gc.disable()
+    global _inside, _enabled
+    with _changing:
+        if not _inside:
+            _enabled = gc.isenabled()
+        _inside += 1
+        gc.disable()
     try:
         yield
     finally:
-        if enabled:
-            gc.enable()
+        with _changing:
+            _inside -= 1
+            if not _inside and _enabled:
+                gc.enable()
 
 
 def seldom() -> None:

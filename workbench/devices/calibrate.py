@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from workbench.core.alone import alone
 from workbench.core.errors import ResourceMissing
 from workbench.devices.call_costs import TimedStep, call_costs
 from workbench.devices.host import as_plain, calibration, calibration_file, memory_reserved, memory_size
@@ -113,6 +114,7 @@ def curves(quick: bool, seconds: float) -> dict[str, list[list[float]]]:
     return {n: gemm_curve(t, seconds, sizes[:2] if n == "fp16" else sizes) for n, t in types.items()}
 
 
+@alone()
 def calibrate(*, quick: bool = False, more: Iterable[TimedStep] = ()) -> Device:
     """Measure this host and store the result; returns it as a device. ``more``: see :func:`call_costs`.
 

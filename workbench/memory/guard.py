@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from workbench.core.alone import alone
 from workbench.core.errors import BudgetExceeded
 from workbench.core.profile import Category
 from workbench.core.units import format_size
@@ -110,34 +111,36 @@ def guard(
     is released and the next step runs normally. A step that updates inside the backward pass, or perturbs
     weights in place, may have changed some weights before it was refused; the error's note says how many.
     Without a compiler the tracker enforces instead: it raises right after the operator, does not see
-    workspace and slows the step. A stretch of several steps says where each begins (``Guard.next_step``).
+    workspace and slows the step. A stretch of several steps says where each begins (``Guard.next_step``). Meanwhile
+    no other thread predicts, measures or trains; what else it allocates is counted.
     """
-    held = refusals.held_by_category(step, batch)
-    base = sum(held.values())
-    unchanged, older = Unchanged(step), refusals.broom()
-    if base > limit:
-        found = ("holding", "", max(held, key=lambda c: held[c])), dict[Category, int]()
-        sentence = (
-            f"budget of {format_size(limit)} ({limit} bytes) is passed before the step begins: "
-            f"{', '.join(f'{c} {format_size(n)}' for c, n in held.items() if n)} are held already."
-        )
-        raise refusals.error_of(limit, Refusal(base, 0, limit), found, suggestions, sentence)
-    with _limited(limit, held, step, batch) as guarded:
-        try:
-            yield guarded
-        except BudgetExceeded:
-            raise  # of a stretch inside this one, explained already
-        except Exception as error:
-            if guarded.refusal is None:
-                raise
-            guarded.stopped(error)
-        refusal = guarded.refusal
-    if refusal is not None:
-        note = unchanged.note()  # before the step is run once more to explain the refusal
-        refusals.release(step, older)
-        refusals.drop_new_state(step, guarded.settled)
-        # No name for the error: with one it would hold this frame, and the frame the error.
-        raise refusals.error_of(limit, refusal, guarded.who(refusal, batch, log), suggestions).noting(note)
+    with alone():
+        held = refusals.held_by_category(step, batch)
+        base = sum(held.values())
+        unchanged, older = Unchanged(step), refusals.broom()
+        if base > limit:
+            found = ("holding", "", max(held, key=lambda c: held[c])), dict[Category, int]()
+            sentence = (
+                f"budget of {format_size(limit)} ({limit} bytes) is passed before the step begins: "
+                f"{', '.join(f'{c} {format_size(n)}' for c, n in held.items() if n)} are held already."
+            )
+            raise refusals.error_of(limit, Refusal(base, 0, limit), found, suggestions, sentence)
+        with _limited(limit, held, step, batch) as guarded:
+            try:
+                yield guarded
+            except BudgetExceeded:
+                raise  # of a stretch inside this one, explained already
+            except Exception as error:
+                if guarded.refusal is None:
+                    raise
+                guarded.stopped(error)
+            refusal = guarded.refusal
+        if refusal is not None:
+            note = unchanged.note()  # before the step is run once more to explain the refusal
+            refusals.release(step, older)
+            refusals.drop_new_state(step, guarded.settled)
+            # No name for the error: with one it would hold this frame, and the frame the error.
+            raise refusals.error_of(limit, refusal, guarded.who(refusal, batch, log), suggestions).noting(note)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.core.alone import alone
 from workbench.core.errors import ResourceMissing
 
 _UNLIMITED = 2**63 - 1
@@ -138,20 +139,22 @@ def counting(budget: int | None = None) -> Iterator[Counting]:
     """Count allocations of all threads of this process; refuse the one that would pass ``budget`` bytes.
 
     The refusal is a ``torch.OutOfMemoryError`` raised before the allocation. Contexts nest; an inner budget
-    cannot loosen an outer one. Raises ``ResourceMissing`` when the ledger is not available.
+    cannot loosen an outer one. Only one thread counts at a time. Raises ``ResourceMissing`` when the ledger is not
+    available.
     """
     library = loaded()
-    outer_peak = int(library.ledger_peak())
-    count = Counting(library)
-    library.ledger_set_peak(count._base)
-    if budget is not None:
-        count.allow(budget)
-    try:
-        yield count
-    finally:
-        library.ledger_set_limit(count._outer)
-        count._close()
-        library.ledger_set_peak(max(outer_peak, int(library.ledger_peak())))
+    with alone():
+        outer_peak = int(library.ledger_peak())
+        count = Counting(library)
+        library.ledger_set_peak(count._base)
+        if budget is not None:
+            count.allow(budget)
+        try:
+            yield count
+        finally:
+            library.ledger_set_limit(count._outer)
+            count._close()
+            library.ledger_set_peak(max(outer_peak, int(library.ledger_peak())))
 
 
 @contextmanager
@@ -206,12 +209,13 @@ def recording(*, this_thread: bool = False) -> Iterator[list[tuple[int, int]]]:
     """
     library = loaded()
     events: list[tuple[int, int]] = []
-    library.ledger_record(2 if this_thread else 1)
-    try:
-        yield events
-    finally:
-        library.ledger_record(0)
-        n = int(library.ledger_recorded(None, None, 0))
-        sizes, addresses = (ctypes.c_int64 * n)(), (ctypes.c_uint64 * n)()
-        library.ledger_recorded(sizes, addresses, n)
-        events.extend(zip(map(int, sizes), map(int, addresses)))
+    with alone():
+        library.ledger_record(2 if this_thread else 1)
+        try:
+            yield events
+        finally:
+            library.ledger_record(0)
+            n = int(library.ledger_recorded(None, None, 0))
+            sizes, addresses = (ctypes.c_int64 * n)(), (ctypes.c_uint64 * n)()
+            library.ledger_recorded(sizes, addresses, n)
+            events.extend(zip(map(int, sizes), map(int, addresses)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from workbench.core.alone import alone
 from workbench.core.collection import uncollected
 from workbench.core.phase import at_its_most
 from workbench.core.profile import MemoryProfile, Tier
@@ -43,6 +44,7 @@ def fresh_bytes(result: Any, before: set[int]) -> int:
     return sum(size for key, size in fresh.items() if key not in before)
 
 
+@alone()
 def measure(
     step: Step,
     batch: Any,

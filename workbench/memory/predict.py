@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from workbench.core.alone import each_alone
 from workbench.core.collection import uncollected
 from workbench.core.errors import BadInput, Incompatible
 from workbench.core.phase import at_its_most
@@ -97,21 +98,7 @@ def traces(
     if tier is Tier.PROBE and not ledger.available():
         tier, notes = Tier.FORMULA, (f"workspace not probed: {ledger.reason()}",)
     asked = _Asked(build_model, make_step, tuple(make_batches), tier, warm, probe_limit, notes)
-    answers = Answers()
-    while True:
-        running = asked.runs(answers, tell)
-        try:
-            first = next(running)
-            break
-        except Incompatible:
-            raise
-        except Exception:
-            turned = answers.turned()
-            if turned is None:
-                raise
-            answers = turned
-    yield checked(asked.runs, answers, *first)
-    yield from running
+    yield from each_alone(asked.traced(tell))
 
 
 @dataclass(frozen=True)
@@ -125,6 +112,24 @@ class _Asked:
     warm: int
     probe_limit: int
     notes: tuple[str, ...]
+
+    def traced(self, tell: Tell | None) -> Iterator[tuple[MemoryProfile, EventLog]]:
+        """The steps on each batch in turn, under answers that the first of them can be finished with."""
+        answers = Answers()
+        while True:
+            running = self.runs(answers, tell)
+            try:
+                first = next(running)
+                break
+            except Incompatible:
+                raise
+            except Exception:
+                turned = answers.turned()
+                if turned is None:
+                    raise
+                answers = turned
+        yield checked(self.runs, answers, *first)
+        yield from running
 
     def runs(
         self, answers: Answers, tell: Tell | None = None, seed: int = 0
@@ -157,8 +162,8 @@ class _Asked:
             log, outer = tracker.log, outside(step.model) | tracker.foreign.told()
             profile = profile_of(log, self.tier, saved=tracker.saved, outside=outer, assumptions=notes)
             kept = log.live_bytes - sum(log.allocations[i].size for i in log.baseline)
+            del batch  # its bytes go in this turn; the next one, made before the name is bound anew, finds none
             yield (replace(profile, remarks=(growing(kept),)) if kept >= GROWTH else profile), log
-            del batch  # the next one is made before this name is bound anew, and must not find this one live
 
     def _said(self, probe: Probe | None) -> Iterator[str]:
         yield from self.notes

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from workbench.core import paths
+from workbench.core.alone import alone
 from workbench.memory import ledger
 from workbench.memory.dataless import with_data
 from workbench.memory.fake import Strides
@@ -150,6 +151,7 @@ class Probe:
     def _skip(self, func: Any) -> None:
         self.skipped[func.name()] = self.skipped.get(func.name(), 0) + 1
 
+    @alone()  # the window sees what every thread allocates, and what it saw is kept for good
     def _execute(self, func: Any, args: Any, kwargs: Any, expected: Any) -> Entry | None:
         """What the operator does on real tensors, or ``None`` when it refuses invented values.
 

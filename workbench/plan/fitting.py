@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.core.alone import alone
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Category, MemoryProfile, Tier
 from workbench.keys import COUNTING, Kind
@@ -86,6 +87,7 @@ def _small_shapes(length: int) -> list[Shape]:
     return [(2, half), (3, quarter), (5, most), (4, quarter)]
 
 
+@alone()
 def _fitted(case: Case, tier: Tier) -> Sizes:
     """Trace the case and small shapes of it until every size is known and the case's own peak is met.
 

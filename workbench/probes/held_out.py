@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from workbench.core.alone import alone
 from workbench.core.errors import Incompatible
 from workbench.keys import Kind
 from workbench.tasks.base import Sizes, tasks
@@ -33,6 +34,7 @@ def check(task_name: str, case: Case) -> None:
         raise Incompatible("held_out", task_name, "it is the task that the model is tuned on")
 
 
+@alone()
 def held_out(case: Case, model: nn.Module, task_name: str) -> dict[str, Any]:
     """Score of a tuned model on another task, with that of the untuned one as ``before``, kept once it is known."""
     from workbench.predictions import kept
