@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.ablate import Cell, Progress, combinations, sweep
 from workbench.case import Case
-from workbench.core.errors import BadInput, Incompatible, UnknownName
+from workbench.core.errors import BadInput, UnknownName
 from workbench.core.schedule import Schedule
 from workbench.core.units import parse_size
 from workbench.plan.change import Change
@@ -103,8 +103,8 @@ class Bench(Reproducible):
         A run that its budget refused says so in its state, its reason and its ways out.
         """
         case = self.case(method, **settings)
-        if (reason := case.refusal()) is not None:
-            raise Incompatible("method", method, reason)
+        if (refused := case.refused()) is not None:
+            raise refused
         cell = self.cell(case, seed, shape={"accumulate": accumulate})
         every, looks = _count("checkpoint_every", checkpoint_every), _count("cosines", cosines)
         cell = replace(cell, arena=arena, checkpoint_every=every, cosines=looks)

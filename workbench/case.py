@@ -112,17 +112,45 @@ class Case:
             **({"source": self.method.source} if self.method.source else {}),
         }
 
+    def refused(self) -> Incompatible | None:
+        """Why the method cannot serve the model at this length, from what both declare; ``None`` when nothing speaks
+        against it."""
+        reason = self.method.refuses(self.spec, self.config)
+        return self._without_positions() if reason is None else Incompatible("method", self.method_name, reason)
+
     def refusal(self) -> str | None:
-        """Why the method cannot serve the model, from what both declare; ``None`` when nothing speaks against it."""
-        return self.method.refuses(self.spec, self.config)
+        """The reason of :meth:`refused` alone."""
+        refused = self.refused()
+        return None if refused is None else refused.reason
+
+    @property
+    def longest(self) -> int | None:
+        """Most tokens of an example beside the method's virtual ones, where those take rows of a table of positions."""
+        taken = self.method.virtual_tokens(self.config) if self.spec.position_table else 0
+        limits = self.task.lengths(self.spec) if taken else None
+        return None if limits is None else max(0, limits[1] - taken)
+
+    def _without_positions(self) -> Incompatible | None:
+        """Past the end of a table of positions a step fails, though not always where it runs without values."""
+        longest, limits = self.longest, self.task.lengths(self.spec)
+        if longest is None or limits is None:
+            return None
+        taken = self.method.virtual_tokens(self.config)
+        words = f"{taken} virtual tokens take positions as well, which leaves"
+        if longest < limits[0]:
+            reason = f"{words} {longest} of the model's {limits[1]}, and an example takes {limits[0]} at least"
+            return Incompatible("num_virtual_tokens", taken, reason)
+        length = self.length or self.task.length(self.spec)
+        if length <= longest:
+            return None
+        return Incompatible("length", length, f"{words} at most {longest} of the model's {limits[1]} to an example")
 
     def attached(self, *, device: str = "cpu", weights: bool = True, seed: int = 0) -> nn.Module:
-        """The model with the method applied. Raises ``Incompatible`` when the method does not apply."""
+        """The model with the method applied. Raises ``Incompatible`` as :meth:`refused` says."""
         import torch
 
-        reason = self.refusal()
-        if reason is not None:
-            raise Incompatible("method", self.method_name, reason)
+        if (refused := self.refused()) is not None:
+            raise refused
         torch.manual_seed(derive(seed, "model"))
         model = self.spec.build(self.task.classes(self.spec), device=device, weights=weights, seed=derive(seed, "head"))
         model.pintpot_kind = self.spec.kind  # type: ignore[assignment]

@@ -56,12 +56,11 @@ def _trace(tier: Tier) -> Kind:
 def predicted(case: Case, tier: Tier = Tier.PROBE, *, fresh: bool = False) -> MemoryProfile:
     """The profile of one step of ``case``.
 
-    Raises ``Incompatible`` naming ``method`` when the method does not apply, ``prediction`` when its step
-    cannot be followed without values.
+    Raises ``Incompatible`` naming ``method`` when the method does not apply, ``length`` when it leaves no positions for
+    that many tokens, ``prediction`` when its step cannot be followed without values.
     """
-    reason = case.refusal()
-    if reason is not None:
-        raise Incompatible("method", case.method_name, reason)
+    if (refused := case.refused()) is not None:
+        raise refused
     made = kept(case, _profile(tier), lambda: traced(case, tier).profile.to_dict(), fresh=fresh)
     return MemoryProfile.from_dict(made)
 

@@ -259,7 +259,7 @@ def _made_ready(session: Session, record: RunRecord, predict: bool) -> RunRecord
         session.prepare()
         check()
     except Incompatible as error:
-        if error.field != "method":
+        if error.field != "method" and case.refusal() is None:
             raise
         return replace(record, state=State.REFUSED, reason=error.reason)
     except (RuntimeError, MemoryError) as error:

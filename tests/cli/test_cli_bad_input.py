@@ -77,3 +77,13 @@ def test_bad_input_is_one_sentence(name: str, pintpot, folders) -> None:
     assert len(outcome.err.strip().splitlines()) == 1, outcome.err
     assert outcome.out == ""
     assert folders.files() == before
+
+
+@pytest.mark.parametrize("verb", ["predict", "measure", "plan", "run --train 4 --test 2"])
+def test_a_length_that_virtual_tokens_leave_no_positions_for_is_named(pintpot, folders, verb: str) -> None:
+    at_the_end = ("--model", "tiny-bert", "--method", "prompt-tuning", "--batch", "2", "--length", "128")
+    outcome = pintpot(*verb.split(), "--task", "tokens", *at_the_end)
+    assert outcome.code == 2
+    assert "length: 128 cannot be used here: 8 virtual tokens" in outcome.err
+    assert "at most 120 of the model's 128" in outcome.err and "tensor" not in outcome.err
+    assert not (folders.root / "runs" / "runs.sqlite").exists(), "bad input leaves no record"

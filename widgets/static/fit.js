@@ -94,8 +94,8 @@ const same = (shape, batch, length) => shape && batch === shape[0] && length ===
 // Why the sizes cannot answer this shape.
 function refusal(sizes, batch, length) {
   if (same(sizes.traced, batch, length)) return "";
-  if (sizes.reason) return sizes.reason;
-  return length !== sizes.traced[1] && !sizes.lengths ? "only the batch was fitted" : "";
+  const fitted = length === sizes.traced[1] || length <= sizes.lengths;
+  return sizes.reason || (fitted ? "" : "length not fitted");
 }
 
 // Seconds of a step: each class of operators computes or moves, and calls.

@@ -206,14 +206,17 @@ def _ways(v: Verdict) -> tuple[tuple[str, int, str], ...]:
     return (*there, *((c.action, c.peak, c.source) for c in v.changes if c != v.there))
 
 
+UNBOUNDED = 10**9  #: tokens; the bounds of task and model say what can be asked for
+
+
 def _sizes(sizes: Sizes | None, table: FitTable) -> dict[str, Any] | None:
     """What the browser needs to answer another shape: polynomials over ``terms`` of batch and length.
 
     ``rows`` are [layer, is only a bound, [[category, term, eighths of a byte], ...]]; ``work`` has, for each class
     of operators, coefficients over ``work_terms`` of its operations by dtype, bytes and calls. With a device's seconds
     of each the time is the sum over classes of max(computing, moving) + calling; joules are its watts times that.
-    Batches under ``least`` are answered by ``below``, and ``adding`` times the sum is what accumulated batches take, 0
-    where none can be.
+    ``lengths`` is the longest that is answered, false where only the batch was fitted. Batches under ``least`` are
+    answered by ``below``, and ``adding`` times the sum is what accumulated batches take, 0 where none can be.
     """
     if sizes is None:
         return None
@@ -230,7 +233,7 @@ def _sizes(sizes: Sizes | None, table: FitTable) -> dict[str, Any] | None:
         "terms": sizes.terms,
         "rows": rows,
         "traced": sizes.held_out,
-        "lengths": sizes.lengths,
+        "lengths": sizes.lengths and (sizes.longest or UNBOUNDED),
         "reason": sizes.reason,
         "work_terms": sizes.work_terms,
         "work": sizes.by_class(),

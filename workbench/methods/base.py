@@ -78,6 +78,10 @@ class Method:
         """Like :meth:`applies_to`, with the levers that this config pulls."""
         return self.applies_to(model) or levers.refusal(config, model)
 
+    def virtual_tokens(self, config: Any) -> int:
+        """Positions of a text model that the method takes beside those of an example's own tokens."""
+        return 0
+
     def parts(self, config: Any) -> Parts:
         """The four parts for this config, without its levers."""
         raise NotImplementedError

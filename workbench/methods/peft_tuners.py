@@ -58,6 +58,9 @@ class PeftMethod(Method):
             return f"{self.card.title} prepends virtual tokens; {model.name} reads no tokens"
         return super().applies_to(model)
 
+    def virtual_tokens(self, config: Any) -> int:
+        return int(getattr(config, "num_virtual_tokens", 0))
+
     def parts(self, config: Any) -> Parts:
         from workbench.parts.base import Parts
         from workbench.parts.estimator.backprop import Backprop

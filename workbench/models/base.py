@@ -38,7 +38,8 @@ class ModelSpec:
     ``asset`` names the entry of the asset catalogue that holds the weights; empty means the model is made
     from configuration with seeded random weights. ``shape`` is what one example looks like: tokens for
     text, (channels, height, width) for images, (channels, samples) for sensors. ``config`` is the
-    transformers configuration (or our own for convolutional nets) as plain data.
+    transformers configuration (or our own for convolutional nets) as plain data. ``position_table`` says that positions
+    are looked up in a table of ``shape`` rows, so that what else stands in front of an example takes some of them.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ModelSpec:
     shape: tuple[int, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     cost_only: bool = False
+    position_table: bool = False
 
     @property
     def modality(self) -> Modality:

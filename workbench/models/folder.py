@@ -94,7 +94,7 @@ def _spec(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
             "model", name, f"a configuration transformers can build ({type(error).__name__}: {words})"
         ) from error
     if spec.modality == "text":
-        spec = replace(spec, shape=(_positions(model, shape[0]),))
+        spec = replace(spec, shape=(_positions(model, shape[0]),), position_table=has_position_table(model))
     head = 0 if spec.writes else sum(p.numel() for p in model.classifier.parameters())
     return replace(spec, parameters=sum(p.numel() for p in model.parameters()) - head)
 
@@ -104,6 +104,18 @@ def _positions(model: nn.Module, stated: int) -> int:
     tables = [m for n, m in model.named_modules() if n.endswith("position_embeddings")]
     rows = [m.weight.shape[0] - m.padding_idx - 1 for m in tables if getattr(m, "padding_idx", None) is not None]
     return min([stated, *rows])
+
+
+def has_position_table(model: nn.Module) -> bool:
+    """Whether a row is looked up for every position: then there is none past the last, unlike with rotations."""
+    from torch import Tensor
+    from torch.nn import Embedding
+
+    return any(
+        (isinstance(m, Embedding) and any(word in n.rpartition(".")[2] for word in ("position", "wpe")))
+        or any(isinstance(getattr(m, name, None), Tensor) for name in ("embed_positions", "pos_encoding"))
+        for n, m in model.named_modules()
+    )
 
 
 def _check_type(name: str, config: dict[str, Any]) -> None:

@@ -124,7 +124,7 @@ _MODELS = (
     ModelSpec(
         "minilm", "all-MiniLM-L6-v2", "text-encoder", 22_565_376, "Apache-2.0",
         "BERT of 6 layers and width 384, pretrained for sentence similarity; mean pooling, no pooler.",
-        asset="minilm", shape=(512,), config=_bert(30_522, 384, 6, 12, 1536, 512),
+        asset="minilm", shape=(512,), position_table=True, config=_bert(30_522, 384, 6, 12, 1536, 512),
     ),
     ModelSpec(
         "smollm2", "SmolLM2-135M-Instruct", "causal-lm", 134_515_008, "Apache-2.0",
@@ -148,7 +148,7 @@ _MODELS = (
     ModelSpec(
         "tiny-bert", "Tiny BERT from configuration", "text-encoder", 273_408, _SELF,
         "BERT of 4 layers and width 64 with random weights; for tests and quick runs.",
-        shape=(128,), config=_bert(2048, 64, 4, 4, 128, 128),
+        shape=(128,), position_table=True, config=_bert(2048, 64, 4, 4, 128, 128),
     ),
     ModelSpec(
         "tiny-llama", "Tiny Llama from configuration", "causal-lm", 315_968, _SELF,

@@ -118,6 +118,7 @@ def _fitted(case: Case, tier: Tier) -> Sizes:
         under, over = sorted((first, second), key=lambda one: one.shape)
         below = _side(under, list(islice(found, len(low))), text)
         sizes = replace(_side(over, found, text), least=_SIDES, below=below)
+    sizes = replace(sizes, longest=case.longest)
     return _accumulating(sizes, not case.config.drops_gradients and case.accumulate == 1)
 
 

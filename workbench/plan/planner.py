@@ -71,8 +71,8 @@ def plan(
     Raises ``BudgetExceeded`` with the smallest peak found and ways out when nothing fits, ``Interrupted`` when it was
     stopped before anything was found, ``Incompatible`` with the method's reason when it cannot serve the model.
     """
-    if not (grid and "method" in grid) and (reason := base.refusal()) is not None:
-        raise Incompatible("method", base.method_name, reason)
+    if not (grid and "method" in grid) and (refused := base.refused()) is not None:
+        raise refused
     grid = dict(default_grid(base) if grid is None else grid)
     gains = gained_per_example(records or (), base)
     weigh = (lambda case: _gain(gains, case)) if gains else None

@@ -42,7 +42,8 @@ class Sizes:
     (term, row, category) in bytes; ``bounds`` marks rows that are an upper bound only. ``work`` maps
     "group|quantity" to coefficients of ``work_terms``. ``held_out`` is the shape of the trace kept out. ``reason``
     says why nothing could be fitted; then only ``held_out`` itself is answered. ``lengths`` says whether lengths
-    were fitted, ``accumulates`` whether micro-batches can be accumulated. Where smaller batches run other operators,
+    were fitted, ``longest`` the most tokens where virtual ones take the other positions, and ``accumulates`` whether
+    micro-batches can be accumulated. Where smaller batches run other operators,
     ``below`` are the sizes of those under ``least`` examples, each side fitted and checked on its own.
     """
 
@@ -58,6 +59,7 @@ class Sizes:
     accumulates: bool = True
     least: int = 1
     below: Sizes | None = None
+    longest: int | None = None
 
     def side(self, batch: int) -> Sizes:
         """The sizes that answer this batch."""
@@ -87,6 +89,8 @@ class Sizes:
         """Why this side of the sizes cannot answer a shape; empty where it can."""
         if (batch, length) == self.held_out:
             return ""
+        if self.longest is not None and length > self.longest:
+            return f"virtual tokens take positions as well, which leaves at most {self.longest} to an example"
         if self.reason:
             return f"{self.reason}; predict this shape instead"
         fitted = length == self.held_out[1] or self.lengths

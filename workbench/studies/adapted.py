@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.ablate import Progress
-from workbench.core.errors import BadInput, Incompatible
+from workbench.core.errors import BadInput
 from workbench.records.content import content_key
 from workbench.records.schema import RunRecord, State
 from workbench.session import run
@@ -45,9 +45,8 @@ def train(
             raise BadInput("method", method, f"{given.method}, which the adapter was trained with")
         settings = {**given.settings, **settings}
     case = replace(bench.case(method, **settings), accumulate=accumulate)
-    reason = case.refusal()
-    if reason is not None:
-        raise Incompatible("method", method, reason)
+    if (refused := case.refused()) is not None:
+        raise refused
     cell = bench.cell(case, seed)
     session = replace(cell.session(cancel or threading.Event()), adapter=given)
 
