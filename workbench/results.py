@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from workbench.core.errors import PintpotError
 from workbench.core.stopping import Stopped
 from workbench.core.units import format_size
-from workbench.records.growth import growth
+from workbench.records.growth import growth, unreached
 from workbench.records.schema import Quantity, State, StepRecord
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def results(
         "steps": tuple(steps),
         "measured": session.measured,
         "arena": session.arena_use,
-        "notes": (*session.checkpoints.notes, *growth(steps, session.measured)),
+        "notes": (*session.checkpoints.notes, *growth(steps, session.measured), *unreached(steps, session.measured)),
         "step_time": Quantity(median(plain), "measured", "median of the steps without instruments") if plain else None,
         "trainable": sum(getattr(p, "stands_for", p.numel()) for p in session.training.parameters),
         "parameters": sum(p.numel() for p in session.model.parameters()),

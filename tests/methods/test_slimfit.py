@@ -13,10 +13,15 @@ import torch
 from workbench.case import Case
 from workbench.core.errors import Incompatible
 from workbench.core.profile import Category
+from workbench.core.schedule import Schedule
+from workbench.core.units import format_size
 from workbench.memory.guard import guard
 from workbench.memory.measure import measure
 from workbench.parts.estimator import dynamics
 from workbench.parts.estimator.dynamics import UNSEEN, distances, layers, relative_distance
+from workbench.records.schema import RunRecord
+from workbench.session import Session, run
+from workbench.tasks.base import Sizes
 from workbench.testing import Subject
 
 MODELS = ("tiny-bert", "tiny-vit")
@@ -244,3 +249,13 @@ def test_clashes_are_one_sentence() -> None:
     assert "packed already" in (Subject("slimfit", "tiny-vit", {"saved": "int8"}).case.refusal() or "")
     with pytest.raises(Incompatible, match="own"):
         Subject("slimfit", "tiny-vit", {"executor": "graph"}).attached()
+
+
+def test_a_run_says_what_its_steps_needed_beside_the_dearest_choice() -> None:
+    case = Case("tokens", "tiny-bert", "slimfit", 2, 8)
+    record = run(Session(case, schedule=Schedule(steps=3), sizes=Sizes(train=8, test=2)))
+    assert record.predicted.peak == record.measured.peak > record.steps_peak
+    (note,) = record.notes
+    assert "dearest step" in note and note.endswith(format_size(record.steps_peak))
+    assert record.to_dict()["steps_peak"] == record.steps_peak == max(step.peak for step in record.steps)
+    assert RunRecord.from_dict(record.to_dict()) == record

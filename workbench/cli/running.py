@@ -269,6 +269,7 @@ def _facts(record: Any) -> dict[str, Any]:
     facts |= {
         "predicted peak": record.predicted.peak if record.predicted else None,
         "measured peak": record.measured.peak if record.measured else None,
+        "highest peak of a step": record.steps_peak,
         "step seconds": record.step_time.value if record.step_time else None,
         "trainable": record.trainable,
         "adapter bytes": record.adapter_bytes,
@@ -300,6 +301,7 @@ def _show_records(records: list[Any]) -> None:
             format_size(r.predicted.peak) if r.predicted else "–",
             format_size(r.measured.peak) if r.measured else "–",
             "–" if r.peak_error is None else f"{r.predicted.peak - r.measured.peak:+d}",
+            "–" if r.steps_peak is None else format_size(r.steps_peak),
             format_time(r.step_time.value) if r.step_time else "–",
             f"{r.trainable:,}",
             format_size(r.adapter_bytes) if r.adapter_bytes is not None else "–",
@@ -307,6 +309,7 @@ def _show_records(records: list[Any]) -> None:
         for r in records
     ]
     columns = (
-        "run", "method", "seed", "state", "score", "predicted", "measured", "bytes off", "step", "trained", "adapter",
+        "run", "method", "seed", "state", "score", "predicted", "measured", "bytes off", "highest step", "step",
+        "trained", "adapter",
     )  # fmt: skip
     show_table("", columns, rows, "Nothing was run.")

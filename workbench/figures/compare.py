@@ -158,7 +158,7 @@ def _result(record: RunRecord) -> dict[str, Any]:
         "last loss": record.steps[-1].loss if record.steps else None,
         "predicted peak": _size(record.predicted.peak if record.predicted else None),
         "measured peak": _size(record.measured.peak if record.measured else None),
-        "highest peak of a step": _size(max((s.peak for s in record.steps if s.peak is not None), default=None)),
+        "highest peak of a step": _size(record.steps_peak),
         "binding category": None if profile is None else str(profile.binding_category),
         "step time": _quantity(record.step_time, _seconds),
         "step time on the device": _quantity(record.device_step_time, _seconds),

@@ -117,7 +117,8 @@ def errors_table(records: Sequence[RunRecord]) -> Table:
         Column("last", "Last run"),
     )
     text = (
-        "Errors are predicted minus measured. The step time is compared where a run predicted it for the machine that "
+        "Errors are predicted minus measured; of a method that chooses anew what trains, both are of its dearest "
+        "choice, a bound on the steps taken. The step time is compared where a run predicted it for the machine that "
         "measured it; a dash says that none did."
     )
     return Table(columns, tuple(_row(key, runs) for key, runs in sorted(groups.items())), text)

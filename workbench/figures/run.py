@@ -164,7 +164,7 @@ def run(
         steps=tuple(block[-1].step + 1 for block in blocks),
         losses=_losses(blocks),
         peaks=_peaks(blocks),
-        highest=_highest(record.steps),
+        highest=record.steps_peak,
         seconds_left=left,
         source=profile.source.value if profile else "",
         profile_peak=profile.peak if profile else None,
@@ -224,10 +224,6 @@ def _split(profile: MemoryProfile | None) -> tuple[int, ...]:
     return tuple(profile.by_category.get(c, 0) for c in CATEGORIES) if profile else ()  # type: ignore[call-overload]
 
 
-def _highest(steps: Sequence[StepRecord]) -> int | None:
-    return max((s.peak for s in steps if s.peak is not None), default=None)
-
-
 def _blocks(steps: Sequence[StepRecord], most: int = MAX_POINTS) -> list[Sequence[StepRecord]]:
     """At most so many blocks of the steps that were done. Their width doubles, so that points rarely move."""
     finite = [s for s in steps if math.isfinite(s.loss)]
@@ -250,7 +246,7 @@ def _sentence(record: RunRecord, state: str, left: float | None, note: str) -> s
     text += f", {meaning}"
     if record.steps:
         text += f". Step {len(record.steps)} of {record.planned_steps}, loss {record.steps[-1].loss:.3g}"
-        highest = _highest(record.steps)
+        highest = record.steps_peak
         if highest is not None:
             text += f", highest peak {format_size(highest)}"
             text += f" of {format_size(record.budget)}" if record.budget is not None else ""

@@ -1,4 +1,4 @@
-"""Steps of a run that held more than the step measured before the first."""
+"""Steps of a run that held more, or all less, than the step measured before the first."""
 
 from __future__ import annotations
 
@@ -26,3 +26,14 @@ def growth(steps: Sequence[StepRecord], measured: MemoryProfile | None) -> tuple
     rise = f"step {last} by {format_size(highest - measured.peak)} to {format_size(highest)}"
     first = f"steps grew: from step {risen[0][1]} on they rose above the step measured before the first"
     return (f"{first}, {rise}, which no prediction of a settled step shows",)
+
+
+def unreached(steps: Sequence[StepRecord], measured: MemoryProfile | None) -> tuple[str, ...]:
+    """A sentence where no step came to the measured peak: a method that chooses anew what trains is predicted and
+    measured at its dearest, which a run need not meet. One step alone, without optimizer
+    state yet, does not tell."""
+    highest = max((step.peak for step in steps if step.peak is not None), default=None)
+    if measured is None or highest is None or len(steps) < 2 or measured.peak - highest < LEAST:
+        return ()
+    bound = "predicted and measured are of the dearest step that the method may choose"
+    return (f"{bound}; the steps taken needed at most {format_size(highest)}",)

@@ -142,6 +142,12 @@ class RunRecord:
         return (self.predicted.peak - self.measured.peak) / self.measured.peak
 
     @property
+    def steps_peak(self) -> int | None:
+        """The highest peak of the steps taken. ``measured`` may be above it: it is of the dearest step that the method
+        may choose."""
+        return max((step.peak for step in self.steps if step.peak is not None), default=None)
+
+    @property
     def sentence(self) -> str:
         """How the run ended, in one sentence."""
         done = f"{len(self.steps)} of {self.planned_steps} steps" if self.planned_steps else "no step"
@@ -162,7 +168,7 @@ class RunRecord:
             ("budget", self.budget),
             ("predicted peak", self.predicted.peak if self.predicted else None),
             ("measured peak", self.measured.peak if self.measured else None),
-            ("highest peak of a step", max((s.peak for s in self.steps if s.peak is not None), default=None)),
+            ("highest peak of a step", self.steps_peak),
         )
         cells = "".join(
             f"<tr><th scope='row'>{name}</th><td>{format_size(size)}</td></tr>"
@@ -173,14 +179,14 @@ class RunRecord:
         return f"<p{role}>{escape(self.sentence)}</p><table>{cells}</table>"
 
     def to_dict(self) -> dict[str, Any]:
-        data = asdict(replace(self, predicted=None, measured=None))
+        data = asdict(replace(self, predicted=None, measured=None)) | {"steps_peak": self.steps_peak}
         data["predicted"] = self.predicted.to_dict() if self.predicted else None
         data["measured"] = self.measured.to_dict() if self.measured else None
         return data
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> RunRecord:
-        data = dict(raw)
+        data = {name: value for name, value in raw.items() if name != "steps_peak"}  # said for readers of the JSON
         data["state"] = State(data["state"])
         data["steps"] = tuple(StepRecord(**s) for s in data["steps"])
         data["notes"] = tuple(data.get("notes", ()))
