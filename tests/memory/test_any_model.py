@@ -30,6 +30,7 @@ CONFIGURATIONS = {
     "longformer": {**_HEADS, "max_position_embeddings": 66, "attention_window": 8, "pad_token_id": 1},
     "canine": {**_HEADS, "num_hash_buckets": 64, "downsampling_rate": 2, "local_transformer_stride": 8},
     "mixtral": {**_HEADS, **_EXPERTS},
+    "llama4_text": {**_HEADS, **_EXPERTS, "head_dim": 16, "intermediate_size_mlp": 64, "pad_token_id": 0},
     "mamba": {**_TEXT, "state_size": 8},
     "t5": _T5,
     "bart": _BART,
@@ -48,7 +49,10 @@ def _case(folder, name: str, method: str) -> Case:
 
 @pytest.mark.parametrize(
     ("name", "method"),
-    [*((name, "full") for name in CONFIGURATIONS), ("mixtral", "lora"), ("t5", "lora"), ("albert", "lora")],
+    [
+        *((name, "full") for name in CONFIGURATIONS),
+        *((name, "lora") for name in ("mixtral", "llama4_text", "t5", "albert")),
+    ],
 )
 def test_predicted_equals_measured(tmp_path, name, method):
     case = _case(tmp_path, name, method)
@@ -85,3 +89,17 @@ def test_what_is_not_served_is_said(tmp_path):
         resolve(f"path:{tmp_path}")
     with pytest.raises(Incompatible, match="fresh head"):
         _case(tmp_path, "t5", "head").predict()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"model_type": "nemotron", **_HEADS}, "a configuration that says num_key_value_heads, which nemotron has no"),
+        ({"model_type": "efficientnet", "width_coefficient": 0.2}, "hidden_dim is unsaid, which makes it 2560"),
+    ],
+)
+def test_a_configuration_that_lacks_a_field_says_which(tmp_path, config, words):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput) as refused:
+        resolve(f"path:{tmp_path}")
+    assert words in str(refused.value) and "Error" not in str(refused.value)

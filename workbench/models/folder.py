@@ -12,6 +12,7 @@ from workbench.core.errors import BadInput, ResourceMissing
 from workbench.models.base import Kind, ModelSpec
 from workbench.models.bounds import objection
 from workbench.models.kinds import kind_of
+from workbench.models.shortfall import shortfall
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,10 +90,7 @@ def _spec(name: str, config: dict[str, Any], asset: str) -> ModelSpec:
     except (BadInput, ResourceMissing):
         raise
     except Exception as error:  # a wrong number in a configuration fails anywhere inside transformers
-        words = " ".join(str(error).split())[:200]
-        raise BadInput(
-            "model", name, f"a configuration transformers can build ({type(error).__name__}: {words})"
-        ) from error
+        raise BadInput("model", name, shortfall(error, config)) from error
     if spec.modality == "text":
         spec = replace(spec, shape=(_positions(model, shape[0]),), position_table=has_position_table(model))
     head = 0 if spec.writes else sum(p.numel() for p in model.classifier.parameters())

@@ -111,9 +111,17 @@ def adaptable_layers(model: nn.Module) -> list[str]:
         ".".join(part for part in (name, inner) if part)
         for name, block in found or [("", model)]
         for inner, layer in block.named_modules()
-        if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1))
+        if _is_linear(layer)
     ]
     return [name for name in names if found or output is None or not name.startswith(output[0])]
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    """A linear or 1x1-convolution layer, and nothing besides: a router that is itself a linear layer (Llama 4) gives
+    its choice as well, which no adapter takes."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.kernel_size == (1, 1)
+    return isinstance(layer, nn.Linear) and "router" not in type(layer).__name__.lower()
 
 
 def norm_layers(model: nn.Module) -> list[str]:
