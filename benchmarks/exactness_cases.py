@@ -54,20 +54,6 @@ LEVER_METHODS = ("full", "lora", "last-blocks", "mezo")
 _OURS = ("accumulate", "padded")
 
 
-class Padded(Case):
-    """A case whose examples end early: each is half as long as the one before it, down to one token."""
-
-    def identity(self) -> dict[str, Any]:
-        return {**super().identity(), "padded": True}
-
-    def example(self) -> list[Any]:
-        batches = super().example()
-        for batch in batches:
-            for i, mask in enumerate(batch["attention_mask"]):
-                mask[max(1, mask.shape[0] >> (i + 1)) :] = 0
-        return batches
-
-
 class Asked(NamedTuple):
     model: str
     method: str
@@ -85,10 +71,10 @@ class Asked(NamedTuple):
         asked = LEVERS.get(self.lever, {})
         settings = {**(FITTING.get(self.method, {}) if self.model in TINY else {}), "optimizer": self.optimizer}
         settings |= {k: v for k, v in asked.items() if k not in _OURS}
-        kind = Padded if asked.get("padded") else Case
         count = asked.get("accumulate", 1)
-        shape = self.batch, self.length
-        return kind(SHAPES[self.model][0], self.model, self.method, *shape, count, settings=settings)
+        names = SHAPES[self.model][0], self.model, self.method
+        padded = asked.get("padded", False)
+        return Case(*names, self.batch, self.length, count, settings=settings, padded=padded)
 
     def served(self) -> bool:
         """Whether the method says that it serves the model with this rule."""

@@ -29,7 +29,9 @@ class Case:
     """Names and shapes, nothing built yet. ``settings`` are the method's config fields that differ from default.
 
     ``length`` is tokens for text and pixels a side for images; ``None`` takes the task's own. ``accumulate``
-    micro-batches of ``batch`` examples make one step. Making a case checks every name and value.
+    micro-batches of ``batch`` examples make one step. With ``padded`` the synthetic examples of a text task end early:
+    each is half as long as the one before it, down to one token, which takes masks that whole examples do without.
+    Making a case checks every name and value.
     """
 
     task_name: str
@@ -39,6 +41,7 @@ class Case:
     length: int | None = None
     accumulate: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
+    padded: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch", "accumulate", "length"):
@@ -48,6 +51,8 @@ class Case:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise BadInput(name, value, "a whole number of at least 1")
         self.task.check(self.spec)
+        if self.padded and self.spec.modality != "text":
+            raise Incompatible("padded", True, f"{self.model_name} reads no texts, and only those are padded")
         # The config first: reading it checks the method's name and every setting.
         if self.config.drops_gradients and self.accumulate > 1:
             raise Incompatible("accumulate", self.accumulate, "an update in backward drops each gradient at once")
@@ -106,6 +111,7 @@ class Case:
             "batch": self.batch,
             "length": self.length,
             "accumulate": self.accumulate,
+            **({"padded": True} if self.padded else {}),
             "torch": installed_version("torch"),
             "transformers": installed_version("transformers"),
             "peft": installed_version("peft"),
@@ -181,7 +187,11 @@ class Case:
 
     def example(self) -> list[Batch]:
         """Micro-batches with the shapes of real ones; needs no data."""
-        return [self.task.example_batch(self.spec, self.batch, self.length) for _ in range(self.accumulate)]
+        batches = [self.task.example_batch(self.spec, self.batch, self.length) for _ in range(self.accumulate)]
+        for batch in batches if self.padded else ():
+            for i, mask in enumerate(batch["attention_mask"]):
+                mask[max(1, mask.shape[0] >> (i + 1)) :] = 0
+        return batches
 
     def tier(self, asked: Tier | None = None) -> Tier:
         """The tier of a prediction where ``asked`` leaves it open.

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from workbench.case import Case
 from workbench.memory import ledger
 from workbench.records.measurements import compared
 
@@ -61,3 +62,22 @@ def test_each_side_says_once_what_it_is(pintpot):
     outcome = pintpot("measure", "--model", "tiny-bert", "--method", "head", "--batch", "2", "--length", "8")
     assert "predicted: fake tensors" in outcome.out + outcome.err
     assert "predicted: predicted" not in outcome.out + outcome.err and "measured: measured" not in outcome.out
+
+
+@pytest.mark.parametrize("model", ["tiny-bert", "tiny-llama"])
+def test_padded_examples_are_another_case_and_predicted_to_the_byte(pintpot, model):
+    words = ("measure", "--model", model, "--method", "bias" if model == "tiny-bert" else "lora", "--batch", "3")
+    whole, padded = (json.loads(pintpot(*words, "--length", "12", *more, "--json").out) for more in ((), ("--padded",)))
+    assert whole["difference"] == padded["difference"] == 0
+    assert padded["case"] == {**whole["case"], "padded": True}
+    assert "padded examples" in padded["predicted"]["assumptions"]
+    assert "no padding" in whole["predicted"]["assumptions"]
+    one, other = sorted(compared(), key=lambda record: record.config.get("padded", False))
+    assert not one.config.get("padded") and other.config["padded"] is True
+
+
+def test_padded_examples_end_early_and_pictures_have_no_padding(pintpot):
+    (batch,) = Case("tokens", "tiny-bert", "full", 5, 12, padded=True).example()
+    assert batch["attention_mask"].sum(1).tolist() == [6, 3, 1, 1, 1]
+    outcome = pintpot("predict", "--model", "tiny-cnn", "--padded")
+    assert outcome.code == 2 and "padded: True cannot be used here: tiny-cnn reads no texts" in outcome.err

@@ -184,7 +184,7 @@ def _valued(quantity: Quantity, words: Callable[[float], str]) -> str:
 
 def _case(
     task: str, model: str, method: str, batch: int | None, length: int | None, accumulate: int, given: Any,
-    tier: str, budget: str = "",
+    tier: str, budget: str = "", padded: bool = False,
 ) -> tuple[Any, Tier | None]:  # fmt: skip
     """The case that a command line describes, and the tier it asks for; every problem with either at once."""
     from workbench.case import Case
@@ -201,7 +201,7 @@ def _case(
     if not task:
         task = "tokens" if resolve(model).modality == "text" else "pixels"
     size = batch if batch is not None else tasks.get(task).default_batch
-    return Case(task, model, method, size, length, accumulate, settings), chosen
+    return Case(task, model, method, size, length, accumulate, settings, padded), chosen
 
 
 def predict(
@@ -211,12 +211,13 @@ def predict(
     batch: options.Batch = None,
     length: options.Length = None,
     accumulate: options.Accumulate = 1,
+    padded: options.Padded = False,
     settings: options.Settings = None,
     tier: Tiers = "auto",
     as_json: options.AsJson = False,
 ) -> None:
     """Memory of one training step, without running it."""
-    case, chosen = _case(task, model, method, batch, length, accumulate, settings, tier)
+    case, chosen = _case(task, model, method, batch, length, accumulate, settings, tier, padded=padded)
     profile = case.predict(chosen)
     if as_json:
         return show_json({"case": case.identity(), "predicted": profile_data(profile)})
@@ -233,6 +234,7 @@ def measure(
     batch: options.Batch = None,
     length: options.Length = None,
     accumulate: options.Accumulate = 1,
+    padded: options.Padded = False,
     settings: options.Settings = None,
     budget: options.Budget = "",
     tier: Tiers = "auto",
@@ -247,7 +249,7 @@ def measure(
     from workbench.predictions import recent_log
     from workbench.records.measurements import keep
 
-    case, chosen = _case(task, model, method, batch, length, accumulate, settings, tier, budget)
+    case, chosen = _case(task, model, method, batch, length, accumulate, settings, tier, budget, padded)
     limit = parse_size(budget) if budget else None
     if case.spec.cost_only:
         raise Incompatible("model", model, "it is known by its shapes only; `pintpot predict` answers for it")
@@ -279,7 +281,7 @@ def _named(case: Any) -> dict[str, Any]:
     """What the ledger of errors says of a case."""
     names = {"task": case.task_name, "model": case.model_name, "method": case.method_name}
     return {**names, "batch": case.batch, "accumulate": case.accumulate, "length": case.length,
-            "config": dict(case.settings)}  # fmt: skip
+            "config": {**case.settings, **({"padded": True} if case.padded else {})}}  # fmt: skip
 
 
 def _prediction(case: Any, tier: Tier | None) -> MemoryProfile | None:

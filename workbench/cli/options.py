@@ -45,6 +45,7 @@ MethodName = Annotated[str, typer.Option("--method", help="A tuning method; see 
 Batch = Annotated[int | None, whole("--batch", help="Examples in one micro-batch.")]
 Length = Annotated[int | None, whole("--length", help="Tokens of an example (pixels a side for images).")]
 Accumulate = Annotated[int, whole("--accumulate", help="Micro-batches per step.")]
+Padded = Annotated[bool, typer.Option("--padded", help="Texts end early, each half as long as the one before.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="A setting of the method, NAME=VALUE; repeat for more.")
 ]
