@@ -15,7 +15,7 @@ from workbench.core.phase import in_phase, listening
 from workbench.core.profile import Category, MemoryProfile, Phase, Tier
 from workbench.core.registry import Registry
 from workbench.core.seeds import derive
-from workbench.core.units import format_size, parse_size
+from workbench.core.units import format_exactly, format_size, parse_size
 
 
 class Sample(Config):
@@ -43,6 +43,16 @@ def test_sizes_that_mean_nothing_are_refused(text: object) -> None:
 @given(st.integers(1, 2**50))
 def test_a_printed_size_reads_back_within_its_digits(size: int) -> None:
     assert parse_size(format_size(size)) == pytest.approx(size, rel=0.006)
+
+
+@given(st.integers(1, 2**50) | st.integers(1, 10**4).map(lambda count: count * 10**9))
+def test_an_exact_size_reads_back_to_the_byte(size: int) -> None:
+    assert parse_size(format_exactly(size)) == size
+
+
+@pytest.mark.parametrize("text", ["16GB", "256MiB", "1500MB", "1TiB", "1000KiB", "300kB", "12345"])
+def test_an_exact_size_is_spelled_as_it_would_be_typed(text: str) -> None:
+    assert format_exactly(parse_size(text)) == text
 
 
 @given(st.integers(), st.text(max_size=8))

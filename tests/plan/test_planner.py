@@ -64,6 +64,19 @@ def test_the_plan_keeps_the_examples_of_a_step_and_prints_its_command(small, boa
     assert "memory" in found.binds
 
 
+def test_the_budget_is_spelled_as_it_was_given(small, board):
+    found = plan(small, board, 16 * 10**9, grid={"batch": [8]}, tier=Tier.FAKE)
+    assert "--budget 16GB " in found.command and found.command.startswith("pintpot run ") and not found.why_untrained
+
+
+def test_a_model_of_shapes_is_planned_with_the_command_that_predicts_it(board):
+    """`pintpot run` would refuse it."""
+    case = Case("tokens", "llama-2-7b", "lora", 1, 8)
+    found = plan(case, board, 2**40, grid={"batch": [1]})
+    assert found.command == "pintpot predict --task tokens --model llama-2-7b --method lora --batch 1 --length 8"
+    assert "shapes only" in found.why_untrained and found.to_dict()["why_untrained"] == found.why_untrained
+
+
 def test_sizes_rank_and_only_winners_are_predicted(small, board):
     told = []
     found = plan(small, board, 2**30, grid=GRID, tier=Tier.FAKE, observe=told.append)

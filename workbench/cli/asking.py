@@ -172,6 +172,8 @@ def _show_plan(found: Plan) -> None:
     show_table("", ("", f"chosen by {found.objective}"), rows, "")
     if found.step_time.value is None:
         note(f"{found.step_time.note}.")
+    if found.why_untrained:
+        note(f"{found.why_untrained}.")
     say(found.command)
 
 

@@ -63,15 +63,14 @@ def format_size(size: int | float) -> str:
 
 
 def format_exactly(size: int) -> str:
-    """A size that parses back to the same bytes: whole units where it is whole, else bytes.
+    """A size that parses back to the same bytes, in the unit that wants the fewest digits; of two, that of 1024.
 
-    >>> format_exactly(268435456)
-    '256MiB'
+    >>> format_exactly(268435456), format_exactly(16 * 10**9), format_exactly(1001)
+    ('256MiB', '16GB', '1001')
     """
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size % factor == 0:
-            return f"{size // factor}{unit}"
-    return str(size)
+    units = ("TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "kB", "")
+    whole = [f"{size // _FACTORS[unit.lower()]}{unit}" for unit in units if size % _FACTORS[unit.lower()] == 0]
+    return min(whole, key=lambda text: sum(map(str.isdigit, text)))
 
 
 def format_time(seconds: float | None) -> str:

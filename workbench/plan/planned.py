@@ -79,16 +79,31 @@ class Plan:
         return f"{self.candidates} candidates: {how}, {self.verified} predicted to be sure{stopped}"
 
     @property
+    def trained_here(self) -> bool:
+        """Whether the model has weights to train: one that is known by its shapes is planned for another machine."""
+        return not self.case.spec.cost_only
+
+    @property
     def command(self) -> str:
-        """The command that trains by this plan."""
+        """The command that trains by this plan, or predicts it where that is all that can be done here."""
         case = self.case
-        words = ["pintpot", "run", "--task", case.task_name, "--model", case.model_name, "--method", case.method_name]
-        words += ["--device", self.device, "--budget", format_exactly(self.budget), "--batch", str(case.batch)]
+        words = ["pintpot", "run" if self.trained_here else "predict"]
+        words += ["--task", case.task_name, "--model", case.model_name, "--method", case.method_name]
+        words += ["--device", self.device, "--budget", format_exactly(self.budget)] if self.trained_here else []
+        words += ["--batch", str(case.batch)]
         words += ["--accumulate", str(case.accumulate)] if case.accumulate > 1 else []
         words += ["--length", str(case.length)] if case.length is not None else []
         for name, value in case.settings.items():
             words += ["--set", as_setting(name, value)]
         return shlex.join(words)
+
+    @property
+    def why_untrained(self) -> str:
+        """Why the command trains nothing; empty where it does."""
+        if self.trained_here:
+            return ""
+        shapes = f"{self.case.model_name} ships as shapes only and is not trained here"
+        return f"{shapes}; the command predicts the planned step"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; sizes in bytes, times in seconds."""
@@ -116,6 +131,7 @@ class Plan:
             "exhaustive": self.exhaustive,
             "others": [{"change": o.words, "peak": o.peak, "relative speed": o.speed} for o in self.others],
             "command": self.command,
+            "why_untrained": self.why_untrained,
         }
 
 

@@ -69,11 +69,11 @@ def fits_html(fits: Verdicts) -> str:
 
 
 def plan_html(plan: Plan) -> str:
-    """The plan, what it rests on, slower ones that need less, and the command that trains by it."""
+    """The plan, what it rests on, slower ones that need less, and the command that trains by it or predicts it."""
     from workbench.figures import plan_table
 
-    note = plan.step_time.note if plan.step_time.value is None else ""
-    notes = f"<p><small>{html.escape(note)}</small></p>" if note else ""
+    said = [plan.step_time.note if plan.step_time.value is None else "", plan.why_untrained]
+    notes = "".join(f"<p><small>{html.escape(note)}</small></p>" for note in said if note)
     command = f"<pre>{html.escape(plan.command)}</pre>"
     return f"<p><strong>{html.escape(plan.sentence)}</strong></p>{_shown(plan_table(plan))}{notes}{command}"
 
