@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def pintpot(
     """``pintpot("fit", "--budget", "0")``: run the command as the installed script would."""
     from workbench.cli import main
 
-    thresholds = gc.get_threshold()
+    thresholds, stop, hook = gc.get_threshold(), signal.getsignal(signal.SIGINT), sys.unraisablehook
 
     def call(*words: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["pintpot", *words])
@@ -61,6 +62,8 @@ def pintpot(
         finally:
             gc.enable()  # a process of its own ends with its answer; this one goes on
             gc.set_threshold(*thresholds)
+            signal.signal(signal.SIGINT, stop)
+            sys.unraisablehook = hook
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

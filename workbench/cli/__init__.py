@@ -2,22 +2,68 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
-from workbench.core.collection import seldom
-from workbench.core.errors import PintpotError
+from workbench.cli import ctrl_c
 
-_INTERRUPTED = 130  #: what the command library answers to a second Ctrl-C
+_INTERRUPTED = 130  #: what the command library answers to Ctrl-C
 
 
 def main() -> None:
     """Run the command line; every foreseen error is one sentence and its own exit code."""
-    import warnings
+    ctrl_c.listen()  # before anything heavy is imported
+    try:
+        code, sentence = _outcome()
+        ctrl_c.ended(interrupted=code == _INTERRUPTED)
+    except KeyboardInterrupt:
+        code, sentence = _INTERRUPTED, ""
+    except Exception:
+        if not ctrl_c.pressed():
+            raise
+        code, sentence = _INTERRUPTED, ""  # a library has made another error of it
+    if code == _INTERRUPTED:
+        ctrl_c.ended(interrupted=True)
+        from workbench.cli.interrupted import sentence_of
 
+        code, sentence = 5, sentence_of(sys.argv[1:])
+    if sentence:
+        sys.stderr.write(f"pintpot: {sentence}\n")
+    raise SystemExit(code)
+
+
+def _outcome() -> tuple[int, str]:
+    """The exit code of what was asked for, and the sentence to end with if there is one."""
     from typer.exceptions import TyperException
 
+    from workbench.core.errors import Interrupted, PintpotError
+
+    try:
+        return _done(), ""
+    except PintpotError as error:
+        if ctrl_c.pressed() and not isinstance(error, Interrupted):
+            raise
+        return error.exit_code, str(error)
+    except TyperException as error:
+        # A word on the command line that no verb or option knows, or a value of another type.
+        return error.exit_code, " ".join(error.format_message().split())
+    except BrokenPipeError:
+        # The reader of a listing went away; that is no failure of ours.
+        sys.stderr.close()
+        raise SystemExit(0) from None
+    except Exception:
+        if ctrl_c.pressed():
+            raise
+        from workbench.cli.failure import explain
+
+        return 1, explain()
+
+
+def _done() -> int:
+    import gc
+    import warnings
+
     from workbench.cli.app import app
+    from workbench.core.collection import seldom
 
     # What libraries have to say to their developers is no answer to our user; tests and Python sessions show it.
     warnings.simplefilter("ignore")
@@ -25,27 +71,4 @@ def main() -> None:
         gc.disable()  # one answer and the process ends: collecting would look through all that was imported
     elif sys.argv[1:2] == ["fit"]:
         seldom()
-    try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="pintpot", standalone_mode=False)
-    except PintpotError as error:
-        sys.stderr.write(f"pintpot: {error}\n")
-        raise SystemExit(error.exit_code) from None
-    except TyperException as error:
-        # A word on the command line that no verb or option knows, or a value of another type.
-        sys.stderr.write(f"pintpot: {' '.join(error.format_message().split())}\n")
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        code = _INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a listing went away; that is no failure of ours.
-        sys.stderr.close()
-        raise SystemExit(0) from None
-    except Exception:
-        from workbench.cli.failure import explain
-
-        sys.stderr.write(f"pintpot: {explain()}\n")
-        raise SystemExit(1) from None
-    if code == _INTERRUPTED:
-        sys.stderr.write("pintpot: interrupted; finished runs are kept and the same command resumes\n")
-        raise SystemExit(5)
-    raise SystemExit(code or 0)
+    return app(sys.argv[1:] or ["--help"], prog_name="pintpot", standalone_mode=False) or 0

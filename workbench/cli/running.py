@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from workbench.cli import options
+from workbench.cli.ctrl_c import CtrlC
 from workbench.cli.printing import note, show_json, show_table
 from workbench.core.errors import BadInput, ResourceMissing, one_of, together
 from workbench.core.spelling import parsed, words
@@ -35,7 +36,7 @@ def cancelling() -> Iterator[threading.Event]:
 
     def stop(number: int, _: Any) -> None:
         if event.is_set():
-            raise KeyboardInterrupt
+            raise CtrlC
         event.set()
         note("pintpot: stopping, the steps done are kept; press Ctrl-C again to leave at once")
 

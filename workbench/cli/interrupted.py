@@ -1,0 +1,28 @@
+"""What is said of a command that Ctrl-C ended: what it keeps, and what the same command does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_GRID = "finished runs are kept and the same command resumes"
+
+_KEPT = {
+    "predict": "nothing was predicted; the same command begins again",
+    "plan": "nothing was planned; the same command looks again",
+    "fit": "what was predicted is kept and the same command predicts the rest",
+    "measure": "nothing was measured; the same command begins again",
+    "run": "what is not finished is not kept beyond its last checkpoint; the same command runs it",
+    "ablate": _GRID,
+    "equal": _GRID,
+    "search": _GRID,
+    "report": "the page is not finished; the same command makes it anew with the runs that are",
+    "assets pull": "what was not ready is not kept; the same command fetches it",
+}
+
+
+def sentence_of(words: Sequence[str]) -> str:
+    """The sentence for a command line."""
+    for verb in (" ".join(words[:2]), *words[:1]):
+        if verb in _KEPT:
+            return f"interrupted; {_KEPT[verb]}"
+    return "interrupted before it was done; the same command begins again"
