@@ -12,14 +12,14 @@ import pytest
 SIZES = ("--model", "tiny-bert", "--batch", "1", "--length", "8")
 #: The last module that was imported when the signal comes, which is a moment on every machine.
 MOMENTS = (
-    ("predict", "typer.models", "nothing was predicted"),
-    ("predict", "numpy.linalg", "nothing was predicted"),
-    ("predict", "torch._utils", "nothing was predicted"),
-    ("predict", "torch.nn", "nothing was predicted"),
-    ("predict", "workbench.case", "nothing was predicted"),
-    ("measure", "torch.autograd", "nothing was measured"),
-    ("measure", "workbench.memory.measure", "nothing was measured"),
-    ("plan", "pydantic", "nothing was planned"),
+    ("predict", "typer.models", "answer is not finished"),
+    ("predict", "numpy.linalg", "answer is not finished"),
+    ("predict", "torch._utils", "answer is not finished"),
+    ("predict", "torch.nn", "answer is not finished"),
+    ("predict", "workbench.case", "answer is not finished"),
+    ("measure", "torch.autograd", "answer is not finished"),
+    ("measure", "workbench.memory.measure", "answer is not finished"),
+    ("plan", "pydantic", "answer is not finished"),
     ("run", "pydantic", "last checkpoint"),
     ("doctor", "typer.models", "before it was done"),
 )

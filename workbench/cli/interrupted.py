@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_ANSWERS = "the answer is not finished; the same command asks again"
 _GRID = "finished runs are kept and the same command resumes"
 
 _KEPT = {
-    "predict": "nothing was predicted; the same command begins again",
-    "plan": "nothing was planned; the same command looks again",
+    "predict": _ANSWERS,
+    "plan": _ANSWERS,
     "fit": "what was predicted is kept and the same command predicts the rest",
-    "measure": "nothing was measured; the same command begins again",
+    "measure": _ANSWERS,
     "run": "what is not finished is not kept beyond its last checkpoint; the same command runs it",
     "ablate": _GRID,
     "equal": _GRID,
