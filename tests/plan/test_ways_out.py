@@ -114,6 +114,25 @@ def test_a_budget_below_the_need_of_the_head_alone_names_the_shortfall(small):
     assert f"the head alone needs {format_size(need)}, 2.00 KiB more than the budget" in said
 
 
+def test_the_head_alone_is_compared_with_the_levers_of_the_step(small):
+    levers = {"saved": "int8", "weights": "nf4"}
+    packed = replace(small, method_name="lora", settings={**levers, "r": 4})
+    plain, need = (
+        replace(small, method_name="head", settings=settings).predict(Tier.FAKE).peak for settings in ({}, levers)
+    )
+    assert need < plain < packed.predict(Tier.FAKE).peak
+    assert "head alone" not in ways_found(packed, plain - 2048, seconds=300, tier=Tier.FAKE)[1]
+    said = ways_found(packed, need - 2048, seconds=300, tier=Tier.FAKE)[1]
+    assert f"the head alone needs {format_size(need)}, 2.00 KiB more than the budget" in said
+
+
+def test_a_head_that_is_dearer_than_the_step_is_not_named(small):
+    frugal = replace(small, method_name="mezo", settings={})
+    peak = frugal.predict(Tier.FAKE).peak
+    assert peak < replace(frugal, method_name="head").predict(Tier.FAKE).peak
+    assert "head alone" not in ways_found(frugal, peak - 2048, seconds=300, tier=Tier.FAKE)[1]
+
+
 @pytest.mark.parametrize("method", ["lora", "last-blocks"])
 def test_less_is_tuned_where_only_that_helps(method):
     case = Case("tokens", "tiny-bert", method, 1, 8)

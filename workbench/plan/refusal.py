@@ -54,17 +54,40 @@ def on_a_device(case: Case, budget: int) -> str:
 
 
 def _head_alone(case: Case, budget: int, patience: Patience, tier: Tier | None) -> str:
-    """The shortfall of training nothing but the head on the same batch; empty where that fits or there is no head."""
+    """The shortfall of training nothing but the head on the same batch with the same levers; empty where that fits,
+    where there is no head and where it needs more than the step itself."""
     try:
-        head = replace(case, method_name=HEAD, settings={})
+        head = _head_of(case)
         if case.method_name == HEAD or head.refusal() is not None or not patience.left():
             return ""
         peak = head.predict(tier).peak
     except PintpotError:
         return ""
-    if peak <= budget:
+    if peak <= budget or peak > _peak(case, tier):
         return ""
     return f"at this batch the head alone needs {format_size(peak)}, {format_size(peak - budget)} more than the budget"
+
+
+def _head_of(case: Case) -> Case:
+    """The same step with the head alone trained, and of the settings all that it takes."""
+    head = replace(case, method_name=HEAD, settings={})
+    for name, value in case.settings.items():
+        if name not in head.method.Config.model_fields:
+            continue
+        more = replace(head, settings={**head.settings, name: value})
+        try:
+            head = head if more.refusal() is not None else more
+        except PintpotError:  # a value that only the other method knows
+            continue
+    return head
+
+
+def _peak(case: Case, tier: Tier | None) -> int:
+    """The predicted peak; above everything where there is no prediction."""
+    try:
+        return case.predict(tier).peak
+    except PintpotError:
+        return sys.maxsize
 
 
 def _emulated(case: Case, budget: int, tier: Tier | None) -> list[str]:
@@ -99,10 +122,7 @@ def with_ways_out(
 
 def _own(case: Case, limit: int) -> int:
     """The predicted peak of a step that was refused; past ``limit`` where the prediction says so too or has no say."""
-    try:
-        peak = case.predict().peak
-    except PintpotError:
-        return sys.maxsize
+    peak = _peak(case, None)
     return peak if peak <= limit else sys.maxsize
 
 
