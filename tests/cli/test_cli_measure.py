@@ -30,6 +30,14 @@ def test_a_prediction_without_the_probe_is_not_compared_to_the_byte(pintpot):
     assert compared() == []
 
 
+def test_a_pair_that_cannot_be_kept_is_said_once(pintpot, folders, monkeypatch):
+    monkeypatch.setenv("PINTPOT_RUNS", "/dev/null")
+    outcome = pintpot(*WORDS, "--json")
+    assert outcome.code == 0 and json.loads(outcome.out)["difference"] == 0
+    assert outcome.err == "not kept: /dev/null is not a folder\n"
+    assert "not kept" not in pintpot(*WORDS, "--tier", "fake").err, "it need not agree to the byte"
+
+
 def test_a_later_step_that_takes_more_stands_in_the_difference_and_the_remarks(pintpot, monkeypatch):
     import torch
 

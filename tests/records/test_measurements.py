@@ -20,7 +20,8 @@ MEASURED = replace(PREDICTED, source=Tier.MEASURED, peak=104, by_category={Categ
 _numbers = itertools.count()
 
 
-def kept(*pair) -> bool:
+def kept(*pair) -> str:
+    """Keep a pair, or say why it was not."""
     number = next(_numbers)
     return measurements.keep(f"id-{number}", f"2026-01-01T00:00:{number:02d}", *pair)
 
@@ -33,7 +34,7 @@ def _empty(tmp_path, monkeypatch):
 
 def test_a_pair_comes_back_as_a_record_and_counts_in_the_answer():
     assert measurements.compared() == []
-    assert kept(CASE, PREDICTED, MEASURED) and kept(CASE, PREDICTED, MEASURED)
+    assert kept(CASE, PREDICTED, MEASURED) == kept(CASE, PREDICTED, MEASURED) == ""
     records = measurements.compared()
     assert len(records) == 2 and len({r.id for r in records}) == 2 and len(measurements.compared(latest=1)) == 1
     first = records[0]
@@ -42,15 +43,25 @@ def test_a_pair_comes_back_as_a_record_and_counts_in_the_answer():
 
 
 def test_what_need_not_agree_is_not_kept():
-    assert not kept(CASE, replace(PREDICTED, source=Tier.FAKE), MEASURED)
-    assert not kept(CASE, PREDICTED, replace(MEASURED, source=Tier.TRACKED))
+    assert kept(CASE, replace(PREDICTED, source=Tier.FAKE), MEASURED) == ""
+    assert kept(CASE, PREDICTED, replace(MEASURED, source=Tier.TRACKED)) == ""
     assert measurements.compared() == []
+
+
+def test_a_pair_that_cannot_be_kept_says_why(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "runs"):
+        monkeypatch.setenv("PINTPOT_RUNS", str(folder))
+        assert kept(CASE, PREDICTED, MEASURED) == f"{folder} is not a folder"
+    (tmp_path / "runs" / "measurements.jsonl").mkdir(parents=True)
+    monkeypatch.setenv("PINTPOT_RUNS", str(tmp_path / "runs"))
+    assert "measurements.jsonl cannot be written: Is a directory" in kept(CASE, PREDICTED, MEASURED)
 
 
 def test_a_torn_line_hides_no_other(tmp_path):
     kept(CASE, PREDICTED, MEASURED)
     with (tmp_path / "runs" / "measurements.jsonl").open("a") as file:
-        file.write('{"id": "half\n[1]\n{}\n')
+        file.write('{"id": "half\n[1]\n{}\n{"id": "no end')
     kept(CASE, PREDICTED, MEASURED)
     assert len(measurements.compared()) == 2
 

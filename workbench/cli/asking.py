@@ -267,8 +267,8 @@ def measure(
         words = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         reason = f"its step fails on this model and shape: {words}"
         raise Incompatible("method", method, reason) from error
-    if predicted is not None:
-        keep(new_id(), now(), _named(case), predicted, measured)
+    if predicted is not None and (lost := keep(new_id(), now(), _named(case), predicted, measured)):
+        note(f"not kept: {lost}")
     if as_json:
         return show_json({"case": case.identity(), **side_by_side(predicted, measured)})
     if predicted is None:

@@ -7,11 +7,12 @@ lines are only ever added, and one that a kill has torn is passed over.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from workbench.core import paths
 from workbench.core.profile import MemoryProfile, Tier
@@ -26,23 +27,32 @@ def _file() -> Path:
 
 def keep(
     identity: str, created: str, case: Mapping[str, Any], predicted: MemoryProfile, measured: MemoryProfile
-) -> bool:
-    """Add a pair under an id of its own, made at ``created`` (UTC, ISO 8601).
+) -> str:
+    """Add a pair under an id of its own, made at ``created`` (UTC, ISO 8601). Returns why it could not be kept, empty
+    where it was; nothing is kept, and nothing said, of a pair that need not agree to the byte (no probe, no ledger).
 
-    ``case`` says task, model, method, batch, accumulation and length, and in ``config`` the settings. False, and
-    nothing kept, for a pair that need not agree to the byte (no probe, no ledger) or a folder nobody can write to.
+    ``case`` says task, model, method, batch, accumulation and length, and in ``config`` the settings.
     """
     if (predicted.source, measured.source) != (Tier.PROBE, Tier.MEASURED):
-        return False
+        return ""
     pair = {n: _short(p) for n, p in (("predicted", predicted), ("measured", measured))}
     line = json.dumps({"id": identity, "created": created, "case": dict(case), **pair})
+    folder = _file().parent
     try:
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        with _file().open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-    except OSError:
-        return False
-    return True
+        folder.mkdir(parents=True, exist_ok=True)
+        with _file().open("a+b") as file:
+            file.write(b"\n" * _torn(file) + line.encode() + b"\n")
+    except (FileExistsError, NotADirectoryError):
+        return f"{folder} is not a folder"
+    except OSError as error:
+        return f"{_file()} cannot be written: {error.strerror or error}"
+    return ""
+
+
+def _torn(file: BinaryIO) -> bool:
+    """Whether the last line has no end, because a kill or a full disk came between: the next must not lie behind it."""
+    size = file.seek(0, os.SEEK_END)
+    return size > 0 and file.seek(size - 1) >= 0 and file.read(1) != b"\n"
 
 
 def _short(profile: MemoryProfile) -> dict[str, Any]:
