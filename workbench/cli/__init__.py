@@ -27,7 +27,9 @@ def main() -> None:
 
         code, sentence = 5, sentence_of(sys.argv[1:])
     if sentence:
-        sys.stderr.write(f"pintpot: {sentence}\n")
+        from workbench.cli.printing import note
+
+        note(f"pintpot: {sentence}")
     raise SystemExit(code)
 
 
@@ -46,10 +48,6 @@ def _outcome() -> tuple[int, str]:
     except TyperException as error:
         # A word on the command line that no verb or option knows, or a value of another type.
         return error.exit_code, " ".join(error.format_message().split())
-    except BrokenPipeError:
-        # The reader of a listing went away; that is no failure of ours.
-        sys.stderr.close()
-        raise SystemExit(0) from None
     except Exception:
         if ctrl_c.pressed():
             raise
@@ -61,8 +59,10 @@ def _outcome() -> tuple[int, str]:
 def _done() -> int:
     import gc
     import warnings
+    from contextlib import redirect_stdout
 
     from workbench.cli.app import app
+    from workbench.cli.output import Output
     from workbench.core.collection import seldom
 
     # What libraries have to say to their developers is no answer to our user; tests and Python sessions show it.
@@ -71,4 +71,7 @@ def _done() -> int:
         gc.disable()  # one answer and the process ends: collecting would look through all that was imported
     elif sys.argv[1:2] == ["fit"]:
         seldom()
-    return app(sys.argv[1:] or ["--help"], prog_name="pintpot", standalone_mode=False) or 0
+    with redirect_stdout(Output(sys.stdout)):  # type: ignore[type-var]
+        code = app(sys.argv[1:] or ["--help"], prog_name="pintpot", standalone_mode=False) or 0
+        sys.stdout.flush()  # here it can still be said what keeps it from being written
+    return code

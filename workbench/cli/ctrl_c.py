@@ -33,7 +33,11 @@ def pressed() -> bool:
 
 def ended(interrupted: bool) -> None:
     """The command is over. Its answer stands if it has one; else another Ctrl-C ends what may still be under way."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL if interrupted else signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL if interrupted else _too_late)
+
+
+def _too_late(number: int, _: Any) -> None:
+    """Nothing is left to end. A handler, as processes that were started by this one would inherit deafness."""
 
 
 def _stop(number: int, _: Any) -> None:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from workbench.cli.output import led_nowhere
+
 
 def show_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
@@ -36,5 +38,10 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """One line on standard error, so that ``--json`` stays clean."""
-    sys.stderr.write(text + "\n")
+    """One line on standard error, so that ``--json`` stays clean. Where that cannot be written, nobody can be told."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text + "\n")
+    except OSError:
+        led_nowhere(sys.stderr)

@@ -51,8 +51,10 @@ def keep(
 
 def _torn(file: BinaryIO) -> bool:
     """Whether the last line has no end, because a kill or a full disk came between: the next must not lie behind it."""
-    size = file.seek(0, os.SEEK_END)
-    return size > 0 and file.seek(size - 1) >= 0 and file.read(1) != b"\n"
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def _short(profile: MemoryProfile) -> dict[str, Any]:
