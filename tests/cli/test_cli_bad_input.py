@@ -36,6 +36,10 @@ BAD = {
     "no seeds": (("ablate", "seed=", *QUICK), "at least one value"),
     "axis without values": (("ablate", "method", *QUICK), "AXIS=VALUE"),
     "unknown setting": (("predict", "--model", "tiny-bert", "--method", "lora", "-s", "rr=4"), "Nearest: r"),
+    "setting with a slip": (
+        ("predict", "-m", "tiny-bert", "-s", "saevd=int8"),
+        "setting of full: 'saevd' is not usable",
+    ),
     "setting of the wrong type": (("predict", "--model", "tiny-bert", "--method", "lora", "-s", "r=four"), "lora.r"),
     "setting without value": (("predict", "--model", "tiny-bert", "--method", "lora", "-s", "r"), "NAME=VALUE"),
     "setting twice": (("predict", "--model", "tiny-bert", "--method", "lora", "-s", "r=4", "-s", "r=8"), "once"),

@@ -22,6 +22,20 @@ def test_json_parses(verb: str, pintpot) -> None:
 
 
 @pytest.mark.parametrize("verb", LISTINGS)
+def test_names_in_json_are_words_that_a_program_can_use(verb: str, pintpot) -> None:
+    rows = json.loads(pintpot(verb, "--json").out)
+    assert not {name for row in rows for name in row if not name.isidentifier()}
+
+
+def test_what_is_many_is_a_list(pintpot) -> None:
+    rows = {row["task"]: row for row in json.loads(pintpot("tasks", "--json").out)}
+    assert rows["tokens"]["default_model"] == "minilm" and rows["tokens"]["assets"] == []
+    assert {"text-encoder", "causal-lm"} <= set(rows["tokens"]["trains"])
+    assert rows["movie-sentiment"]["assets"] == ["vader"]
+    assert "text-encoder, causal-lm" in " ".join(pintpot("tasks").out.split())
+
+
+@pytest.mark.parametrize("verb", LISTINGS)
 def test_tables_print(verb: str, pintpot) -> None:
     outcome = pintpot(verb)
     assert outcome.code == 0 and outcome.out.strip() and outcome.err == ""

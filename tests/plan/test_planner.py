@@ -158,7 +158,7 @@ def test_an_impossible_budget_is_answered_with_ways_out_or_none(small, board):
     with pytest.raises(BudgetExceeded, match="weights and optimizer state alone") as refused:
         plan(small, board, int(held * 0.95), grid=grid, tier=Tier.FAKE)
     assert refused.value.suggestions and "predicted" in refused.value.suggestions[0]
-    assert "only when asked for" in str(refused.value)
+    assert "only when asked for, by --approximate" in str(refused.value)
 
 
 def test_a_search_that_gives_up_does_not_say_that_nothing_fits(small, board):

@@ -88,11 +88,12 @@ def tasks(as_json: options.AsJson = False) -> None:
     """Tasks: data, metric, default model."""
     from workbench.tasks.base import tasks as registry
 
-    rows = [(t.name, t.title, t.metric, t.default_model, ", ".join(t.kinds), ", ".join(t.assets)) for t in registry]
-    columns = ("task", "title", "metric", "default model", "trains", "assets")
+    names = ("task", "title", "metric", "default_model", "trains", "assets")
+    found = [(t.name, t.title, t.metric, t.default_model, [*t.kinds], [*t.assets]) for t in registry]
     if as_json:
-        return show_json([dict(zip(columns, row)) for row in rows])
-    show_table("", columns, rows, "No tasks.")
+        return show_json([dict(zip(names, values)) for values in found])
+    rows = [(*values[:-2], *map(", ".join, values[-2:])) for values in found]
+    show_table("", [name.replace("_", " ") for name in names], rows, "No tasks.")
     return None
 
 

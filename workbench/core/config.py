@@ -99,7 +99,7 @@ def _problem(config: type[Config], where: str, item: Any) -> BadInput:
         return carried.problem
     path = [str(p) for p in item["loc"] if not str(p).startswith(("function-", "constrained-"))]
     if item["type"] == "extra_forbidden":
-        return UnknownName(f"{where} parameter".strip(), ".".join(path), config.model_fields)
+        return UnknownName(f"setting of {where}" if where else "parameter", ".".join(path), config.model_fields)
     alternatives = {"str", "int", "float", "bool", "none"}
     name = ".".join([where] * bool(where) + [p for i, p in enumerate(path) if not (i and p in alternatives)])
     value, ctx = item.get("input"), item.get("ctx", {})

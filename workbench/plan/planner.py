@@ -232,7 +232,7 @@ def _nothing(search: Search, choice: Choice) -> PintpotError:
     )
     ways, note = ways_found(search.base, search.budget, cancel=search.cancel, tier=search.tier)
     if not note and not set(APPROXIMATE) & set(search.axes):
-        note = "levers that pack or narrow numbers are planned with only when asked for"
+        note = "levers that pack or narrow numbers are planned with only when asked for, by --approximate"
     where = f"that was looked at in {2 * choice.patience:g} s" if choice.gave_up else "in the grid"
     return BudgetExceeded(
         operator=profile.operator,
