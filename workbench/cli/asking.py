@@ -53,7 +53,7 @@ def fit(
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Every method on a device and budget: fits, fits if, cannot. Nothing is trained."""
+    """Every method on a device and budget: fits, fits if, cannot; does not fit while ways out are still looked for."""
     from workbench import request
     from workbench.bench import open as open_bench
     from workbench.plan.fit_table import fit as judge_all
