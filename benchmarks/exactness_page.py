@@ -79,8 +79,8 @@ def page(rows: list[Row], found: dict[str, Any], missing: dict[tuple[str, str], 
             yield ""
     if found["too large"]:
         large = sorted({f"`{r['model']} {r['method']} {r['optimizer']}`" for r in found["too large"]})
-        yield "## Too large for this host\n"
-        yield f"{len(found['too large'])} cases were predicted and not measured, as the host has no memory for them"
+        yield "## Too large to be measured\n"
+        yield f"{len(found['too large'])} cases were predicted and not measured: they pass the 8 GiB of a case"
         yield f"({min(r['too large'] for r in found['too large']) / 1e9:.1f} GB and more): {', '.join(large)}.\n"
     if found["categories differ"]:
         yield "Equal at the peak, but another moment of the same height is named, so that categories differ:"
