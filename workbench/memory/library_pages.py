@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MAPS = Path("/proc/self/smaps")  #: Linux's list of a process's mappings
@@ -24,14 +24,16 @@ def give_back() -> int:
         return 0
     advise = ctypes.CDLL(None).madvise
     advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    with MAPS.open() as lines:  # line by line: the whole list is larger than what Python gives back
+        unchanged = list(_unchanged(lines))
     given = 0
-    for start, end, resident in _unchanged(MAPS.read_text().splitlines()):
+    for start, end, resident in unchanged:
         if advise(start, end - start, mmap.MADV_DONTNEED) == 0:
             given += resident
     return given
 
 
-def _unchanged(lines: list[str]) -> Iterator[tuple[int, int, int]]:
+def _unchanged(lines: Iterable[str]) -> Iterator[tuple[int, int, int]]:
     """Start, end and resident bytes of private mappings of libraries that hold nothing but what the file holds."""
     for mapping, fields in _mappings(lines):
         found = _LIBRARY.match(mapping)
@@ -42,7 +44,7 @@ def _unchanged(lines: list[str]) -> Iterator[tuple[int, int, int]]:
             yield int(found["start"], 16), int(found["end"], 16), fields["Rss"]
 
 
-def _mappings(lines: list[str]) -> Iterator[tuple[str, dict[str, int]]]:
+def _mappings(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, int]]]:
     """Each mapping's own line with the sizes that are listed below it, bytes by name."""
     mapping, fields = "", dict[str, int]()
     for line in lines:
