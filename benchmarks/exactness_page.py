@@ -103,7 +103,8 @@ def _drawn(drawn: dict[str, Any]) -> Iterator[str]:
     other = drawn["other bytes"]
     yield f"Rows are of many days. On {drawn['date']} {drawn['cases']:,} of {drawn['of']:,} were drawn at random (seed"
     yield f"{drawn['seed']}) and run once more: {drawn['exact']:,} are exact, {drawn['cases'] - len(other):,} with the"
-    yield "published bytes." + (" Others were, predicted and measured, then and now:" if other else "") + "\n"
+    changed = " The code has changed the others since; predicted and measured, then and now:" if other else ""
+    yield f"published bytes.{changed}\n"
     if other:
         lines = (f"- `{key}`: {', '.join(f'{size:,}' for size in sizes)}" for key, sizes in other.items())
         yield "\n".join(lines) + "\n"
