@@ -93,7 +93,7 @@ def fit(
     show_table("", columns, rows, "No methods.")
     say(f"* {_basis(verdicts, bench.device)}; see `pintpot devices show {bench.device.name}` for what it rests on.")
     if any(c.source == "fitted" for v in verdicts for c in v.changes):
-        say("Peaks that are only fitted may be told up to 2 % high; asked again they are predicted, as time allows.")
+        say("Peaks that are only fitted are told a little high; asked again they are predicted, as time allows.")
     return None
 
 

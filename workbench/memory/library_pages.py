@@ -9,9 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MAPS = Path("/proc/self/smaps")  #: Linux's list of a process's mappings
-_LIBRARY = re.compile(
-    r"(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) (?P<may>\S{4}) \S+ \S+ \d+ +(?P<file>.*\.so(\.[\d.]+)?)$"
-)
+_LIBRARY = re.compile(r"(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) (?P<may>\S{4}) \S+ \S+ \d+ +.*\.so(\.[\d.]+)?$")
 
 
 def give_back() -> int:

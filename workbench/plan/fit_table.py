@@ -309,7 +309,7 @@ def _at_once(
     """The verdicts with ways out that follow from what is kept, and those whose search must predict more."""
     searched, unsearched = [], []
     for one in found:
-        if one.fits == "fits" or not (one.fits == "does not fit" or any(c.source == "fitted" for c in one.changes)):
+        if one.fits != "does not fit" and all(c.source != "fitted" for c in one.changes):
             searched.append(one)
             continue
         no_patience = Patience(0.0)
